@@ -1,0 +1,30 @@
+"""The one DAG: `snakemake --cores all` (design section 2)."""
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+include: "workflow/common.smk"
+
+
+localrules:
+    all,
+    download,
+    tokenize,
+    train,
+    evaluate,
+    report,
+
+
+rule all:
+    default_target: True
+    input:
+        targets("report"),
+
+
+include: "workflow/rules/download.smk"
+include: "workflow/rules/tokenize.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"

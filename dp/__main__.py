@@ -1,0 +1,3 @@
+from dp.cli import main
+
+main()

@@ -1,0 +1,163 @@
+"""A backbone from any source, always as the same four files: config, one float32 safetensors, a fast tokenizer."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from dp import files
+from dp.backbones import gguf, random_weights
+from dp.data import folder as folders
+from dp.data import hub, package
+from dp.errors import UserError
+from dp.params import Backbone, FolderSource, HubSource, PackageFile, PackageSource, PackageTokenizer, RandomSource
+
+FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "spiece.model",
+    "tokenizer.model",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+)
+
+
+def fetch(definition: Backbone, out: Path) -> dict[str, Any]:
+    """Write the FILES of a backbone into `out` and return the facts: origin, sha256 of each source file, size, dtype.
+
+    Raises UserError for a source that cannot be had, does not verify or does not hold the whole model.
+    """
+    source = definition.source
+    facts: dict[str, Any] = {"source": source.kind, "labels": []}
+    match source:
+        case RandomSource():
+            tokenizer, digests = _random_tokenizer(source)
+            model = random_weights.model(source, tokenizer)
+            facts |= {"labels": ["random-weights"], "seed": source.seed, "files": digests}
+            if isinstance(source.tokenizer, PackageTokenizer):
+                facts["package"] = source.tokenizer.package
+        case PackageSource():
+            paths = package.obtain(source.package, source.files)
+            quantized = [path for path in paths.values() if path.suffix == ".gguf"]
+            model, tokenizer = gguf.load(quantized[0]) if quantized else _load(definition.family, paths)
+            facts |= {"package": source.package, "files": dict(source.files)}
+        case HubSource():
+            fetched = hub.obtain(source.repo, source.revision, "model", needed)
+            model, tokenizer = _load(definition.family, fetched.paths)
+            facts |= {"repo": source.repo, "revision": source.revision, "commit": fetched.commit}
+            facts["files"] = {name: files.sha256(path) for name, path in fetched.paths.items()}
+        case FolderSource():
+            paths = _in_folder(source)
+            model, tokenizer = _load(definition.family, paths)
+            facts |= {"folder": source.path, "files": {name: files.sha256(path) for name, path in paths.items()}}
+    _save(model, tokenizer, out)
+    return facts | {"parameters": sum(p.numel() for p in model.parameters()), "dtype": "float32"}
+
+
+def needed(names: list[str]) -> list[str]:
+    """Of a repository's or folder's names: config, tokenizer files, and the weights in one format, safetensors first.
+
+    Raises UserError where there are no weights that can be read.
+    """
+    for stem, suffix in (("model", "safetensors"), ("pytorch_model", "bin")):
+        if f"{stem}.{suffix}" in names:
+            weights = [f"{stem}.{suffix}"]
+            break
+        if f"{stem}.{suffix}.index.json" in names:
+            shards = [name for name in names if name.startswith(f"{stem}-") and name.endswith(f".{suffix}")]
+            weights = [f"{stem}.{suffix}.index.json", *shards]
+            break
+    else:
+        raise UserError(
+            f"The backbone's files {names[:20]} hold no model.safetensors or pytorch_model.bin. Choose a repository, "
+            "revision or folder with weights in one of these formats."
+        )
+    return ["config.json", *weights, *(name for name in TOKENIZER_FILES if name in names)]
+
+
+def _in_folder(source: FolderSource) -> dict[str, Path]:
+    folder = Path(source.path).expanduser()
+    remedy = "Correct source.path or source.sha256 of the backbone in params.yaml, or get the files again."
+    if not folder.is_dir():
+        raise UserError(f"source.path: '{source.path}' is not a directory. {remedy}")
+    names = needed(sorted(path.name for path in folder.iterdir()))
+    digests = {name: source.sha256.get(name) for name in dict.fromkeys((*names, *source.sha256))}
+    return folders.obtain(source.path, digests, remedy)
+
+
+def _random_tokenizer(source: RandomSource) -> tuple[Any, dict[str, str]]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        digests: dict[str, str] = {}
+        if isinstance(source.tokenizer, PackageFile):
+            digests = dict(source.tokenizer.files)
+            _gather(package.obtain(source.tokenizer.package, digests), folder)
+            random_weights.write_config(folder, source.architecture)
+        else:
+            random_weights.write_words_tokenizer(folder, source.architecture)
+        return _tokenizer(folder), digests
+
+
+def _load(family: str, paths: dict[str, Path]) -> tuple[Any, Any]:
+    """(model in float32, tokenizer) from a checkpoint's files; every weight of the model must come from them."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+    classes: dict[str, Any] = {"seq2seq": AutoModelForSeq2SeqLM, "causal": AutoModelForCausalLM}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _gather(paths, folder)
+        try:
+            model, report = classes[family].from_pretrained(
+                folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False, output_loading_info=True
+            )
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise UserError(
+                f"{', '.join(sorted(paths))}: transformers cannot load these as a {family} model ({reason}). Check "
+                "that the backbone's family is right and that the files belong together."
+            ) from None
+        absent = [*report["missing_keys"], *report["mismatched_keys"]]
+        if absent:
+            raise UserError(
+                f"{', '.join(sorted(paths))}: the weights {[str(key) for key in absent[:5]]} of this {family} model "
+                "are missing or of another shape. Choose a complete checkpoint of this family."
+            )
+        return model, _tokenizer(folder)
+
+
+def _gather(paths: dict[str, Path], folder: Path) -> None:
+    """The files side by side under their own names, as transformers wants them, without copying."""
+    for name, path in paths.items():
+        (folder / Path(name).name).symlink_to(path.resolve())
+
+
+def _tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:
+        found = sorted(path.name for path in folder.iterdir())
+        raise UserError(
+            f"The backbone's tokenizer files cannot be read ({type(error).__name__}: {error}); the files are {found}. "
+            "Name all tokenizer files of the source."
+        ) from None
+
+
+def _save(model: Any, tokenizer: Any, out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out) as name:
+        whole = Path(name)
+        model.save_pretrained(whole, max_shard_size="1TB")
+        tokenizer.save_pretrained(whole)
+        config = files.read_json(whole / "config.json")
+        files.write_json(whole / "config.json", config | {"dtype": "float32"})
+        for file in FILES:
+            with files.replacing(out / file) as beside:
+                os.replace(whole / file, beside)

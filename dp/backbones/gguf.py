@@ -1,0 +1,31 @@
+"""A GGUF file, dequantized once by transformers; later loads read safetensors."""
+
+from pathlib import Path
+from typing import Any
+
+from dp.errors import UserError
+
+
+def load(path: Path) -> tuple[Any, Any]:
+    """(plain causal model in float32, which can be saved, and tokenizer). Raises UserError for a file that transformers cannot read."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            path.parent, gguf_file=path.name, local_files_only=True, trust_remote_code=False
+        )
+        read = AutoModelForCausalLM.from_pretrained(
+            path.parent, gguf_file=path.name, dtype=torch.float32, local_files_only=True, trust_remote_code=False
+        )
+    except (ValueError, OSError, KeyError, NotImplementedError, ImportError) as error:
+        raise UserError(
+            f"{path}: transformers cannot read this GGUF file ({type(error).__name__}: {error}). Use an architecture "
+            "and a quantization that it supports, with the packages gguf and accelerate installed."
+        ) from None
+    config = type(read.config).from_dict(
+        {key: value for key, value in read.config.to_dict().items() if key != "quantization_config"}
+    )
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model.load_state_dict(read.state_dict())
+    return model, tokenizer

@@ -1,0 +1,71 @@
+"""Backbones with random weights of a given shape, and the word-level tokenizer that goes with the small ones."""
+
+from pathlib import Path
+from typing import Any
+
+from dp import files
+from dp.data import made_up
+from dp.errors import UserError
+from dp.params import RandomSource, _nearest
+
+SPECIAL = ("<pad>", "</s>", "<unk>", "<extra_id_0>")
+"""Ids 0..3, T5's pad and end among them; words follow."""
+
+
+def write_words_tokenizer(folder: Path, architecture: str) -> None:
+    """A fast tokenizer over made_up.WORDS. For t5 it ends a text with </s>; for llama it adds nothing."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {word: index for index, word in enumerate((*SPECIAL, *made_up.WORDS))}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    if architecture == "t5":
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", vocabulary["</s>"])]
+        )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        additional_special_tokens=["<extra_id_0>"],
+        model_input_names=["input_ids", "attention_mask"],
+    ).save_pretrained(folder)
+
+
+def model(source: RandomSource, tokenizer: Any) -> Any:
+    """A float32 model drawn from the source's seed; the same seed gives the same bytes.
+
+    Raises UserError for a key of `shape` that the architecture does not know, or a vocabulary smaller than the
+    tokenizer's.
+    """
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM, T5Config, T5ForConditionalGeneration
+
+    config_class: Any = T5Config if source.architecture == "t5" else LlamaConfig
+    known = config_class().to_dict()
+    for key in source.shape:
+        if key not in known:
+            raise UserError(f"source.shape: {source.architecture} has no '{key}'{_nearest(key, known)}.")
+    shape: dict[str, Any] = {"vocab_size": len(tokenizer)} | source.shape
+    if shape["vocab_size"] < len(tokenizer):
+        raise UserError(
+            f"source.shape.vocab_size = {shape['vocab_size']} is smaller than the tokenizer's {len(tokenizer)} pieces. "
+            "Raise it or leave it out."
+        )
+    special = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
+    if source.architecture == "t5":
+        special["decoder_start_token_id"] = tokenizer.pad_token_id
+    else:
+        special["bos_token_id"] = tokenizer.bos_token_id
+    config = config_class(**shape, **special)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(source.seed)
+        network = T5ForConditionalGeneration if source.architecture == "t5" else LlamaForCausalLM
+        return network(config).float()
+
+
+def write_config(folder: Path, architecture: str) -> None:
+    """What AutoTokenizer needs beside bare tokenizer files to know their kind."""
+    files.write_json(folder / "config.json", {"model_type": architecture})

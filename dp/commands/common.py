@@ -1,0 +1,33 @@
+"""What every command does first: read the parameters with the call's settings."""
+
+import argparse
+import difflib
+from pathlib import Path
+
+import yaml
+
+from dp import grid
+from dp.errors import UserError
+from dp.grid import Cell
+from dp.params import Study, load
+
+
+def study(arguments: argparse.Namespace) -> Study:
+    """The study that this call is about: params.yaml of the working directory with `--set` applied."""
+    settings = {}
+    for setting in arguments.settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise UserError(f"--set {setting}: write it as key=value, for example --set scale=smoke.")
+        settings[key] = yaml.safe_load(value)
+    return load(Path("."), settings)
+
+
+def cell(study: Study, run: str) -> Cell:
+    """The cell of a `--run`. Raises UserError where the scale has no such run."""
+    try:
+        return grid.cell_of(study, run)
+    except KeyError:
+        known = [cell.run for cell in grid.cells(study)]
+        close = difflib.get_close_matches(run, known, n=1, cutoff=0.0)
+        raise UserError(f"--run {run}: scale '{study.scale_name}' has no such run; the nearest is {close[0]}.") from None

@@ -1,0 +1,52 @@
+"""Compute the instance features h(x) of one task under one backbone, once (design section 4)."""
+
+import argparse
+import sys
+
+import torch
+from safetensors.torch import save_file
+from tqdm import tqdm
+
+from dp import grid, paths
+from dp.backbones.load import load, masked_mean
+from dp.commands import common
+from dp.data import tokens
+from dp.devices import device
+from dp.files import replacing
+from dp.lineage.record import outputs_of, recording
+from dp.training.batches import collate, evaluation_batches
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--backbone", required=True)
+    parser.add_argument("--task", required=True)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    study = common.study(arguments)
+    config = grid.features_config(study, arguments.backbone, arguments.task)
+    family = study.params.backbones[arguments.backbone].family
+    source = paths.tokens(study.scale_name, arguments.backbone, arguments.task)
+    weights = paths.backbone(arguments.backbone)
+    folder = paths.features(study.scale_name, arguments.backbone, arguments.task)
+
+    inputs = outputs_of(source) | outputs_of(weights)
+    with (
+        device(config["compute"]) as where,
+        recording(folder, "features", config, inputs, ["features.safetensors"]) as made,
+        torch.no_grad(),
+    ):
+        backbone = load(weights, family, config["compute"]["dtype"], where)
+        splits, _ = tokens.load(source)
+        features = {}
+        for name, split in splits.items():
+            features[name] = torch.empty(len(split), backbone.model.get_input_embeddings().embedding_dim)
+            batches = evaluation_batches([len(ids) for ids in split.ids], config["batch_size"])
+            for numbers in tqdm(batches, desc=f"features {arguments.task} {name}", unit="batch", file=sys.stderr,
+                                mininterval=5):  # fmt: skip
+                batch = collate(split, numbers, backbone.tokenizer.pad_token_id).to(where)
+                states = backbone.hidden(backbone.embed(batch.ids), batch.mask)
+                features[name][numbers] = masked_mean(states.float(), batch.mask).cpu()
+        with replacing(folder / "features.safetensors") as beside:
+            save_file(features, beside)
+        made |= {"shape": {name: list(value.shape) for name, value in features.items()}}

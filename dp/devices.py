@@ -1,0 +1,54 @@
+"""One job per GPU, and a fixed number of threads per CPU job."""
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from dp.errors import UserError
+
+
+@contextmanager
+def device(compute: dict[str, Any]) -> Iterator[str]:
+    """The device of this job: "cpu", or a "cuda:<n>" that no other job of this machine holds until the block ends.
+
+    Waits while every GPU is held. Raises UserError where `compute.device` is cuda and there is none.
+    """
+    torch.set_num_threads(compute["threads"])
+    if compute["device"] == "cpu" or (compute["device"] == "auto" and not torch.cuda.is_available()):
+        yield "cpu"
+        return
+    if not torch.cuda.is_available():
+        raise UserError("compute.device is cuda, but torch finds no GPU; set it to auto or cpu in the scale file.")
+    # cuBLAS repeats its bytes only with a fixed workspace, which must be set before CUDA starts.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    with _first_free(torch.cuda.device_count()) as number:
+        torch.cuda.set_device(number)
+        yield f"cuda:{number}"
+
+
+@contextmanager
+def _first_free(count: int) -> Iterator[int]:
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    names = visible if len(visible) == count and all(visible) else [str(n) for n in range(count)]
+    folder = Path(tempfile.gettempdir())
+    while True:
+        for number, name in enumerate(names):
+            lock = FileLock(folder / f"dynamic-prompting-gpu-{name}.lock", mode=0o666)
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                continue
+            try:
+                yield number
+            finally:
+                lock.release()
+            return
+        time.sleep(1)

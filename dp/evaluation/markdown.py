@@ -1,0 +1,67 @@
+"""results.md: a table of variant x task for each backbone, regime and metric, with its labels spelled out."""
+
+from collections.abc import Iterable
+
+from dp.evaluation.labels import spelled_out
+from dp.evaluation.runs import Run
+from dp.evaluation.table import Row
+from dp.params import Baseline, Study
+
+
+def document(study: Study, table: list[Row], runs: list[Run], figures: Iterable[str]) -> str:
+    """The Markdown text, from the rows of results.csv and, for the sizes of splits, the runs' token records."""
+    parts = [f"# Results of scale {study.scale_name}", study.scale.description, HOW_TO_READ]
+    sections: dict[tuple[str, str, int | None, str], list[Row]] = {}
+    for row in table:
+        sections.setdefault((row["backbone"], row["regime"], row["k"], row["metric"]), []).append(row)
+    for (backbone, regime, k, metric), rows in sections.items():
+        shots = f" ({k} per label)" if k else ""
+        parts += [f"## {backbone}, {regime}{shots}: {metric}", _table(study, rows), _notes(study, rows, runs)]
+    parts += [f"## {name}\n\n![{name}](figures/{name}.png)" for name in figures]
+    return "\n\n".join(parts) + "\n"
+
+
+HOW_TO_READ = """\
+All numbers are percentages: mean [95 % interval]. The interval is Student's t over runs where runs differ; where there
+is one run or all agree, it is over the reported examples. `collapsed 1/3` says that one of three runs predicts one
+class throughout or has an accuracy interval that contains the majority rate. `results.csv` has the same numbers, with
+the digests of the records they come from."""
+
+
+def _table(study: Study, rows: list[Row]) -> str:
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    variants = list(dict.fromkeys(row["variant"] for row in rows))
+    cells = {(row["variant"], row["task"]): _cell(study, row) for row in rows}
+    lines = [["variant", *tasks], ["---", *["---:"] * len(tasks)]]
+    lines += [[variant, *[cells.get((variant, task), "") for task in tasks]] for variant in variants]
+    if rows[0]["metric"] == "accuracy" and not any(_is_majority(study, variant) for variant in variants):
+        rate = {row["task"]: f"{100 * row['majority']:.1f}" for row in rows}
+        lines.append(["*majority rate*", *[rate[task] for task in tasks]])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(study: Study, row: Row) -> str:
+    text = f"{100 * row['mean']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+    collapsed = not row["collapsed"].startswith("0/") and not _is_majority(study, row["variant"])
+    return f"{text} collapsed {row['collapsed']}" if collapsed else text
+
+
+def _is_majority(study: Study, variant: str) -> bool:
+    """Whether the variant is the majority class, of which nobody expects more than one class."""
+    definition = study.params.variants[variant]
+    return isinstance(definition, Baseline) and definition.baseline == "majority"
+
+
+def _notes(study: Study, rows: list[Row], runs: list[Run]) -> str:
+    notes = [f"- {text}." for text in spelled_out(rows)]
+    facts = {run.cell.task: run.tokens["made"] for run in runs if run.cell.backbone == rows[0]["backbone"]}
+    for task in dict.fromkeys(row["task"] for row in rows):
+        used = [
+            f"{split} {facts[task]['rows'][split]:,} of {facts[task]['available'][split]:,}"
+            for split in facts[task]["rows"]
+            if facts[task]["rows"][split] < facts[task]["available"][split]
+        ]
+        cut = {row["truncated"] for row in rows if row["task"] == task and row["truncated"]}
+        notes += [f"- {task}, rows used: {', '.join(used)}."] if used else []
+        notes += [f"- {task}: {n:,} of the reported inputs were cut to {study.scale.max_tokens} tokens." for n in cut]
+    return "\n".join(notes)

@@ -1,0 +1,92 @@
+"""All evaluations of a grid, read with their records and refused where a table could not vouch for them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dp import files, paths
+from dp.errors import UserError
+from dp.grid import Cell, cells, is_trained, run_config
+from dp.params import Study
+
+
+@dataclass(frozen=True)
+class Run:
+    """One evaluated cell: metrics.json and the records of its evaluation, training (None: untrained) and tokens."""
+
+    cell: Cell
+    folder: Path
+    digest: str
+    metrics: dict[str, Any]
+    evaluated: dict[str, Any]
+    trained: dict[str, Any] | None
+    tokens: dict[str, Any]
+
+    @property
+    def regime(self) -> str:
+        return self.cell.regime.partition("-")[0]
+
+    @property
+    def k(self) -> int | None:
+        """Examples per label of `fewshot-k<k>-s<sample seed>`; None for the full train split."""
+        return int(self.cell.regime.split("-")[1].removeprefix("k")) if self.regime == "fewshot" else None
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        return [record for record in (self.evaluated, self.trained) if record]
+
+
+def read(study: Study) -> list[Run]:
+    """The runs of the study in the order of its grid.
+
+    Raises UserError where runs are missing, were made under other parameters, or, unless `allow_dirty`, come from
+    code without a commit.
+    """
+    grid = cells(study)
+    missing = [str(path) for cell in grid for path in sources(study, cell) if not path.is_file()]
+    _refuse(sorted(set(missing)), "files of evaluated runs are missing", "train and evaluate those runs, then report")
+    runs = [_read(study, cell) for cell in grid]
+    stale = [f"{run.folder} ({key})" for run in runs if (key := _changed(study, run))]
+    _refuse(stale, "evaluations were made under other parameters", "run the pipeline again, then report")
+    if not study.params.allow_dirty:
+        dirty = [str(run.folder) for run in runs if any(record["with"]["dirty"] is not False for record in run.records)]
+        remedy = "commit and run them again, or set allow_dirty: true in params.yaml to admit and label them"
+        _refuse(dirty, "runs were made from code that no commit holds", remedy)
+    return runs
+
+
+def sources(study: Study, cell: Cell) -> list[Path]:
+    """Every file that the report reads about a cell."""
+    evaluation = paths.evaluation(study.scale_name, cell.run)
+    found = [evaluation / name for name in ("record.json", "metrics.json", "predictions.jsonl")]
+    if is_trained(study, cell.variant):
+        training = paths.train_run(study.scale_name, cell.run)
+        found += [training / "record.json", training / "steps.jsonl"]
+    return [*found, paths.tokens(study.scale_name, cell.backbone, cell.task) / "record.json"]
+
+
+def _read(study: Study, cell: Cell) -> Run:
+    folder = paths.evaluation(study.scale_name, cell.run)
+    training = paths.train_run(study.scale_name, cell.run) / "record.json"
+    return Run(
+        cell=cell,
+        folder=folder,
+        digest=files.sha256(folder / "record.json"),
+        metrics=files.read_json(folder / "metrics.json"),
+        evaluated=files.read_json(folder / "record.json"),
+        trained=files.read_json(training) if is_trained(study, cell.variant) else None,
+        tokens=files.read_json(paths.tokens(study.scale_name, cell.backbone, cell.task) / "record.json"),
+    )
+
+
+def _changed(study: Study, run: Run) -> str | None:
+    """The first parameter whose value differs from what the evaluation was asked for."""
+    asked = run.evaluated["asked"]
+    config = run_config(study, run.cell)
+    return next((key for key, value in config.items() if key not in asked or asked[key] != value), None)
+
+
+def _refuse(items: list[str], what: str, remedy: str) -> None:
+    if items:
+        shown = ", ".join(items[:10]) + (", ..." if len(items) > 10 else "")
+        raise UserError(f"{len(items)} {what}: {shown}. To mend it, {remedy}.")

@@ -1,0 +1,112 @@
+"""results.csv: one row per backbone, regime, task, variant and metric, over training seeds and sample seeds."""
+
+import csv
+import io
+from collections.abc import Iterable
+from itertools import chain
+from statistics import fmean
+from typing import Any
+
+from dp.errors import UserError
+from dp.evaluation.intervals import over_runs
+from dp.evaluation.runs import Run
+from dp.params import Study
+
+COLUMNS = ("backbone", "regime", "k", "task", "source", "variant", "protocol", "metric", "split", "n", "seeds", "mean",
+           "low", "high", "interval", "majority", "collapsed", "steps", "trainable", "seconds", "truncated", "labels",
+           "runs")  # fmt: skip
+
+Row = dict[str, Any]
+Key = tuple[str, str, int | None, str, str]
+
+
+def group(runs: Iterable[Run]) -> dict[Key, list[Run]]:
+    """Runs by (backbone, regime, k, task, variant): those that differ in training seed or sample seed alone."""
+    groups: dict[Key, list[Run]] = {}
+    for run in runs:
+        groups.setdefault((run.cell.backbone, run.regime, run.k, run.cell.task, run.cell.variant), []).append(run)
+    return groups
+
+
+def rows(study: Study, runs: Iterable[Run]) -> list[Row]:
+    """The rows of results.csv, keyed by COLUMNS, in the order of the grid.
+
+    `seeds` counts runs; `seconds` is their mean training time; `truncated` counts reported inputs that were cut.
+    Raises UserError where runs of one row report different examples.
+    """
+    table = []
+    for (backbone, regime, k, task, variant), members in group(runs).items():
+        first = members[0].metrics
+        _same_examples(members)
+        common = {
+            "backbone": backbone,
+            "regime": regime,
+            "k": k,
+            "task": task,
+            "source": study.source,
+            "variant": variant,
+            "protocol": study.scale.protocol,
+            "split": first["split"],
+            "n": first["n"],
+            "seeds": len(members),
+            "majority": first["majority"],
+            "collapsed": f"{sum(run.metrics['collapsed'] for run in members)}/{len(members)}",
+            "steps": max(_trained(run, "steps") for run in members),
+            "trainable": max(_trained(run, "trainable_parameters") for run in members),
+            "seconds": fmean(_trained(run, "wall_seconds") for run in members),
+            "truncated": members[0].tokens["made"]["truncated"][first["split"]],
+            "labels": ";".join(labels(members)),
+            "runs": ";".join(run.digest[:12] for run in members),
+        }
+        table += [common | {"metric": metric} | _summary(members, metric) for metric in first["metrics"]]
+    return table
+
+
+def labels(members: list[Run]) -> list[str]:
+    """What a reader must know of the number made from these runs, sorted."""
+    found = set(chain.from_iterable(run.evaluated["made"]["labels"] for run in members))
+    dirty = {record["with"]["dirty"] for run in members for record in run.records}
+    found |= {"dirty-tree"} if True in dirty else set()
+    found |= {"no-commit"} if None in dirty else set()
+    found |= {"single-seed"} if len(members) == 1 and members[0].trained else set()
+    return sorted(found)
+
+
+def to_csv(columns: Iterable[str], table: Iterable[Row]) -> str:
+    """CSV text: floats with six digits, None empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(columns), extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for row in table:
+        writer.writerow({key: f"{value:.6f}" if isinstance(value, float) else value for key, value in row.items()})
+    return text.getvalue()
+
+
+def _summary(members: list[Run], metric: str) -> Row:
+    """Mean over runs with its interval: over runs (`seeds`) where they differ, else over examples (`examples`).
+
+    Runs that agree exactly, as collapsed or untrained ones do, have no spread over seeds; an interval of no width
+    would claim a certainty that nobody has, so theirs is the widest of their intervals over examples.
+    """
+    found = [run.metrics["metrics"][metric] for run in members]
+    values = [one["value"] for one in found]
+    if len(set(values)) > 1:
+        low, high = over_runs(values)
+        return {"mean": fmean(values), "low": low, "high": high, "interval": "seeds"}
+    low, high = min(one["low"] for one in found), max(one["high"] for one in found)
+    return {"mean": values[0], "low": low, "high": high, "interval": "examples"}
+
+
+def _trained(run: Run, fact: str) -> int | float:
+    return run.trained["made"][fact] if run.trained else 0
+
+
+def _same_examples(members: list[Run]) -> None:
+    first = members[0]
+    for run in members[1:]:
+        for key in ("split", "n", "majority"):
+            if run.metrics[key] != first.metrics[key]:
+                raise UserError(
+                    f"{run.folder}/metrics.json: {key} is {run.metrics[key]}, but {first.folder}/metrics.json has "
+                    f"{first.metrics[key]}; runs of one table cell must report the same examples. Evaluate both again."
+                )

@@ -1,0 +1,64 @@
+"""Where a variant that chooses puts the input: how often each split was taken on the reported examples."""
+
+from collections import Counter
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from dp import files
+from dp.evaluation.runs import Run
+from dp.evaluation.table import Row, group, labels
+from dp.figures import style
+from dp.params import Prompted, Study
+
+COLUMNS = ("backbone", "regime", "k", "task", "variant", "split", "share", "examples", "runs", "labels")
+
+
+def data(study: Study, table: list[Row], runs: list[Run]) -> list[dict[str, Any]]:
+    """One row per split 0..P; the share is taken over the examples of all runs together."""
+    rows: list[dict[str, Any]] = []
+    for (backbone, regime, k, task, variant), members in group(runs).items():
+        definition = study.params.variants[variant]
+        if not (isinstance(definition, Prompted) and definition.position in ("task", "instance")):
+            continue
+        chosen = Counter(
+            line["split"] for run in members for line in files.read_jsonl(run.folder / "predictions.jsonl")
+        )
+        examples = chosen.total()
+        setting = {"backbone": backbone, "regime": regime, "k": k, "task": task, "variant": variant}
+        about = {"examples": examples, "runs": len(members), "labels": ";".join(labels(members))}
+        rows += [
+            setting | about | {"split": split, "share": chosen[split] / examples}
+            for split in range(study.scale.prompt.length + 1)
+        ]
+    return rows
+
+
+def draw(rows: style.Rows) -> Figure:
+    if not rows:
+        return style.only_words("No variant of this scale chooses a split.")
+    variants, tasks, settings = style.unique(rows, "variant"), style.tasks(rows), style.settings(rows)
+    last = max(int(row["split"]) for row in rows)
+    figure, grid = style.panels(rows, len(variants), 1.9, 1.15, sharex=True, sharey=True)
+    lines = [(setting, variant) for setting in settings for variant in variants]
+    for (setting, variant), line in zip(lines, grid, strict=True):
+        for task, axes in zip(tasks, line, strict=True):
+            bars = style.where(rows, setting, task=task, variant=variant)
+            axes.bar([int(row["split"]) for row in bars], [100 * float(row["share"]) for row in bars], 0.85,
+                     color=style.ACCENT)  # fmt: skip
+            axes.axhline(100 / (last + 1), color=style.INK, linewidth=0.8, linestyle=(0, (1, 2)))
+            axes.grid(axis="x", visible=False)
+    grid[0][0].set_xlim(-0.7, last + 0.7)
+    grid[0][0].set_ylim(0, 105)
+    grid[0][0].xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    for axes in grid[-1]:
+        axes.set_xlabel("split s (vectors in front)")
+    names = [f"{style.setting_name(setting)}\n{variant}\n% of examples" for setting, variant in lines]
+    style.name_rows_and_columns(grid, tasks, names)
+    text = (
+        f"Share of the reported examples, all runs together, for which each split was chosen: 0 puts all vectors "
+        f"behind the input, {last} all in front. Dotted: every split equally often."
+    )
+    style.caption(figure, rows, text)
+    return figure

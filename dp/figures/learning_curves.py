@@ -1,0 +1,88 @@
+"""Training loss and selection accuracy by step, with the steps that selection picked."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from dp import files, paths
+from dp.evaluation.runs import Run
+from dp.evaluation.table import Row, group, labels
+from dp.figures import style
+from dp.params import Study
+
+COLUMNS = ("backbone", "regime", "k", "task", "variant", "quantity", "step", "value", "runs", "labels")
+POINTS = 50
+
+
+def data(study: Study, table: list[Row], runs: list[Run]) -> list[dict[str, Any]]:
+    """Rows of quantity loss and accuracy (means over runs) and selected (one per run).
+
+    The loss is averaged over bins of consecutive steps, at most 50 of them, and stands at the last step of its bin.
+    """
+    rows = []
+    for (backbone, regime, k, task, variant), members in group(runs).items():
+        if not members[0].trained:
+            continue
+        logs = [files.read_jsonl(paths.train_run(study.scale_name, run.cell.run) / "steps.jsonl") for run in members]
+        losses = [{line["step"]: line["loss"] for line in log if "loss" in line} for log in logs]
+        accuracies = [
+            {line["step"]: line["selection"]["accuracy"] for line in log if "selection" in line} for log in logs
+        ]
+        picked = [run.trained["made"]["selected_step"] for run in members if run.trained]
+        found = [("loss", *point) for point in _binned(_mean(losses))]
+        found += [("accuracy", *point) for point in _mean(accuracies)]
+        found += [("selected", step, by_step[step]) for step, by_step in zip(picked, accuracies, strict=True)]
+        setting = {"backbone": backbone, "regime": regime, "k": k, "task": task, "variant": variant}
+        about = {"runs": len(members), "labels": ";".join(labels(members))}
+        rows += [setting | about | {"quantity": what, "step": step, "value": value} for what, step, value in found]
+    return rows
+
+
+def draw(rows: style.Rows) -> Figure:
+    if not rows:
+        return style.only_words("No variant of this scale is trained.")
+    variants, tasks, settings = style.unique(rows, "variant"), style.tasks(rows), style.settings(rows)
+    figure, grid = style.panels(rows, 2, 2.1, 1.5, sharex="col", sharey="row")
+    drawn: dict[str, Any] = {}
+    for number, setting in enumerate(settings):
+        for task, above, below in zip(tasks, grid[2 * number], grid[2 * number + 1], strict=True):
+            for n, variant in enumerate(variants):
+                of = {what: _points(style.where(rows, setting, task=task, variant=variant, quantity=what))
+                      for what in ("loss", "accuracy", "selected")}  # fmt: skip
+                look: dict[str, Any] = style.line(n)
+                above.plot(*of["loss"], linewidth=1, **look)
+                (drawn[variant],) = below.plot(*of["accuracy"], linewidth=1, **look)
+                below.plot(*of["selected"], "o", color=look["color"], markerfacecolor="white", markersize=4.5)
+    for axes in grid[-1]:
+        axes.set_xlabel("step")
+    names = [f"{style.setting_name(setting)}\n{what}" for setting in settings
+             for what in ("training loss", "selection acc. (%)")]  # fmt: skip
+    style.name_rows_and_columns(grid, tasks, names)
+    figure.legend(drawn.values(), drawn.keys(), loc="outside upper center", ncols=min(6, len(drawn)), handlelength=3)
+    text = (
+        "Lines are means over runs; the loss is averaged over neighbouring steps. A circle: the step that one run's "
+        "selection picked, at that run's own accuracy."
+    )
+    style.caption(figure, rows, text)
+    return figure
+
+
+def _mean(runs: list[dict[int, float]]) -> list[tuple[int, float]]:
+    """(step, mean over the runs that logged it), by step."""
+    steps = sorted(set().union(*runs))
+    return [(step, float(np.mean([run[step] for run in runs if step in run]))) for step in steps]
+
+
+def _binned(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    """At most POINTS bins of equally many consecutive points (the last may be shorter): (last step, mean)."""
+    size = -(-len(points) // POINTS) or 1
+    bins = [points[start : start + size] for start in range(0, len(points), size)]
+    return [(part[-1][0], float(np.mean([value for _, value in part]))) for part in bins]
+
+
+def _points(rows: style.Rows) -> tuple[list[int], list[float]]:
+    scale = [100 if row["quantity"] != "loss" else 1 for row in rows]
+    return [int(row["step"]) for row in rows], [
+        factor * float(row["value"]) for factor, row in zip(scale, rows, strict=True)
+    ]

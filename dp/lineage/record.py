@@ -1,0 +1,97 @@
+"""`record.json`: what was asked, what was used, with what, and what came out of one job (design section 10)."""
+
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from dp import files
+from dp.lineage.closure import PACKAGE, closure
+
+PACKAGES = ("torch", "transformers", "datasets", "tokenizers", "safetensors", "numpy", "scipy", "pydantic",
+            "huggingface_hub", "gguf", "snakemake", "dvc")  # fmt: skip
+CODE_PATHS = ("dp", "workflow/rules", "workflow/common.smk", "Snakefile", "pyproject.toml", "environment.yml")
+
+
+@contextmanager
+def recording(
+    folder: Path, command: str, asked: dict[str, Any], inputs: dict[str, str], outputs: Iterable[str]
+) -> Iterator[dict[str, Any]]:
+    """Time a job and, if it ends well, write `folder/record.json`.
+
+    `asked`: the resolved parameters. `inputs`: path -> sha256 of every file read (see `outputs_of`). `outputs`: names
+    of the files made in `folder`. The yielded dictionary takes the facts that the job adds to `made`.
+    """
+    started = time.time()
+    made: dict[str, Any] = {}
+    yield made
+    made |= {
+        "status": "complete",
+        "outputs": {name: files.sha256(folder / name) for name in outputs},
+        "wall_seconds": round(time.time() - started, 3),
+        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+    code = {str(path): files.sha256(PACKAGE.parent / path) for path in closure(command)}
+    used = {"inputs": inputs, "code": {"digest": files.digest(code), "modules": code}}
+    record = {"command": command, "asked": asked, "used": used, "with": environment(), "made": made}
+    files.write_json(folder / "record.json", record)
+
+
+def outputs_of(folder: Path) -> dict[str, str]:
+    """Path -> sha256 of what an upstream job made, as its record says."""
+    made = files.read_json(folder / "record.json")["made"]["outputs"]
+    return {str(folder / name): digest for name, digest in made.items()}
+
+
+def environment() -> dict[str, Any]:
+    """Interpreter, packages, machine and commit of this process."""
+    installed = {}
+    for name in PACKAGES:
+        try:
+            installed[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            installed[name] = None
+    return {
+        "python": platform.python_version(),
+        "packages": installed,
+        "platform": platform.platform(),
+        "processor_count": os.cpu_count(),
+        **_torch_facts(),
+        **commit(),
+    }
+
+
+def commit(root: Path = PACKAGE.parent) -> dict[str, Any]:
+    """The commit of the project, and whether code differs from it.
+
+    Parameters, scales and results are no code: a record holds its parameters in full. Without git both are None, which
+    a table treats like a dirty tree.
+    """
+    try:
+        head = _git(root, "rev-parse", "HEAD").strip()
+        dirty = bool(_git(root, "status", "--porcelain", "--untracked-files=all", "--", *CODE_PATHS).strip())
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "dirty": None}
+    return {"commit": head, "dirty": dirty}
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(root), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def _torch_facts() -> dict[str, Any]:
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return {"device": "cpu", "threads": None}
+    if torch.cuda.is_initialized():
+        facts = torch.cuda.get_device_properties(torch.cuda.current_device())
+        return {"device": facts.name, "cuda": torch.version.cuda, "threads": torch.get_num_threads()}
+    return {"device": "cpu", "threads": torch.get_num_threads()}

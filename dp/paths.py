@@ -1,0 +1,44 @@
+"""Where every artifact lies (design section 10). Paths are relative to the project's root."""
+
+from pathlib import Path
+
+RESULTS = Path("results")
+DOWNLOAD = RESULTS / "download"
+TOKENIZE = RESULTS / "tokenize"
+TRAIN = RESULTS / "train"
+EVALUATE = RESULTS / "evaluate"
+REPORT = RESULTS / "report"
+
+
+def task_rows(task: str, source: str) -> Path:
+    """Canonical rows of a task: train.jsonl, validation.jsonl, record.json."""
+    return DOWNLOAD / "tasks" / task / source
+
+
+def backbone(name: str) -> Path:
+    """config.json, model.safetensors, tokenizer files, record.json."""
+    return DOWNLOAD / "backbones" / name
+
+
+def tokens(scale: str, backbone: str, task: str) -> Path:
+    """tokens.safetensors, rows.json, record.json."""
+    return TOKENIZE / scale / backbone / task / "tokens"
+
+
+def features(scale: str, backbone: str, task: str) -> Path:
+    """features.safetensors, record.json."""
+    return TOKENIZE / scale / backbone / task / "features"
+
+
+def train_run(scale: str, run: str) -> Path:
+    """`run` is backbone/regime/task/variant/seed<n>. tuned.safetensors, config.json, steps.jsonl, record.json."""
+    return TRAIN / scale / run
+
+
+def evaluation(scale: str, run: str) -> Path:
+    """predictions.jsonl, metrics.json, record.json."""
+    return EVALUATE / scale / run
+
+
+def report(scale: str) -> Path:
+    return REPORT / scale

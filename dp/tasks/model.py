@@ -1,0 +1,179 @@
+"""A task is one YAML file: sources, splits, fields, templates, label words, metrics and what must come out."""
+
+import string
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field, PositiveInt, model_validator
+
+from dp.errors import UserError
+from dp.params import Closed, Name, Sha256, _nearest, _read_yaml, _validate
+
+FOLDER = Path(__file__).parent
+Family = Literal["seq2seq", "causal", "encoder"]
+Kind = Literal["folder", "package", "hub", "made_up"]
+Split = Literal["train", "validation"]
+
+
+class Template(Closed):
+    """The text of an input, which ends where the label word is read, and one label word per class."""
+
+    text: str
+    words: list[str]
+
+
+class Expected(Closed):
+    rows: PositiveInt
+    label_counts: list[Annotated[int, Field(ge=0)]] = Field(description="rows of each class, in class order")
+
+
+class Resplit(Closed):
+    """One file cut into train and validation: a documented, seeded, stratified rule (dp/data/resplit.py)."""
+
+    validation: PositiveInt = Field(description="rows of the validation split; the rest is train")
+    seed: int = Field(0, ge=0)
+
+
+class Reading(Closed):
+    """How the rows of a source file become canonical rows."""
+
+    format: Literal["jsonl", "multirc", "parquet", "arrow", "requests"]
+    columns: dict[str, str] = Field({}, description="field -> column, where the two names differ")
+    classes: list[bool | int | str] = Field(description="the file's label value of each class, in class order")
+    pattern: str | None = Field(None, description="format requests: a regular expression whose groups are the fields")
+    resplit: Resplit | None = Field(None, description="cuts the one file `all` into train and validation")
+
+
+class SourceFile(Closed):
+    path: str
+    sha256: Sha256
+
+
+class FolderRows(Reading):
+    files: dict[str, SourceFile] = Field(description="split -> file below the folder")
+
+
+class PackageRows(Reading):
+    package: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9._+!-]+$")]
+    files: dict[str, SourceFile] = Field(description="split -> member of the wheel")
+
+
+class HubRows(Reading):
+    repo: str
+    revision: str = "main"
+    files: dict[str, str] = Field(description="split -> file of the repository; digests are in hub.lock.yaml")
+
+
+class MadeUpRows(Closed):
+    """Rows made by dp/data/made_up.py."""
+
+    seed: int = Field(0, ge=0)
+
+
+class Sources(Closed):
+    folder: FolderRows | None = None
+    package: PackageRows | None = None
+    hub: HubRows | None = None
+    made_up: MadeUpRows | None = None
+
+
+class Task(Closed):
+    name: Name
+    version: PositiveInt = Field(description="raised whenever rows, templates or label words change")
+    description: str
+    fields: list[Name] = Field(min_length=1, description="text fields of a canonical row")
+    truncate: str = Field(description="the one field that may be truncated")
+    label_names: list[str] = Field(min_length=2, description="class order")
+    templates: dict[Family, Template]
+    metrics: list[Literal["accuracy", "f1a", "exact_match", "macro_f1"]] = Field(min_length=1)
+    labels: list[str] = Field([], description="marks that every number of this task carries, such as re-split")
+    expected: dict[Split, Expected]
+    sources: Sources
+
+    @property
+    def source_kinds(self) -> list[str]:
+        return [kind for kind in Sources.model_fields if getattr(self.sources, kind) is not None]
+
+    @model_validator(mode="after")
+    def is_consistent(self) -> "Task":
+        classes = len(self.label_names)
+        if self.truncate not in self.fields:
+            raise ValueError(f"truncate: '{self.truncate}' is not among the fields {self.fields}")
+        _all_of("templates", self.templates, get_args(Family))
+        _all_of("expected", self.expected, get_args(Split))
+        for family, template in self.templates.items():
+            _check_template(f"templates.{family}", template, self.fields, self.truncate, classes)
+        for split, expected in self.expected.items():
+            if len(expected.label_counts) != classes or sum(expected.label_counts) != expected.rows:
+                raise ValueError(f"expected.{split}.label_counts: must be {classes} counts that add up to rows")
+        for kind in self.source_kinds:
+            source = getattr(self.sources, kind)
+            if isinstance(source, FolderRows | PackageRows | HubRows):
+                _check_reading(f"sources.{kind}", source, dict(source.files), self.fields, classes)
+        if not self.source_kinds:
+            raise ValueError("sources: names no source")
+        return self
+
+
+def names() -> list[str]:
+    """The tasks that have a file."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+@cache
+def load(name: str) -> Task:
+    """The task of `dp/tasks/<name>.yaml`. Raises UserError for an unknown task or a file that is not a valid task."""
+    if name not in names():
+        raise UserError(f"There is no task '{name}' (no {name}.yaml in dp/tasks){_nearest(name, names())}.")
+    return read(FOLDER / f"{name}.yaml")
+
+
+def read(path: Path) -> Task:
+    """A task from any YAML file whose stem is the task's name."""
+    task = _validate(Task, _read_yaml(path), path)
+    if task.name != path.stem:
+        raise UserError(f"{path}: name = '{task.name}': must be the name of the file, '{path.stem}'.")
+    return task
+
+
+def render(task: Task, family: Family, fields: dict[str, str]) -> str:
+    """The input text of one row, up to where the label word is read."""
+    return task.templates[family].text.format_map(fields)
+
+
+def _all_of(key: str, given: object, names: tuple[str, ...]) -> None:
+    missing = [name for name in names if name not in given]  # type: ignore[operator]
+    if missing:
+        raise ValueError(f"{key}: '{missing[0]}' is missing")
+
+
+def _check_template(key: str, template: Template, fields: list[str], truncate: str, classes: int) -> None:
+    try:
+        parts = [part for part in string.Formatter().parse(template.text) if part[1] is not None]
+    except ValueError as error:
+        raise ValueError(f"{key}.text: {error}") from None
+    for _, field, spec, conversion in parts:
+        if field not in fields or spec or conversion:
+            raise ValueError(f"{key}.text: {{{field}}} is not a field{_nearest(str(field), fields)}")
+    if [part[1] for part in parts].count(truncate) != 1:
+        raise ValueError(f"{key}.text: must hold the field that may be truncated, {{{truncate}}}, once")
+    if len(template.words) != classes or len(set(template.words)) != classes:
+        raise ValueError(f"{key}.words: {template.words} must be {classes} different words, one per class")
+
+
+def _check_reading(key: str, source: Reading, files: dict[str, object], fields: list[str], classes: int) -> None:
+    wanted = {"all"} if source.resplit else set(get_args(Split))
+    if set(files) != wanted:
+        raise ValueError(f"{key}.files: must name {sorted(wanted)}, not {sorted(files)}")
+    if len(source.classes) != classes:
+        raise ValueError(f"{key}.classes: must be {classes} label values, one per class")
+    if (source.format == "requests") != (source.pattern is not None):
+        raise ValueError(f"{key}.pattern: goes with format requests, and only with it")
+    for field in source.columns:
+        if field not in fields:
+            raise ValueError(f"{key}.columns: '{field}' is not a field{_nearest(field, fields)}")
+    for file in files.values():
+        path = file.path if isinstance(file, SourceFile) else str(file)
+        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+            raise ValueError(f"{key}.files: '{path}' must be a path below the source")

@@ -1,0 +1,97 @@
+"""A run's resumable state: one safetensors file, replaced atomically, and the step log up to it."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from dp.files import replacing
+
+
+class State:
+    """`<run>/state/`: state.safetensors and steps.jsonl, removed when the run is complete.
+
+    `identity` is the digest of configuration, inputs and code; a state of another identity is never resumed.
+    """
+
+    def __init__(self, run: Path, identity: str) -> None:
+        self.folder, self.identity = run / "state", identity
+        self.file, self.log_file = self.folder / "state.safetensors", self.folder / "steps.jsonl"
+
+    def save(
+        self, step: int, module: nn.Module, optimizer: torch.optim.Optimizer, best: dict[str, Any] | None
+    ) -> None:
+        """`step` updates are done. best: {"tensors": name -> Tensor, ...} of the best evaluation so far."""
+        numbers: dict[str, Any] = {}
+        tensors = {f"tuned.{name}": value.detach().cpu().contiguous() for name, value in trainable(module).items()}
+        for index, slots in optimizer.state_dict()["state"].items():
+            for key, value in slots.items():
+                if isinstance(value, Tensor):
+                    tensors[f"optimizer.{index}.{key}"] = value.detach().cpu().contiguous()
+                else:
+                    numbers[f"{index}.{key}"] = value
+        facts: dict[str, Any] = {"identity": self.identity, "step": step, "optimizer": numbers, "best": None}
+        if best:
+            tensors |= {f"best.{name}": value for name, value in best["tensors"].items()}
+            facts["best"] = {key: value for key, value in best.items() if key != "tensors"}
+        with self.log_file.open("ab") as log:
+            os.fsync(log.fileno())
+            facts["log_bytes"] = log.tell()
+        with replacing(self.file) as beside:
+            save_file(tensors, beside, metadata={"state": json.dumps(facts)})
+
+    def resume(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, dict[str, Any] | None]:
+        """(updates done, best so far); (0, None) where there is nothing of this identity to resume."""
+        facts = self._facts()
+        if facts is None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir(parents=True)
+            return 0, None
+        slots: dict[int, dict[str, Any]] = {}
+        for name, value in facts["optimizer"].items():
+            index, key = name.split(".", 1)
+            slots.setdefault(int(index), {})[key] = value
+        best: dict[str, Any] | None = None if facts["best"] is None else facts["best"] | {"tensors": {}}
+        parameters = trainable(module)
+        with safe_open(self.file, "pt") as tensors, torch.no_grad():
+            for full_name in tensors.keys():  # noqa: SIM118 (a safetensors file is no mapping)
+                kind, name = full_name.split(".", 1)
+                value = tensors.get_tensor(full_name)
+                if kind == "tuned":
+                    parameters[name].copy_(value)
+                elif kind == "best" and best:
+                    best["tensors"][name] = value
+                else:
+                    index, key = name.split(".", 1)
+                    slots.setdefault(int(index), {})[key] = value
+        optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
+        with self.log_file.open("ab") as log:
+            log.truncate(facts["log_bytes"])
+        return facts["step"], best
+
+    def _facts(self) -> dict[str, Any] | None:
+        if not self.file.exists():
+            return None
+        with safe_open(self.file, "pt") as tensors:
+            facts = json.loads(tensors.metadata()["state"])
+        return facts if facts["identity"] == self.identity else None
+
+    def log(self, line: dict[str, Any]) -> None:
+        with self.log_file.open("a", encoding="utf-8") as log:
+            log.write(json.dumps(line) + "\n")
+
+    def finish(self, log: Path) -> None:
+        """Move the step log to its place and forget the state."""
+        os.replace(self.log_file, log)
+        shutil.rmtree(self.folder)
+
+
+def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
+    """The tuned parameters by name."""
+    return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}

@@ -1,0 +1,108 @@
+"""Targets, inputs and settings, all from dp.grid: the rules stay fixed while the grid grows."""
+
+import json
+import shlex
+import shutil
+import sys
+
+from dp import grid, paths
+from dp.errors import UserError
+from dp.lineage.closure import closure
+from dp.params import load
+
+try:
+    STUDY = load(settings=dict(config))
+except UserError as error:
+    raise WorkflowError(str(error))
+
+SCALE = STUDY.scale_name
+COMPUTE = STUDY.scale.compute
+# The command of every rule; `--config` of this call reaches the job as `--set`.
+DP = " ".join(
+    [shlex.quote(sys.executable), "-m dp {verb}"]
+    + [shlex.quote(f"--set={key}={json.dumps(value)}") for key, value in sorted(config.items())]
+)
+# A job asks for a GPU where there is one to ask for; profiles/default admits as many such jobs as `gpu` says.
+GPU = int(COMPUTE.device == "cuda" or (COMPUTE.device == "auto" and shutil.which("nvidia-smi") is not None))
+
+
+wildcard_constraints:
+    scale=SCALE,
+    backbone="[^/]+",
+    task="[^/]+",
+    source="[^/]+",
+    run="[^/]+/[^/]+/[^/]+/[^/]+/seed[0-9]+",
+
+
+def dp(verb, arguments):
+    """The shell line of a job: its output goes to the terminal and to its log."""
+    return DP.replace("{verb}", verb) + f" {arguments} 2>&1 | tee -i {{log}}"
+
+
+def asked(config):
+    """A resolved configuration as the rule parameter that makes its job stale."""
+    return json.dumps(config, sort_keys=True)
+
+
+def named(folder, *names):
+    return [str(folder / name) for name in names]
+
+
+def code(command):
+    return [str(path) for path in closure(command)]
+
+
+def task_files(task):
+    return named(paths.task_rows(task, STUDY.source), "train.jsonl", "validation.jsonl")
+
+
+def backbone_files(name):
+    return named(paths.backbone(name), "config.json", "model.safetensors", "tokenizer.json")
+
+
+def token_files(backbone, task):
+    return named(paths.tokens(SCALE, backbone, task), "tokens.safetensors", "rows.json")
+
+
+def feature_files(backbone, task):
+    return named(paths.features(SCALE, backbone, task), "features.safetensors")
+
+
+def train_files(run):
+    return named(paths.train_run(SCALE, run), "tuned.safetensors", "config.json", "steps.jsonl")
+
+
+def evaluation_files(run):
+    return named(paths.evaluation(SCALE, run), "predictions.jsonl", "metrics.json")
+
+
+def run_inputs(run, *, trained):
+    """What a run reads: tokens, the backbone, features for instance policies, and (to evaluate) what was tuned."""
+    cell = grid.cell_of(STUDY, run)
+    found = token_files(cell.backbone, cell.task)
+    if grid.needs_backbone(STUDY, cell.variant):
+        found += backbone_files(cell.backbone)
+    if grid.needs_features(STUDY, cell.variant):
+        found += feature_files(cell.backbone, cell.task)
+    if trained and grid.is_trained(STUDY, cell.variant):
+        found += train_files(run)
+    return found
+
+
+def targets(phase):
+    """Every file that a phase makes for the chosen scale."""
+    cells = grid.cells(STUDY)
+    pairs = sorted({(cell.backbone, cell.task) for cell in cells})
+    match phase:
+        case "download":
+            found = [task_files(task) for task in grid.tasks(STUDY)]
+            return found + [backbone_files(name) for name in STUDY.scale.backbones]
+        case "tokenize":
+            instance = {(c.backbone, c.task) for c in cells if grid.needs_features(STUDY, c.variant)}
+            return [token_files(*pair) for pair in pairs] + [feature_files(*pair) for pair in sorted(instance)]
+        case "train":
+            return [train_files(cell.run) for cell in cells if grid.is_trained(STUDY, cell.variant)]
+        case "evaluate":
+            return [evaluation_files(cell.run) for cell in cells]
+        case "report":
+            return named(paths.report(SCALE), "results.csv", "results.md", "record.json")

@@ -1,0 +1,35 @@
+rule download:
+    input:
+        targets("download"),
+
+
+rule fetch_task:
+    input:
+        code("fetch-task"),
+        "dp/tasks/{task}.yaml",
+    output:
+        "results/download/tasks/{task}/{source}/train.jsonl",
+        "results/download/tasks/{task}/{source}/validation.jsonl",
+        "results/download/tasks/{task}/{source}/record.json",
+    params:
+        asked=lambda wc: asked(grid.rows_config(STUDY, wc.task)),
+    log:
+        "results/logs/download/tasks/{task}/{source}.log",
+    shell:
+        dp("fetch-task", "--task {wildcards.task}")
+
+
+rule fetch_backbone:
+    input:
+        code("fetch-backbone"),
+    output:
+        "results/download/backbones/{backbone}/config.json",
+        "results/download/backbones/{backbone}/model.safetensors",
+        "results/download/backbones/{backbone}/tokenizer.json",
+        "results/download/backbones/{backbone}/record.json",
+    params:
+        asked=lambda wc: asked(grid.backbone_config(STUDY, wc.backbone)),
+    log:
+        "results/logs/download/backbones/{backbone}.log",
+    shell:
+        dp("fetch-backbone", "--backbone {wildcards.backbone}")

@@ -1,0 +1,22 @@
+rule evaluate:
+    input:
+        targets("evaluate"),
+
+
+rule predict:
+    input:
+        lambda wc: run_inputs(wc.run, trained=True),
+        code("evaluate"),
+    output:
+        "results/evaluate/{scale}/{run}/predictions.jsonl",
+        "results/evaluate/{scale}/{run}/metrics.json",
+        "results/evaluate/{scale}/{run}/record.json",
+    params:
+        asked=lambda wc: asked(grid.run_config(STUDY, grid.cell_of(STUDY, wc.run))),
+    log:
+        "results/logs/evaluate/{scale}/{run}.log",
+    threads: COMPUTE.threads
+    resources:
+        gpu=GPU,
+    shell:
+        dp("evaluate", "--run {wildcards.run}")

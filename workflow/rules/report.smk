@@ -1,0 +1,21 @@
+rule report:
+    input:
+        targets("report"),
+
+
+rule collect:
+    input:
+        targets("evaluate"),
+        targets("train"),
+        code("report"),
+    output:
+        "results/report/{scale}/results.csv",
+        "results/report/{scale}/results.md",
+        "results/report/{scale}/record.json",
+        directory("results/report/{scale}/figures"),
+    params:
+        asked=asked(grid.report_config(STUDY)),
+    log:
+        "results/logs/report/{scale}.log",
+    shell:
+        dp("report", "")

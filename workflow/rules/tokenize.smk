@@ -1,0 +1,40 @@
+rule tokenize:
+    input:
+        targets("tokenize"),
+
+
+rule encode:
+    input:
+        lambda wc: task_files(wc.task),
+        lambda wc: backbone_files(wc.backbone),
+        code("tokenize"),
+        "dp/tasks/{task}.yaml",
+    output:
+        "results/tokenize/{scale}/{backbone}/{task}/tokens/tokens.safetensors",
+        "results/tokenize/{scale}/{backbone}/{task}/tokens/rows.json",
+        "results/tokenize/{scale}/{backbone}/{task}/tokens/record.json",
+    params:
+        asked=lambda wc: asked(grid.tokens_config(STUDY, wc.backbone, wc.task)),
+    log:
+        "results/logs/tokenize/{scale}/{backbone}/{task}/tokens.log",
+    shell:
+        dp("tokenize", "--backbone {wildcards.backbone} --task {wildcards.task}")
+
+
+rule features:
+    input:
+        lambda wc: token_files(wc.backbone, wc.task),
+        lambda wc: backbone_files(wc.backbone),
+        code("features"),
+    output:
+        "results/tokenize/{scale}/{backbone}/{task}/features/features.safetensors",
+        "results/tokenize/{scale}/{backbone}/{task}/features/record.json",
+    params:
+        asked=lambda wc: asked(grid.features_config(STUDY, wc.backbone, wc.task)),
+    log:
+        "results/logs/tokenize/{scale}/{backbone}/{task}/features.log",
+    threads: COMPUTE.threads
+    resources:
+        gpu=GPU,
+    shell:
+        dp("features", "--backbone {wildcards.backbone} --task {wildcards.task}")
