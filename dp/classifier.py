@@ -24,7 +24,7 @@ class Classifier:
         if self.prompt is None:
             return self.backbone.scores(embeds, batch.mask, self.words), None
         composed, chosen = self.prompt(embeds, batch.mask, self.backbone.tail, batch.features, moment)
-        return self.backbone.scores(composed.embeds, composed.mask, self.words), chosen.index
+        return self.backbone.scores(composed.embeds, composed.mask, self.words), chosen.candidate
 
     @property
     def prompt_length(self) -> int:

@@ -180,7 +180,9 @@ class Scale(Closed):
     tasks: dict[Literal["package", "folder", "hub", "made_up"], list[Name]] = Field(
         min_length=1, description="task source -> tasks; params.yaml's `source` chooses"
     )
-    source: Literal["package", "folder", "hub", "made_up"] = Field(description="the source unless params.yaml names one")
+    source: Literal["package", "folder", "hub", "made_up"] = Field(
+        description="the source unless params.yaml names one"
+    )
     regimes: list[Annotated[Full | FewShot, Field(discriminator="kind")]] = Field(min_length=1)
     variants: list[Name] = Field(min_length=1)
     seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
@@ -251,13 +253,13 @@ def training_of(scale: Scale, variant: str) -> Training:
         raise ValueError(f"overrides.{variant}.{_explain(error, Training)}") from None
 
 
-def load(root: Path = Path("."), settings: dict[str, Any] | None = None) -> Study:
+def load(root: Path = Path(), settings: dict[str, Any] | None = None) -> Study:
     """Read and check `params.yaml` and its scale. `settings` replaces top-level keys (`--config`, `--set`).
 
     Raises UserError naming file, key, value and what is allowed.
     """
     path = root / "params.yaml"
-    raw = _read_yaml(path) | {key: value for key, value in (settings or {}).items()}
+    raw = _read_yaml(path) | (settings or {})
     params = _validate(Params, raw, path)
     folder = root / "workflow" / "scales"
     scale_path = folder / f"{params.scale}.yaml"

@@ -6,7 +6,7 @@ import torch
 
 
 def derive(seed: int, *purpose: str | int) -> int:
-    """A 63-bit seed that depends on the run's seed and on every part of the purpose; seed 0 is a seed like any other."""
+    """A 63-bit seed from the run's seed and every part of the purpose; seed 0 is a seed like any other."""
     text = "/".join(map(str, (seed, *purpose)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 

@@ -66,4 +66,3 @@ def test_gradients_equal_the_materialised_mixture(inputs, tail, dtype):
     exact = gradients(materialised)
     for ours, reference in zip(cheap, exact, strict=True):
         torch.testing.assert_close(ours, reference, rtol=1e-5, atol=1e-5)
-

@@ -63,7 +63,9 @@ def test_macro_f1_leaves_out_a_class_that_never_occurs_and_counts_one_that_is_on
     assert found(rows(gold, [0, 0, 1, 1]), "macro_f1", classes=3)["metrics"]["macro_f1"]["value"] == 1.0
     predicted = [0, 0, 1, 2]
     expected = sklearn_metrics.f1_score(gold, predicted, average="macro")
-    assert found(rows(gold, predicted), "macro_f1", classes=3)["metrics"]["macro_f1"]["value"] == pytest.approx(expected)
+    assert found(rows(gold, predicted), "macro_f1", classes=3)["metrics"]["macro_f1"]["value"] == pytest.approx(
+        expected
+    )
 
 
 def test_wilson_interval_equals_the_formula():

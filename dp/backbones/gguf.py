@@ -7,7 +7,7 @@ from dp.errors import UserError
 
 
 def load(path: Path) -> tuple[Any, Any]:
-    """(plain causal model in float32, which can be saved, and tokenizer). Raises UserError for a file that transformers cannot read."""
+    """(causal model in float32, tokenizer), both free of the quantization. Raises UserError for an unreadable file."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from transformers import AutoTokenizer
+from transformers.utils import logging
 
 from dp.backbones.causal import Causal
 from dp.backbones.seq2seq import Seq2Seq
@@ -15,6 +16,7 @@ FAMILIES: dict[str, type[Causal] | type[Seq2Seq]] = {"causal": Causal, "seq2seq"
 
 def load(folder: Path, family: str, dtype: str = "float32", device: str = "cpu") -> Backbone:
     """The backbone with dropout off and every weight frozen. Never runs code from the folder."""
+    logging.disable_progress_bar()
     chosen = FAMILIES[family]
     model = chosen.auto_class.from_pretrained(folder, dtype=getattr(torch, dtype), use_safetensors=True)
     model.requires_grad_(False)

@@ -20,7 +20,7 @@ def study(arguments: argparse.Namespace) -> Study:
         if not equals:
             raise UserError(f"--set {setting}: write it as key=value, for example --set scale=smoke.")
         settings[key] = yaml.safe_load(value)
-    return load(Path("."), settings)
+    return load(Path(), settings)
 
 
 def cell(study: Study, run: str) -> Cell:
@@ -30,4 +30,6 @@ def cell(study: Study, run: str) -> Cell:
     except KeyError:
         known = [cell.run for cell in grid.cells(study)]
         close = difflib.get_close_matches(run, known, n=1, cutoff=0.0)
-        raise UserError(f"--run {run}: scale '{study.scale_name}' has no such run; the nearest is {close[0]}.") from None
+        raise UserError(
+            f"--run {run}: scale '{study.scale_name}' has no such run; the nearest is {close[0]}."
+        ) from None

@@ -46,7 +46,9 @@ def run(arguments: argparse.Namespace) -> None:
         encoded, truncated = {}, {}
         for name, rows in chosen.items():
             pairs = [
-                tokens.encode(tokenizer, partial(render, task, config["family"]), row, task.truncate, config["max_tokens"])
+                tokens.encode(
+                    tokenizer, partial(render, task, config["family"]), row, task.truncate, config["max_tokens"]
+                )
                 for row in rows
             ]
             truncated[name] = sum(cut for _, cut in pairs)

@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
     ):
         splits, facts = tokens.load(token_folder)
         train_rows, selection_rows = rows_of(cell.regime, splits)
-        features = {"train": None, "selection": None}
+        features: dict[str, torch.Tensor | None] = {"train": None, "selection": None}
         if instance:
             cached = load_file(feature_folder / "features.safetensors")
             features = {"train": cached["train"][train_rows], "selection": cached["selection"][selection_rows]}

@@ -21,9 +21,10 @@ def carve(rows: list[Row], fraction: float, seed: int) -> tuple[list[int], list[
 
 
 def draw(rows: list[Row], count: int | None, seed: int, purpose: str) -> list[int]:
-    """At most `count` row numbers (None: all), in order: stratified by label, or by whole clusters where rows share one.
+    """At most `count` row numbers (None: all), in order.
 
-    Strata keep their shares by largest remainder; every label keeps at least one row while `count` allows it.
+    Stratified by label, or whole clusters where rows share one. Strata keep their shares by largest remainder; every
+    label keeps at least one row while `count` allows it.
     """
     if count is None or count >= len(rows):
         return list(range(len(rows)))

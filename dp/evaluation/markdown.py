@@ -56,12 +56,9 @@ def _notes(study: Study, rows: list[Row], runs: list[Run]) -> str:
     notes = [f"- {text}." for text in spelled_out(rows)]
     facts = {run.cell.task: run.tokens["made"] for run in runs if run.cell.backbone == rows[0]["backbone"]}
     for task in dict.fromkeys(row["task"] for row in rows):
-        used = [
-            f"{split} {facts[task]['rows'][split]:,} of {facts[task]['available'][split]:,}"
-            for split in facts[task]["rows"]
-            if facts[task]["rows"][split] < facts[task]["available"][split]
-        ]
-        cut = {row["truncated"] for row in rows if row["task"] == task and row["truncated"]}
+        size, available, cut = (facts[task][key] for key in ("rows", "available", "truncated"))
+        used = [f"{split} {n:,} of {available[split]:,}" for split, n in size.items() if n < available[split]]
+        short = [f"{split} {n:,} of {size[split]:,}" for split, n in cut.items() if n]
         notes += [f"- {task}, rows used: {', '.join(used)}."] if used else []
-        notes += [f"- {task}: {n:,} of the reported inputs were cut to {study.scale.max_tokens} tokens." for n in cut]
+        notes += [f"- {task}, inputs cut to {study.scale.max_tokens} tokens: {', '.join(short)}."] if short else []
     return "\n".join(notes)

@@ -4,7 +4,6 @@ from collections import Counter
 from typing import Any
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from dp import files
 from dp.evaluation.runs import Run
@@ -51,7 +50,7 @@ def draw(rows: style.Rows) -> Figure:
             axes.grid(axis="x", visible=False)
     grid[0][0].set_xlim(-0.7, last + 0.7)
     grid[0][0].set_ylim(0, 105)
-    grid[0][0].xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    grid[0][0].set_xticks(sorted({0, last // 2, last}))
     for axes in grid[-1]:
         axes.set_xlabel("split s (vectors in front)")
     names = [f"{style.setting_name(setting)}\n{variant}\n% of examples" for setting, variant in lines]

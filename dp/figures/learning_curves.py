@@ -16,7 +16,7 @@ POINTS = 50
 
 
 def data(study: Study, table: list[Row], runs: list[Run]) -> list[dict[str, Any]]:
-    """Rows of quantity loss and accuracy (means over runs) and selected (one per run).
+    """Rows of quantity loss and accuracy (means over runs) and selected (one per run, on the mean accuracy).
 
     The loss is averaged over bins of consecutive steps, at most 50 of them, and stands at the last step of its bin.
     """
@@ -31,8 +31,9 @@ def data(study: Study, table: list[Row], runs: list[Run]) -> list[dict[str, Any]
         ]
         picked = [run.trained["made"]["selected_step"] for run in members if run.trained]
         found = [("loss", *point) for point in _binned(_mean(losses))]
-        found += [("accuracy", *point) for point in _mean(accuracies)]
-        found += [("selected", step, by_step[step]) for step, by_step in zip(picked, accuracies, strict=True)]
+        accuracy = dict(_mean(accuracies))
+        found += [("accuracy", *point) for point in accuracy.items()]
+        found += [("selected", step, accuracy[step]) for step in picked]
         setting = {"backbone": backbone, "regime": regime, "k": k, "task": task, "variant": variant}
         about = {"runs": len(members), "labels": ";".join(labels(members))}
         rows += [setting | about | {"quantity": what, "step": step, "value": value} for what, step, value in found]
@@ -57,12 +58,12 @@ def draw(rows: style.Rows) -> Figure:
     for axes in grid[-1]:
         axes.set_xlabel("step")
     names = [f"{style.setting_name(setting)}\n{what}" for setting in settings
-             for what in ("training loss", "selection acc. (%)")]  # fmt: skip
+             for what in ("training loss", "selection accuracy")]  # fmt: skip
     style.name_rows_and_columns(grid, tasks, names)
     figure.legend(drawn.values(), drawn.keys(), loc="outside upper center", ncols=min(6, len(drawn)), handlelength=3)
     text = (
-        "Lines are means over runs; the loss is averaged over neighbouring steps. A circle: the step that one run's "
-        "selection picked, at that run's own accuracy."
+        "Lines are means over runs; the loss is averaged over neighbouring steps. A circle on a line: a step that "
+        "selection picked in one of its runs."
     )
     style.caption(figure, rows, text)
     return figure
@@ -82,7 +83,4 @@ def _binned(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
 
 
 def _points(rows: style.Rows) -> tuple[list[int], list[float]]:
-    scale = [100 if row["quantity"] != "loss" else 1 for row in rows]
-    return [int(row["step"]) for row in rows], [
-        factor * float(row["value"]) for factor, row in zip(scale, rows, strict=True)
-    ]
+    return [int(row["step"]) for row in rows], [float(row["value"]) for row in rows]

@@ -35,14 +35,14 @@ SETTINGS = {
     "svg.hashsalt": "dynamic-prompting",
 }
 INK, ACCENT = "0.15", "#0072B2"
-# Okabe and Ito's colours that show on white, from dark to light; dashes tell lines apart in grey.
-COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
-DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
+# Three of Okabe and Ito's colours that differ in lightness too: with the dashes they tell lines apart in grey.
+COLOURS = ("#000000", "#0072B2", "#E69F00")
+DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
 
 
 def line(number: int) -> dict[str, object]:
-    """Colour and dashes of the n-th line of a panel; 18 differ."""
-    return {"color": COLOURS[number % 6], "linestyle": DASHES[number // 6 % 3]}
+    """Colour and dashes of the n-th line of a panel; 12 differ."""
+    return {"color": COLOURS[number % 3], "linestyle": DASHES[number // 3 % 4]}
 
 
 def save(data: Path, draw: Callable[[Rows], Figure]) -> list[Path]:
@@ -66,7 +66,7 @@ def panels(
 ) -> tuple[Figure, list[list[Axes]]]:
     """A grid of axes: `per_setting` rows for each backbone and regime, one column for each task, sizes in inches."""
     down, across = per_setting * len(settings(rows)), len(tasks(rows))
-    size = (max(width * across + 1.4, 7.0), height * down + 1.3)
+    size = (max(width * across + 1.8, 7.0), height * down + 1.3)
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(down, across, squeeze=False, **axes)  # type: ignore[call-overload]
     return figure, grid.tolist()
@@ -74,7 +74,7 @@ def panels(
 
 def caption(figure: Figure, rows: Rows, text: str) -> None:
     """What is drawn, and the labels of its numbers in words, at the foot of the figure."""
-    width = int(figure.get_figwidth() * 19)
+    width = int(figure.get_figwidth() * 18)
     lines = [part for line in (text, *spelled_out(rows)) for part in textwrap.wrap(line, width, subsequent_indent="  ")]
     figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7, linespacing=1.4)
 
@@ -119,4 +119,4 @@ def name_rows_and_columns(grid: Sequence[Sequence[Axes]], columns: list[str], na
     for axes, name in zip(grid[0], columns, strict=True):
         axes.set_title(name, pad=pad)
     for row, name in zip(grid, names, strict=True):
-        row[0].set_ylabel(name)
+        row[0].set_ylabel(name, rotation=0, ha="right", va="center")

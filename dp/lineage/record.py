@@ -52,7 +52,7 @@ def outputs_of(folder: Path) -> dict[str, str]:
 
 def environment() -> dict[str, Any]:
     """Interpreter, packages, machine and commit of this process."""
-    installed = {}
+    installed: dict[str, str | None] = {}
     for name in PACKAGES:
         try:
             installed[name] = metadata.version(name)

@@ -29,8 +29,8 @@ class Moment:
 
 
 class Chosen(NamedTuple):
-    index: Tensor  # [B]
-    weights: Tensor | None  # [B, S], one-hot at `index` in value, carrying the gradient of the logits
+    candidate: Tensor  # [B]
+    weights: Tensor | None  # [B, S], one-hot at `candidate` in value, carrying the gradient of the logits
 
 
 class TaskLogits(nn.Module):

@@ -26,8 +26,8 @@ def compose(
     """Insert prompt vectors into right-padded text.
 
     vectors: [B, P, H]. split: [B], the number of vectors in front, 0..P. x: [B, T, H] text embeddings. mask: [B, T],
-    1 for text. tail: text tokens at the end that stay behind the prompt. weights: [B, P+1], one-hot at `split` in value,
-    through which the choice gets its gradient; None where nothing is learned about the split.
+    1 for text. tail: text tokens at the end that stay behind the prompt. weights: [B, P+1], one-hot at `split` in
+    value, through which the choice gets its gradient; None where nothing is learned about the split.
     """
     body = mask.sum(1) - tail
     vectors = vectors.to(x.dtype)

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from dp import seeds
@@ -26,7 +25,7 @@ class SoftPrompt(nn.Module):
         """x: [B, T, H], mask: [B, T], feature: [B, H] or None -> X' [B, P+T, H] with its mask, and the split."""
         chosen = self.position(feature, moment)
         vectors = self.representation(len(x))
-        return compose(vectors, chosen.index, x, mask, tail, chosen.weights), chosen
+        return compose(vectors, chosen.candidate, x, mask, tail, chosen.weights), chosen
 
 
 def build(definition: dict[str, Any], prompt: dict[str, Any], vocabulary: Tensor, seed: int) -> SoftPrompt:

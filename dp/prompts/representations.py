@@ -4,9 +4,7 @@ import torch
 from torch import Tensor, nn
 
 
-def initial_vectors(
-    kind: str, bound: float, length: int, vocabulary: Tensor, generator: torch.Generator
-) -> Tensor:
+def initial_vectors(kind: str, bound: float, length: int, vocabulary: Tensor, generator: torch.Generator) -> Tensor:
     """[P, H]: the first rows of the vocabulary table [V, H], or uniform(-bound, bound). Float32."""
     if kind == "vocabulary":
         return vocabulary[:length].detach().float().clone()

@@ -34,9 +34,9 @@ def train(
 ) -> dict[str, Any]:
     """Tune until `steps`, keep the tensors that did best on the selection split; facts for the record.
 
-    Best is the highest selection accuracy, then the lowest selection loss, then the earliest. Leaves
-    `tuned.safetensors`-ready tensors under "tensors" and the log in `run/steps.jsonl`. Raises UserError on a non-finite
-    loss (its status is in `run/failure.json`) and Interrupted on SIGINT or SIGTERM; the state then lies in `run/state/`.
+    Best is the highest selection accuracy, then the lowest selection loss, then the earliest. The tensors to save come
+    under "tensors"; the log is `run/steps.jsonl`. Raises UserError on a non-finite loss (its status is then in
+    `run/failure.json`) and Interrupted on SIGINT or SIGTERM (the state then lies in `run/state/`).
     """
     budget, seed, device = config["training"], config["seed"], classifier.device
     parameters = trainable(classifier.tuned)

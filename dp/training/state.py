@@ -24,9 +24,7 @@ class State:
         self.folder, self.identity = run / "state", identity
         self.file, self.log_file = self.folder / "state.safetensors", self.folder / "steps.jsonl"
 
-    def save(
-        self, step: int, module: nn.Module, optimizer: torch.optim.Optimizer, best: dict[str, Any] | None
-    ) -> None:
+    def save(self, step: int, module: nn.Module, optimizer: torch.optim.Optimizer, best: dict[str, Any] | None) -> None:
         """`step` updates are done. best: {"tensors": name -> Tensor, ...} of the best evaluation so far."""
         numbers: dict[str, Any] = {}
         tensors = {f"tuned.{name}": value.detach().cpu().contiguous() for name, value in trainable(module).items()}
@@ -88,7 +86,7 @@ class State:
 
     def finish(self, log: Path) -> None:
         """Move the step log to its place and forget the state."""
-        os.replace(self.log_file, log)
+        self.log_file.replace(log)
         shutil.rmtree(self.folder)
 
 

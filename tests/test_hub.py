@@ -1,0 +1,295 @@
+"""The hub client against a small hub on loopback: pinning, damage, broken transfers, and clear refusals."""
+
+import hashlib
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from hub_server import Hub, serving
+
+from dp import files
+from dp.backbones import fetch as backbones
+from dp.data import fetch, hub
+from dp.errors import UserError
+from dp.params import Backbone
+from dp.tasks import model
+
+ROOT = Path(__file__).parents[1]
+REPO = "someone/some-model"
+BIG = bytes(range(256)) * 1024 * 48  # 12 MiB: more than one chunk of the client
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
+    with serving() as started:
+        monkeypatch.setenv("HF_ENDPOINT", started.url)
+        yield started
+
+
+def get(name: str = "weights.bin", revision: str = "main", repo: str = REPO) -> hub.Fetched:
+    return hub.obtain(repo, revision, "model", lambda _: [name])
+
+
+def locked() -> dict:
+    return yaml.safe_load(Path("workflow/hub.lock.yaml").read_text())
+
+
+def test_first_use_writes_the_lock(server: Hub):
+    commit = server.push(REPO, {"weights.bin": b"abc", "config.json": b"{}"})
+    fetched = get()
+    assert fetched.commit == commit and fetched.paths["weights.bin"].read_bytes() == b"abc"
+    digest = hashlib.sha256(b"abc").hexdigest()
+    assert locked() == {REPO: {"main": {"commit": commit, "files": {"weights.bin": digest}}}}
+    get("config.json")
+    assert set(locked()[REPO]["main"]["files"]) == {"weights.bin", "config.json"}
+
+
+def test_a_moved_branch_does_not_change_what_is_used(server: Hub, tmp_path, monkeypatch):
+    first = server.push(REPO, {"weights.bin": b"first", "config.json": b"{}"})
+    get()
+    server.push(REPO, {"weights.bin": b"second", "config.json": b"{}"})
+    monkeypatch.setenv("DP_CACHE", str(tmp_path / "another machine"))
+    fetched = get()
+    assert fetched.commit == first and fetched.paths["weights.bin"].read_bytes() == b"first"
+    assert get("config.json").commit == first
+
+
+def test_datasets_and_models_of_one_name_are_apart(server: Hub):
+    server.push(REPO, {"weights.bin": b"model"})
+    server.push(f"datasets/{REPO}", {"weights.bin": b"data"})
+    assert get().paths["weights.bin"].read_bytes() == b"model"
+    data = hub.obtain(REPO, "main", "dataset", lambda _: ["weights.bin"])
+    assert data.paths["weights.bin"].read_bytes() == b"data"
+    assert set(locked()) == {REPO, f"datasets/{REPO}"}
+
+
+@pytest.mark.parametrize("name", ["weights.bin", "config.json"])
+def test_damaged_bytes_are_refused_and_not_locked(server: Hub, name):
+    server.push(REPO, {name: b"a long enough content"})
+    server.corrupt.add(name)
+    with pytest.raises(UserError, match=rf"'{name}'.*the hub announces.*same command again"):
+        get(name)
+    assert name not in locked()[REPO]["main"]["files"]
+    server.corrupt.clear()
+    assert get(name).paths[name].read_bytes() == b"a long enough content"
+
+
+def test_other_bytes_than_the_lock_are_refused(server: Hub, tmp_path, monkeypatch):
+    commit = server.push(REPO, {"weights.bin": b"first"})
+    get()
+    server.commits[REPO, commit] = {"weights.bin": b"forged"}  # announced consistently, as after a rewritten history
+    monkeypatch.setenv("DP_CACHE", str(tmp_path / "another machine"))
+    with pytest.raises(UserError, match=r"hub\.lock\.yaml"):
+        get()
+    assert locked()[REPO]["main"]["files"]["weights.bin"] == hashlib.sha256(b"first").hexdigest()
+
+
+def test_a_damaged_copy_in_the_cache_is_downloaded_again(server: Hub):
+    server.push(REPO, {"weights.bin": b"content"})
+    get().paths["weights.bin"].resolve().write_bytes(b"damaged")
+    assert get().paths["weights.bin"].read_bytes() == b"content"
+
+
+def test_a_broken_transfer_resumes(server: Hub):
+    server.push(REPO, {"weights.bin": BIG})
+    server.cut_after["weights.bin"] = [10 * 1024 * 1024 + 17]
+    assert get().paths["weights.bin"].read_bytes() == BIG
+    ranges = [line.split(" ")[2] for line in server.gets("weights.bin")]
+    assert len(ranges) == 2 and ranges[1].startswith("bytes=")
+
+
+def test_a_second_call_needs_no_network(server: Hub, monkeypatch):
+    server.push(REPO, {"weights.bin": b"abc"})
+    get()
+    before = list(server.requests)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{unused.getsockname()[1]}")
+        assert get().paths["weights.bin"].read_bytes() == b"abc"
+    assert server.requests == before
+
+
+def test_a_killed_download_ends_well(server: Hub, tmp_path):
+    """kill -9 in the middle of a backbone's download; the same command then succeeds and leaves nothing half-made."""
+    server.push(REPO, {**tiny_checkpoint(tmp_path), "padding.bin": b""})
+    project(tmp_path)
+    server.cut_after["model.safetensors"] = [1000] * 50
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "dp", "fetch-backbone", "--backbone", "from-hub"]
+    killed = subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=subprocess.DEVNULL)
+    while not server.gets("model.safetensors"):
+        assert killed.poll() is None
+        time.sleep(0.05)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    out = tmp_path / "results/download/backbones/from-hub"
+    assert not (out / "record.json").exists() and not (out / "model.safetensors").exists()
+    server.cut_after.clear()
+    subprocess.run(command, env=environment, cwd=tmp_path, check=True, stderr=subprocess.DEVNULL)
+    assert {path.name for path in out.iterdir()} == {*backbones.FILES, "record.json"}
+    assert not list((tmp_path / "cache").rglob("*.incomplete"))
+    made = files.read_json(out / "record.json")["made"]
+    assert made["commit"] == server.branches[REPO, "main"] and made["labels"] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"revision": "mian"}, "no revision 'mian'"),
+        ({"repo": "someone/else"}, "there is no someone/else"),
+        ({"name": "absent.bin"}, "no file 'absent.bin'.*weights.bin"),
+    ],
+)
+def test_what_the_hub_does_not_have(server: Hub, change, message):
+    server.push(REPO, {"weights.bin": b"abc"})
+    with pytest.raises(UserError, match=message):
+        get(**change)
+
+
+def test_no_network(server: Hub, monkeypatch):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{unused.getsockname()[1]}")
+        with pytest.raises(UserError, match="Check the network"):
+            get()
+
+
+def test_task_rows_from_parquet(server: Hub):
+    """MultiRC's flat rows: integer labels, ids from idx, in the hub's column order."""
+    task, content = small_task(
+        "multirc",
+        train=[(0, 0, 0, 0), (0, 0, 1, 1), (0, 1, 0, 0), (1, 0, 0, 1)],
+        validation=[(0, 0, 0, 1), (0, 0, 1, 0)],
+    )
+    server.push("datasets/aps/super_glue", content)
+    rows, facts = fetch.fetch(task, "hub", None)
+    assert [row["id"] for row in rows["train"]] == ["train-0-0-0", "train-0-0-1", "train-0-1-0", "train-1-0-0"]
+    assert [row["group"] for row in rows["train"]] == ["train-0-0", "train-0-0", "train-0-1", "train-1-0"]
+    assert [row["label"] for row in rows["validation"]] == [1, 0]
+    assert rows["train"][2]["fields"] == {"paragraph": "p0", "question": "q1", "answer": "a0"}
+    assert facts["commit"] == server.branches["datasets/aps/super_glue", "main"]
+
+
+def small_task(name: str, **splits: list[tuple[int, int, int, int]]) -> tuple[model.Task, dict[str, bytes]]:
+    """A task that expects the given (paragraph, question, answer, label) rows, and its parquet files."""
+    import pyarrow
+    import pyarrow.parquet
+
+    task = model.load(name)
+    expected, content = {}, {}
+    for split, rows in splits.items():
+        labels = [row[3] for row in rows]
+        expected[split] = {"rows": len(rows), "label_counts": [labels.count(0), labels.count(1)]}
+        table = pyarrow.Table.from_pylist(
+            [
+                {
+                    "paragraph": f"p{p}",
+                    "question": f"q{q}",
+                    "answer": f"a{a}",
+                    "label": label,
+                    "idx": {"paragraph": p, "question": q, "answer": a},
+                }
+                for p, q, a, label in rows
+            ]  # fmt: skip
+        )
+        buffer = io.BytesIO()
+        pyarrow.parquet.write_table(table, buffer)
+        content[task.sources.hub.files[split]] = buffer.getvalue()
+    return model.Task.model_validate(task.model_dump() | {"expected": expected}), content
+
+
+def definition(**source) -> Backbone:
+    return Backbone.model_validate({"family": "seq2seq", "source": source})
+
+
+TINY = {"kind": "random", "architecture": "t5", "tokenizer": {"kind": "words"},
+        "shape": {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_decoder_layers": 1, "num_heads": 2,
+                  "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}}  # fmt: skip
+
+
+def tiny_checkpoint(folder: Path) -> dict[str, bytes]:
+    """The files of a tiny T5, as a repository would hold them."""
+    made = folder / "tiny checkpoint"
+    backbones.fetch(definition(**TINY), made)
+    return {path.name: path.read_bytes() for path in made.iterdir()}
+
+
+def project(folder: Path) -> None:
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    source = {"kind": "hub", "repo": REPO, "revision": "main"}
+    params["backbones"]["from-hub"] = {"family": "seq2seq", "source": source}
+    params |= {"scale": "open"}
+    files.write_text(folder / "params.yaml", yaml.safe_dump(params))
+    scale = (ROOT / "workflow/scales/open.yaml").read_text()
+    files.write_text(folder / "workflow/scales/open.yaml", scale)
+
+
+@pytest.mark.parametrize("weights", ["model.safetensors", "pytorch_model.bin", "shards"])
+def test_backbone_from_the_hub(server: Hub, tmp_path, weights):
+    """Whatever format the hub holds, the same tensors come out; only needed files are downloaded."""
+    import torch
+    from safetensors.torch import load, load_file
+
+    content = tiny_checkpoint(tmp_path)
+    tensors = load(content["model.safetensors"])
+    content["unrelated.msgpack"] = b"x" * 100
+    if weights == "model.safetensors":
+        content["pytorch_model.bin"] = b"never to be read"
+    else:
+        del content["model.safetensors"]
+        content |= pickled(tensors, shards=2 if weights == "shards" else 1)
+    server.push(REPO, content)
+    facts = backbones.fetch(definition(kind="hub", repo=REPO, revision="main"), tmp_path / "out")
+    out = load_file(tmp_path / "out" / "model.safetensors")
+    assert out.keys() == tensors.keys() and all(torch.equal(out[name], tensors[name]) for name in out)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == set(backbones.FILES)
+    assert not server.gets("unrelated.msgpack")
+    assert bool(server.gets("pytorch_model.bin")) == (weights == "pytorch_model.bin")
+    assert facts["parameters"] == sum(tensor.numel() for tensor in tensors.values())
+
+
+def pickled(tensors: dict, shards: int) -> dict[str, bytes]:
+    import json
+
+    import torch
+
+    names = sorted(tensors)
+    content, index = {}, {}
+    for shard in range(shards):
+        file = "pytorch_model.bin" if shards == 1 else f"pytorch_model-{shard + 1:05}-of-{shards:05}.bin"
+        buffer = io.BytesIO()
+        torch.save({name: tensors[name] for name in names[shard::shards]}, buffer)
+        content[file] = buffer.getvalue()
+        index |= dict.fromkeys(names[shard::shards], file)
+    if shards > 1:
+        content["pytorch_model.bin.index.json"] = json.dumps({"metadata": {}, "weight_map": index}).encode()
+    return content
+
+
+def test_pickled_code_is_not_run(server: Hub, tmp_path):
+    """weights_only: a checkpoint that would run code on loading is refused."""
+    import torch
+
+    class Evil:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "ran",))
+
+    content = tiny_checkpoint(tmp_path)
+    del content["model.safetensors"]
+    buffer = io.BytesIO()
+    torch.save({"shared.weight": Evil()}, buffer)
+    content["pytorch_model.bin"] = buffer.getvalue()
+    server.push(REPO, content)
+    with pytest.raises(UserError, match="cannot load"):
+        backbones.fetch(definition(kind="hub", repo=REPO, revision="main"), tmp_path / "out")
+    assert not (tmp_path / "ran").exists()

@@ -1,0 +1,328 @@
+import csv
+import hashlib
+import json
+import math
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+
+from dp import cli, files, paths
+from dp.errors import UserError
+from dp.evaluation import metrics, runs
+from dp.grid import cells, is_trained, run_config
+from dp.params import load
+
+ROOT = Path(__file__).parents[1]
+SCALE = {
+    "description": "Synthetic results.",
+    "backbones": ["tiny-t5"],
+    "source": "made_up",
+    "tasks": {"made_up": ["alpha", "beta"]},
+    "regimes": [{"kind": "full"}],
+    "variants": ["majority", "fixed", "adap_ins_pos"],
+    "seeds": [0],
+    "prompt": {"length": 4},
+    "training": {"steps": 120, "batch_size": 8, "evaluate_every": 40},
+}
+N = 100
+GOLD = [0] * 60 + [1] * 40
+
+
+def predictions(accuracy, seed=0, split=None):
+    """N examples of which exactly `accuracy` are right, wrong ones drawn by seed."""
+    wrong = set(random.Random(seed).sample(range(N), N - round(N * accuracy)))
+    return [
+        {"id": f"e{i}", "gold": gold, "prediction": 1 - gold if i in wrong else gold, "scores": [0.0, 0.0],
+         "split": split(i) if split else None, "group": f"e{i}", "cluster": f"e{i}", "tokens": 10}
+        for i, gold in enumerate(GOLD)
+    ]  # fmt: skip
+
+
+def study_in(root, monkeypatch, **changes):
+    shutil.copy(ROOT / "params.yaml", root / "params.yaml")
+    (root / "workflow" / "scales").mkdir(parents=True, exist_ok=True)
+    (root / "workflow" / "scales" / "synthetic.yaml").write_text(yaml.safe_dump(SCALE | changes))
+    monkeypatch.chdir(root)
+    return load(Path("."), {"scale": "synthetic"})
+
+
+def write_results(study, lines_of, dirty=False, metric_names=("accuracy",)):
+    """Result folders of all cells; `lines_of(cell)` are the predictions of one."""
+    surroundings = {"dirty": dirty, "commit": "c" * 40}
+    for backbone in study.scale.backbones:
+        for task in study.scale.tasks[study.source]:
+            made = {"rows": {"train": 80, "selection": 10, "validation": N}, "outputs": {}, "labels": ["subset"],
+                    "available": {"train": 80, "selection": 10, "validation": 300},
+                    "truncated": {"train": 7, "selection": 0, "validation": 5}}  # fmt: skip
+            files.write_json(paths.tokens(study.scale_name, backbone, task) / "record.json", {"made": made})
+    for cell in cells(study):
+        folder = paths.evaluation(study.scale_name, cell.run)
+        lines = lines_of(cell)
+        files.write_jsonl(folder / "predictions.jsonl", lines)
+        files.write_json(folder / "metrics.json", metrics.compute(lines, metric_names, 2, "validation", 0))
+        made = {"labels": ["random-weights", "subset"], "n": N}
+        record = {"asked": run_config(study, cell), "with": surroundings, "made": made}
+        files.write_json(folder / "record.json", record)
+        if is_trained(study, cell.variant):
+            folder = paths.train_run(study.scale_name, cell.run)
+            selection = {40: 0.5, 80: 0.8, 120: 0.7}
+            log = []
+            for step in range(1, 121):
+                log.append({"step": step, "loss": 2.0 / step + cell.seed, "splits": None})
+                if step in selection:
+                    log.append(
+                        {"step": step, "selection": {"accuracy": selection[step], "loss": 1.0}, "best": step < 100}
+                    )
+            files.write_jsonl(folder / "steps.jsonl", log)
+            made = {"trainable_parameters": 128, "steps": 120, "selected_step": 80, "wall_seconds": 10.0 + cell.seed}
+            record = {"asked": run_config(study, cell), "with": surroundings, "made": made}
+            files.write_json(folder / "record.json", record)
+
+
+ACCURACY = {"majority": 0.6, "fixed": 0.61, "adap_ins_pos": 0.9}
+
+
+def planted(cell):
+    if cell.variant == "majority":
+        return [line | {"prediction": 0} for line in predictions(1.0)]
+    return predictions(ACCURACY[cell.variant], split=lambda i: i % 2 * 3 if cell.variant == "adap_ins_pos" else 4)
+
+
+def report(*settings):
+    cli.main(["report", "--set", "scale=synthetic", *(part for s in settings for part in ("--set", s))])
+    return paths.report("synthetic")
+
+
+def table(folder):
+    with (folder / "results.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def one(rows, **values):
+    (row,) = [row for row in rows if all(row[key] == value for key, value in values.items())]
+    return row
+
+
+def test_results_csv(tmp_path, monkeypatch):
+    study = study_in(tmp_path, monkeypatch)
+    write_results(study, planted)
+    rows = table(report())
+    assert ",".join(rows[0]) == (
+        "backbone,regime,k,task,source,variant,protocol,metric,split,n,seeds,mean,low,high,interval,majority,collapsed,"
+        "steps,trainable,seconds,truncated,labels,runs"
+    )
+    assert [(row["task"], row["variant"]) for row in rows] == [
+        (task, variant) for task in ("alpha", "beta") for variant in ("majority", "fixed", "adap_ins_pos")
+    ]
+    record = paths.evaluation("synthetic", "tiny-t5/full/alpha/adap_ins_pos/seed0") / "record.json"
+    expected = {
+        "backbone": "tiny-t5", "regime": "full", "k": "", "task": "alpha", "source": "made_up",
+        "variant": "adap_ins_pos", "protocol": "controlled", "metric": "accuracy", "split": "validation", "n": "100",
+        "seeds": "1", "mean": "0.900000", "low": "0.825634", "high": "0.944771", "interval": "examples",
+        "majority": "0.600000", "collapsed": "0/1", "steps": "120", "trainable": "128", "seconds": "10.000000",
+        "truncated": "5", "labels": "random-weights;single-seed;subset",
+        "runs": hashlib.sha256(record.read_bytes()).hexdigest()[:12],
+    }  # fmt: skip
+    assert one(rows, task="alpha", variant="adap_ins_pos") == expected
+    assert one(rows, task="beta", variant="fixed")["collapsed"] == "1/1"
+    baseline = one(rows, task="alpha", variant="majority")
+    assert (baseline["steps"], baseline["trainable"], baseline["seconds"]) == ("0", "0", "0.000000")
+    assert baseline["labels"] == "random-weights;subset"
+
+
+def test_few_shot_rows_aggregate_training_and_sample_seeds(tmp_path, monkeypatch):
+    regimes = [{"kind": "full"}, {"kind": "fewshot", "k": [8, 16], "sample_seeds": [0, 1]}]
+    study = study_in(tmp_path, monkeypatch, regimes=regimes, seeds=[0, 1], variants=["majority", "fixed"])
+    shares = {"fewshot-k16-s0": (0.70, 0.74), "fewshot-k16-s1": (0.78, 0.58)}
+
+    def lines_of(cell):
+        return predictions(shares[cell.regime][cell.seed] if cell.regime in shares else 0.8, cell.seed)
+
+    write_results(study, lines_of)
+    rows = table(report())
+    assert {(row["regime"], row["k"]) for row in rows} == {("full", ""), ("fewshot", "8"), ("fewshot", "16")}
+    row = one(rows, k="16", task="alpha", variant="fixed")
+    values = [0.70, 0.74, 0.78, 0.58]
+    half = 3.182446 * math.sqrt(sum((v - 0.7) ** 2 for v in values) / 3) / 2
+    assert (row["seeds"], row["interval"], row["mean"]) == ("4", "seeds", "0.700000")
+    assert [float(row["low"]), float(row["high"])] == pytest.approx([0.7 - half, 0.7 + half], abs=2e-6)
+    assert (row["collapsed"], row["seconds"]) == ("1/4", "10.500000")
+    assert "single-seed" not in row["labels"]
+    assert len(set(row["runs"].split(";"))) == 4
+    assert one(rows, k="16", task="alpha", variant="majority")["seeds"] == "2"
+
+
+def test_runs_that_agree_exactly_are_not_given_an_interval_of_no_width(tmp_path, monkeypatch):
+    study = study_in(tmp_path, monkeypatch, seeds=[0, 1, 2], variants=["fixed"])
+    write_results(study, lambda cell: predictions(0.6, cell.seed))
+    row = one(table(report()), task="alpha")
+    assert (row["seeds"], row["interval"], row["mean"]) == ("3", "examples", "0.600000")
+    assert float(row["low"]) == pytest.approx(0.502, abs=1e-3)
+
+
+def test_results_md(tmp_path, monkeypatch):
+    study = study_in(tmp_path, monkeypatch)
+    write_results(study, planted)
+    text = (report() / "results.md").read_text()
+    assert "| variant | alpha | beta |" in text
+    cell = "90.0 [82.6, 94.5]"
+    assert f"| adap_ins_pos | {cell} | {cell} |" in text
+    assert re.search(r"\| fixed \| 61\.0 \[[\d., ]+\] collapsed 1/1 \|", text)
+    assert re.search(r"\| majority \| 60\.0 \[[\d., ]+\] \|", text), "the majority class is no collapsed run"
+    assert "majority rate*" not in text
+    assert "- alpha, rows used: validation 100 of 300." in text
+    assert "- alpha, inputs cut to 480 tokens: train 7 of 80, validation 5 of 100." in text
+    assert "single-seed: one training run" in text and "(all numbers of variant fixed, adap_ins_pos)" in text
+    assert "random-weights: " in text
+
+
+def test_results_md_names_the_majority_rate_where_no_variant_does(tmp_path, monkeypatch):
+    study = study_in(tmp_path, monkeypatch, variants=["fixed"])
+    write_results(study, planted, metric_names=("accuracy", "macro_f1"))
+    text = (report() / "results.md").read_text()
+    assert text.count("| *majority rate* | 60.0 | 60.0 |") == 1
+    assert "## tiny-t5, full: macro_f1" in text
+
+
+def test_figures_are_drawn_from_their_csv_alone_and_name_its_digest(tmp_path, monkeypatch):
+    study = study_in(tmp_path, monkeypatch)
+    write_results(study, planted)
+    figures = report() / "figures"
+    for name in ("accuracy_by_variant", "chosen_splits", "learning_curves"):
+        source = f"{name}.csv sha256:{files.sha256(figures / f'{name}.csv')}"
+        picture = Image.open(figures / f"{name}.png")
+        assert {key: picture.info[key] for key in picture.info if key != "dpi"} == {"Source": source}
+        drawing = (figures / f"{name}.svg").read_text()
+        assert source in drawing and "<dc:date>" not in drawing
+        for words in ("alpha", "beta", "random-weights: the backbone", "subset: only"):
+            assert words in drawing, (name, words)
+    assert "majority 60.0" in (figures / "accuracy_by_variant.svg").read_text()
+    assert "single-seed: one" in (figures / "accuracy_by_variant.svg").read_text()
+
+
+def test_chosen_splits_counts_the_predictions_of_all_runs(tmp_path, monkeypatch):
+    study = study_in(tmp_path, monkeypatch, seeds=[0, 1], variants=["fixed", "random", "adap_ins_pos"])
+
+    def lines_of(cell):
+        return predictions(0.9, cell.seed, lambda i: 1 if i < 20 + 40 * cell.seed else 4)
+
+    write_results(study, lines_of)
+    with (report() / "figures" / "chosen_splits.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["variant"] for row in rows} == {"adap_ins_pos"}
+    shares = {row["split"]: float(row["share"]) for row in rows if row["task"] == "alpha"}
+    assert shares == {"0": 0.0, "1": 0.4, "2": 0.0, "3": 0.0, "4": 0.6}
+    assert {(row["examples"], row["runs"]) for row in rows} == {("200", "2")}
+
+
+def test_learning_curves_average_runs_and_mark_each_selected_step(tmp_path, monkeypatch):
+    study = study_in(tmp_path, monkeypatch, seeds=[0, 1], variants=["majority", "fixed"])
+    write_results(study, planted)
+    with (report() / "figures" / "learning_curves.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["task"] == "alpha"]
+    assert {row["variant"] for row in rows} == {"fixed"}
+    points = {
+        what: [(int(row["step"]), float(row["value"])) for row in rows if row["quantity"] == what]
+        for what in ("loss", "accuracy", "selected")
+    }
+    assert points["accuracy"] == [(40, 0.5), (80, 0.8), (120, 0.7)]
+    assert points["selected"] == [(80, 0.8), (80, 0.8)]
+    assert len(points["loss"]) == 40
+    step, loss = points["loss"][0]
+    assert (step, loss) == (3, pytest.approx((2 / 1 + 2 / 2 + 2 / 3) / 3 + 0.5, abs=1e-6))
+
+
+def test_figures_say_when_there_is_nothing_to_draw(tmp_path, monkeypatch):
+    study = study_in(tmp_path, monkeypatch, variants=["majority", "zero-shot"])
+    write_results(study, lambda cell: predictions(0.6))
+    figures = report() / "figures"
+    assert "No variant of this scale chooses a split." in (figures / "chosen_splits.svg").read_text()
+    assert "No variant of this scale is trained." in (figures / "learning_curves.svg").read_text()
+
+
+def test_bytes_repeat_under_another_time_zone_locale_and_directory(tmp_path, monkeypatch):
+    outputs = []
+    for number, surroundings in enumerate(
+        ({"TZ": "UTC", "LC_ALL": "C"}, {"TZ": "Asia/Kathmandu", "LC_ALL": "tr_TR.UTF-8", "PYTHONHASHSEED": "7"})
+    ):
+        root = tmp_path / f"copy{number}"
+        root.mkdir()
+        write_results(study_in(root, monkeypatch), planted)
+        (root / "matplotlibrc").write_text(f"font.size: {10 + number}\n")
+        environment = os.environ | surroundings | {"PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-m", "dp", "report", "--set", "scale=synthetic"]
+        subprocess.run(command, check=True, cwd=root, env=environment)
+        outputs.append(files.read_json(root / paths.report("synthetic") / "record.json")["made"]["outputs"])
+    assert len(outputs[0]) == 11
+    assert outputs[0] == outputs[1]
+
+
+def test_the_record_names_what_was_read_and_what_was_written(tmp_path, monkeypatch):
+    study = study_in(tmp_path, monkeypatch)
+    write_results(study, planted)
+    folder = report()
+    record = files.read_json(folder / "record.json")
+    for cell in cells(study):
+        for path in runs.sources(study, cell):
+            assert record["used"]["inputs"][str(path)] == files.sha256(path)
+    written = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert written == {*record["made"]["outputs"], "record.json"}
+
+
+@pytest.mark.parametrize("name", ["record.json", "metrics.json", "predictions.jsonl"])
+def test_a_missing_evaluation_is_refused(tmp_path, monkeypatch, name):
+    study = study_in(tmp_path, monkeypatch)
+    write_results(study, planted)
+    gone = paths.evaluation("synthetic", "tiny-t5/full/beta/fixed/seed0") / name
+    gone.unlink()
+    with pytest.raises(UserError, match=rf"^1 .* missing: {re.escape(str(gone))}\. "):
+        runs.read(study)
+
+
+def test_many_missing_evaluations_are_counted_and_ten_are_shown(tmp_path, monkeypatch, capsys):
+    study_in(tmp_path, monkeypatch, seeds=list(range(6)))
+    with pytest.raises(SystemExit):
+        report()
+    message = capsys.readouterr().err
+    files_of_baselines, files_of_trained, files_of_tokens = 2 * 3, 2 * 2 * 6 * 5, 2
+    assert f" {files_of_baselines + files_of_trained + files_of_tokens} files" in message
+    assert message.count("results/") == 10
+    assert not paths.report("synthetic").exists()
+
+
+@pytest.mark.parametrize("phase", ["train", "evaluate"])
+@pytest.mark.parametrize(("dirty", "label"), [(True, "dirty-tree"), (None, "no-commit")])
+def test_a_number_without_a_commit_is_refused_or_admitted_with_a_label(tmp_path, monkeypatch, phase, dirty, label):
+    study = study_in(tmp_path, monkeypatch)
+    write_results(study, planted)
+    run = "tiny-t5/full/beta/fixed/seed0"
+    path = Path("results", phase, "synthetic", run, "record.json")
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"with": {"commit": None, "dirty": dirty}}))
+    with pytest.raises(UserError, match=rf"^1 .*{run}.*allow_dirty"):
+        runs.read(study)
+    rows = table(report("allow_dirty=true"))
+    assert label in one(rows, task="beta", variant="fixed")["labels"].split(";")
+    assert label not in one(rows, task="alpha", variant="fixed")["labels"].split(";")
+
+
+def test_an_evaluation_made_under_other_parameters_is_refused(tmp_path, monkeypatch):
+    write_results(study_in(tmp_path, monkeypatch), planted)
+    study = study_in(tmp_path, monkeypatch, training=SCALE["training"] | {"steps": 160})
+    with pytest.raises(UserError, match=r"^6 evaluations .*\(training\)"):
+        runs.read(study)
+
+
+def test_runs_of_one_cell_that_report_different_examples_are_refused(tmp_path, monkeypatch):
+    study = study_in(tmp_path, monkeypatch, seeds=[0, 1])
+    write_results(study, lambda cell: predictions(0.8, cell.seed)[: N - cell.seed])
+    with pytest.raises(SystemExit):
+        report()

@@ -1,0 +1,138 @@
+"""Task files: golden renderings, class order, and every way in which a task file can be wrong."""
+
+import re
+
+import pytest
+import yaml
+
+from dp.data import made_up
+from dp.errors import UserError
+from dp.tasks import model
+
+SAMPLE = {
+    "boolq": {"passage": "Owls hunt {at} night.", "question": "do owls sleep at night"},
+    "cb": {"premise": "Ann thinks the lake froze.", "hypothesis": "the lake froze"},
+    "rte": {"premise": "The lake froze in May.", "hypothesis": "It was cold in May."},
+    "rte_val_resplit": {"premise": "The lake froze in May.", "hypothesis": "It was cold in May."},
+    "wic": {"word": "bank", "sentence1": "A bank of clouds.", "sentence2": "The bank is shut."},
+    "multirc": {"paragraph": "Tom fed the goat.", "question": "Who ate?", "answer": "the goat"},
+    "toy": {"statement": "the cat has a red ball.", "question": "is the ball blue?"},
+}
+RTE = " sentence1: The lake froze in May. sentence2: It was cold in May."
+RTE_CAUSAL = "The lake froze in May.\nQuestion: Does it follow that It was cold in May. Yes or no?\nAnswer:"
+GOLDEN = {
+    ("boolq", "seq2seq"): " hypothesis: do owls sleep at night. premise: Owls hunt {at} night.",
+    ("boolq", "causal"): "Owls hunt {at} night.\nQuestion: do owls sleep at night?\nAnswer:",
+    ("boolq", "encoder"): "do owls sleep at night? Owls hunt {at} night.",
+    ("cb", "seq2seq"): " hypothesis: the lake froze. premise: Ann thinks the lake froze.",
+    (
+        "cb",
+        "causal",
+    ): "Ann thinks the lake froze.\nQuestion: Is it true that the lake froze? Yes, no or maybe?\nAnswer:",
+    ("cb", "encoder"): "the lake froze. Ann thinks the lake froze.",
+    ("rte", "seq2seq"): RTE,
+    ("rte", "causal"): RTE_CAUSAL,
+    ("rte", "encoder"): "It was cold in May. The lake froze in May.",
+    ("rte_val_resplit", "seq2seq"): RTE,
+    ("rte_val_resplit", "causal"): RTE_CAUSAL,
+    ("rte_val_resplit", "encoder"): "It was cold in May. The lake froze in May.",
+    ("wic", "seq2seq"): " sentence1: A bank of clouds. sentence2: The bank is shut. word: bank",
+    ("wic", "causal"): (
+        'A bank of clouds.\nThe bank is shut.\nQuestion: Does the word "bank" mean the same in both sentences?\nAnswer:'
+    ),
+    ("wic", "encoder"): "bank: A bank of clouds. The bank is shut.",
+    ("multirc", "seq2seq"): " question: Who ate? answer: the goat. paragraph: Tom fed the goat.",
+    ("multirc", "causal"): (
+        "Tom fed the goat.\nQuestion: Who ate?\nProposed answer: the goat\nIs the proposed answer right?\nAnswer:"
+    ),
+    ("multirc", "encoder"): "Who ate? the goat Tom fed the goat.",
+    ("toy", "seq2seq"): " statement: the cat has a red ball. question: is the ball blue?",
+    ("toy", "causal"): "the cat has a red ball.\nQuestion: is the ball blue?\nAnswer:",
+    ("toy", "encoder"): "is the ball blue? the cat has a red ball.",
+}
+WORDS = {  # paper.md section 2, class order
+    "boolq": ["no", "yes"],
+    "cb": ["yes", "no", "maybe"],
+    "rte": ["yes", "no"],
+    "rte_val_resplit": ["yes", "no"],
+    "wic": ["no", "yes"],
+    "multirc": ["no", "yes"],
+    "toy": ["no", "yes"],
+}
+
+
+@pytest.mark.parametrize("name", model.names())
+def test_every_template_renders_to_its_golden_example(name):
+    task = model.load(name)
+    assert set(task.templates) == {"seq2seq", "causal", "encoder"}
+    for family in task.templates:
+        assert model.render(task, family, SAMPLE[name]) == GOLDEN[name, family]
+
+
+@pytest.mark.parametrize("name", model.names())
+def test_label_words_stand_in_class_order(name):
+    templates = model.load(name).templates
+    assert templates["seq2seq"].words == WORDS[name]
+    assert templates["causal"].words == [f" {word}" for word in WORDS[name]]
+
+
+def test_metrics_and_labels():
+    metrics = {name: model.load(name).metrics for name in model.names()}
+    assert metrics.pop("multirc") == ["accuracy", "f1a", "exact_match"]
+    assert metrics.pop("cb") == ["accuracy", "macro_f1"]
+    assert all(names == ["accuracy"] for names in metrics.values())
+    assert model.load("rte_val_resplit").labels == ["re-split"]
+
+
+def test_unknown_task_names_the_nearest():
+    with pytest.raises(UserError, match="no task 'bolq'.*'boolq'"):
+        model.load("bolq")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.update(truncat="passage"), "unknown key 'truncat'; the nearest valid name is 'truncate'"),
+        (lambda t: t.pop("version"), "key 'version' is missing"),
+        (lambda t: t.update(truncate="text"), "truncate: 'text' is not among the fields"),
+        (lambda t: t["templates"].pop("causal"), "templates: 'causal' is missing"),
+        (lambda t: t["templates"]["causal"].update(text="{passage} {qestion}"), "{qestion} is not a field.*'question'"),
+        (lambda t: t["templates"]["causal"].update(text="{question!r} {passage}"), "is not a field"),
+        (lambda t: t["templates"]["causal"].update(text="{question} {passage"), "templates.causal.text"),
+        (lambda t: t["templates"]["causal"].update(text="{question}"), "must hold the field that may be truncated"),
+        (lambda t: t["templates"]["causal"].update(words=[" no"]), "must be 2 different words"),
+        (lambda t: t["templates"]["causal"].update(words=[" no", " no"]), "must be 2 different words"),
+        (lambda t: t["expected"]["train"].update(rows=9428), "must be 2 counts that add up to rows"),
+        (lambda t: t["expected"].pop("validation"), "expected: 'validation' is missing"),
+        (lambda t: t["metrics"].append("f1"), "metrics"),
+        (lambda t: t["sources"]["folder"]["files"].pop("train"), "sources.folder.files: must name"),
+        (lambda t: t["sources"]["folder"].update(classes=[False]), "sources.folder.classes: must be 2"),
+        (lambda t: t["sources"]["folder"].update(columns={"text": "passage"}), "'text' is not a field"),
+        (lambda t: t["sources"]["package"].pop("pattern"), "pattern: goes with format requests"),
+        (lambda t: t["sources"]["hub"]["files"].update(train="../x.parquet"), "must be a path below the source"),
+        (lambda t: t.update(name="other"), "must be the name of the file, 'boolq'"),
+    ],
+)
+def test_a_wrong_task_file_is_refused(tmp_path, change, message):
+    raw = yaml.safe_load((model.FOLDER / "boolq.yaml").read_text())
+    change(raw)
+    path = tmp_path / "boolq.yaml"
+    path.write_text(yaml.safe_dump(raw))
+    with pytest.raises(UserError, match=message) as error:
+        model.read(path)
+    assert str(path) in str(error.value)
+
+
+def test_toy_is_decidable_from_its_words_and_in_the_vocabulary():
+    task = model.load("toy")
+    rows = {split: made_up.rows(split, want.rows, 0) for split, want in task.expected.items()}
+    for row in rows["train"] + rows["validation"]:
+        colour = re.search(rf"\b({'|'.join(made_up.COLOURS)})\b", row["fields"]["statement"])[0]
+        assert row["label"] == (colour in row["fields"]["question"].replace("?", "").split())
+        for family, template in task.templates.items():
+            text = model.render(task, family, row["fields"]) + " ".join(template.words)
+            assert set(re.findall(r"\w+|[^\w\s]+", text)) <= set(made_up.WORDS)
+    statements = [{row["fields"]["statement"] for row in rows[split]} for split in ("train", "validation")]
+    assert [len(found) for found in statements] == [96, 40] and not statements[0] & statements[1]
+    assert rows["train"] == made_up.rows("train", 96, 0) != made_up.rows("train", 96, 1)
+    assert len(set(made_up.WORDS)) == len(made_up.WORDS)
