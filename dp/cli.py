@@ -15,7 +15,6 @@ COMMANDS = {
     "evaluate": "predict the reported split with one run and compute its metrics",
     "report": "collect a scale's evaluations into tables and figures",
     "schema": "write the JSON schema of the parameters",
-    "plan": "print how many jobs of each kind a scale would run",
 }
 
 

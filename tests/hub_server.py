@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 @dataclass
 class Hub:
-    """`commits`: (repo key, commit) -> files; `branches`: (repo key, branch) -> commit. A dataset's key is datasets/…"""
+    """`commits`: (key, commit) -> files; `branches`: (key, branch) -> commit. A dataset's key is datasets/<repo>."""
 
     url: str = ""
     commits: dict[tuple[str, str], dict[str, bytes]] = field(default_factory=dict)

@@ -30,7 +30,8 @@ BIG = bytes(range(256)) * 1024 * 48  # 12 MiB: more than one chunk of the client
 def server(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DP_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     with serving() as started:
         monkeypatch.setenv("HF_ENDPOINT", started.url)
         yield started
@@ -200,7 +201,7 @@ def small_task(name: str, **splits: list[tuple[int, int, int, int]]) -> tuple[mo
                     "idx": {"paragraph": p, "question": q, "answer": a},
                 }
                 for p, q, a, label in rows
-            ]  # fmt: skip
+            ]
         )
         buffer = io.BytesIO()
         pyarrow.parquet.write_table(table, buffer)

@@ -256,7 +256,7 @@ def test_bytes_repeat_under_another_time_zone_locale_and_directory(tmp_path, mon
         root = tmp_path / f"copy{number}"
         root.mkdir()
         write_results(study_in(root, monkeypatch), planted)
-        (root / "matplotlibrc").write_text(f"font.size: {10 + number}\n")
+        (root / "matplotlibrc").write_text(f"axes.linewidth: {1 + number}\n")
         environment = os.environ | surroundings | {"PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-m", "dp", "report", "--set", "scale=synthetic"]
         subprocess.run(command, check=True, cwd=root, env=environment)

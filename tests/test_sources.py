@@ -221,7 +221,7 @@ def test_no_network_for_pip(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
-    monkeypatch.setenv("PIP_RETRIES", "0")
+    monkeypatch.setenv("PIP_RETRIES", "1")
     with pytest.raises(UserError, match="cannot be reached"):
         package.obtain("carrier==1.0", {"carrier/data.txt": sha(b"rows")})
 
@@ -265,9 +265,12 @@ def test_packaged_boolq_equals_the_official_files():
 def test_packaged_re_split_is_rte_validation_cut_in_two():
     cut, _ = fetch.fetch(model.load("rte_val_resplit"), "package", None)
     whole = fetch.fetch(model.load("rte"), "folder", str(SUPERGLUE))[0]["validation"]
-    key = [(row["label"], row["fields"]["premise"], row["fields"]["hypothesis"]) for row in whole]
-    both = [(r["label"], r["fields"]["premise"], r["fields"]["hypothesis"]) for r in cut["train"] + cut["validation"]]
-    assert sorted(both) == sorted(key)
+
+    def bare(row: dict) -> tuple:
+        """GLUE and SuperGLUE differ in the quotation marks of six rows."""
+        return (row["label"], *(text.replace('"', "").strip() for text in row["fields"].values()))
+
+    assert sorted(map(bare, cut["train"] + cut["validation"])) == sorted(map(bare, whole))
 
 
 def test_the_re_split_rule():

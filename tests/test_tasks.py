@@ -85,7 +85,7 @@ def test_metrics_and_labels():
 
 
 def test_unknown_task_names_the_nearest():
-    with pytest.raises(UserError, match="no task 'bolq'.*'boolq'"):
+    with pytest.raises(UserError, match=r"no task 'bolq'.*'boolq'"):
         model.load("bolq")
 
 

@@ -1,0 +1,192 @@
+"""The loop: resuming, stopping, schedules, batches."""
+
+import copy
+import json
+import math
+import os
+import signal
+
+import pytest
+import torch
+from conftest import FAMILIES
+from safetensors.torch import save
+from test_battery import config_of, features_of
+
+from dp import files
+from dp.classifier import classifier
+from dp.errors import Interrupted, UserError
+from dp.prompts.choice import temperature
+from dp.training import batches, loop
+from dp.training.optimizers import learning_rate
+from dp.training.state import State
+
+ADAMW = {"name": "adamw", "lr": 0.05, "weight_decay": 0.01, "schedule": "linear", "warmup_steps": 2, "clip_norm": 1.0}
+
+
+@pytest.fixture
+def run(tiny, toy_split, tmp_path):
+    """Start (or resume) a run in tmp_path/<name>; its tuned bytes and the outcome."""
+
+    def start(name, family="seq2seq", variant="adap_ins_pos", identity="same", **training):
+        backbone = tiny(family)
+        split, words = toy_split(family)
+        config = config_of(family, variant, **training)
+        features = features_of(backbone, split)
+        model = classifier(config, backbone, words, "cpu")
+        both = {"train": features, "selection": features}
+        made = loop.train(model, split, split, both, config, tmp_path / name, identity)
+        return save(made["tensors"]), made
+
+    return start
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing catches it."""
+
+
+def die_at(monkeypatch, call):
+    """The `call`-th forward pass of the run kills the process."""
+    calls = iter(range(10**6))
+    original = loop.collate
+
+    def collate(*arguments):
+        if next(calls) == call:
+            raise Killed
+        return original(*arguments)
+
+    monkeypatch.setattr(loop, "collate", collate)
+    return lambda: monkeypatch.setattr(loop, "collate", original)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("optimizer", ["adafactor", "adamw"])
+@pytest.mark.parametrize("call", [5, 9, 15])
+def test_a_killed_run_resumes_to_the_same_bytes(run, monkeypatch, tmp_path, family, optimizer, call):
+    changes = {"optimizer": ADAMW} if optimizer == "adamw" else {}
+    expected, _ = run("undisturbed", family, **changes)
+    undo = die_at(monkeypatch, call)
+    with pytest.raises(Killed):
+        run("killed", family, **changes)
+    undo()
+    resumed_at = _state_step(tmp_path / "killed")
+    assert resumed_at == call // 2 // 2 * 2, "two micro-batches a step, a checkpoint every second step"
+    found, _ = run("killed", family, **changes)
+    assert found == expected
+    logs = [files.read_jsonl(tmp_path / name / "steps.jsonl") for name in ("undisturbed", "killed")]
+    timeless = [[{k: v for k, v in line.items() if k not in ("seconds", "tokens_per_second")} for line in log]
+                for log in logs]  # fmt: skip
+    assert timeless[0] == timeless[1]
+    assert not (tmp_path / "killed" / "state").exists()
+
+
+def _state_step(folder):
+    facts = State(folder, "same")._facts()
+    return 0 if facts is None else facts["step"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_a_state_that_resumes_to_the_same_bytes(run, monkeypatch, tmp_path, number):
+    expected, _ = run("undisturbed", checkpoint_every=100)
+    original, steps = loop.learning_rate, iter(range(100))
+
+    def interrupt(*arguments):
+        if next(steps) == 2:
+            os.kill(os.getpid(), number)
+        return original(*arguments)
+
+    monkeypatch.setattr(loop, "learning_rate", interrupt)
+    with pytest.raises(Interrupted, match="stopped after step 3; the same command resumes"):
+        run("stopped", checkpoint_every=100)
+    assert _state_step(tmp_path / "stopped") == 3
+    monkeypatch.setattr(loop, "learning_rate", original)
+    assert run("stopped", checkpoint_every=100)[0] == expected
+
+
+def test_a_state_of_another_configuration_is_not_resumed(run, monkeypatch, tmp_path):
+    expected, _ = run("undisturbed", identity="new")
+    undo = die_at(monkeypatch, 11)
+    with pytest.raises(Killed):
+        run("changed", identity="old", optimizer=ADAMW)
+    undo()
+    assert run("changed", identity="new")[0] == expected
+
+
+def test_a_non_finite_loss_stops_the_run_and_says_where(run, monkeypatch, tmp_path):
+    original, calls = loop.functional.cross_entropy, iter(range(100))
+
+    def explode(*arguments, **options):
+        loss = original(*arguments, **options)
+        return loss * math.nan if next(calls) == 4 else loss
+
+    monkeypatch.setattr(loop.functional, "cross_entropy", explode)
+    with pytest.raises(UserError, match="loss is nan at step 2; lower the learning rate"):
+        run("exploded")
+    assert files.read_json(tmp_path / "exploded" / "failure.json")["status"] == "non-finite loss"
+    assert not (tmp_path / "exploded" / "steps.jsonl").exists()
+    monkeypatch.setattr(loop.functional, "cross_entropy", original)
+    run("exploded")
+    assert not (tmp_path / "exploded" / "failure.json").exists()
+
+
+def test_selection_keeps_the_best_then_the_lowest_loss_then_the_earliest(run, monkeypatch):
+    gold = torch.tensor([n % 2 for n in range(24)])
+
+    def scores(right, confidence):
+        wrong = torch.arange(24) >= right
+        return confidence * torch.nn.functional.one_hot(torch.where(wrong, 1 - gold, gold), 2).float()
+
+    def outcome(*evaluations):
+        queue = list(evaluations)
+
+        def fake(classifier, split, features, config):
+            labels = torch.tensor([row["label"] for row in split.rows])
+            found = queue.pop(0)
+            flip = labels != gold
+            return torch.where(flip[:, None], found.flip(1), found), None
+
+        monkeypatch.setattr(loop, "score", fake)
+        return run(f"r{len(list(evaluations))}{id(queue)}", evaluate_every=2)[1]["selected_step"]
+
+    assert outcome(scores(12, 1), scores(20, 1), scores(18, 1), scores(20, 1)) == 4
+    assert outcome(scores(20, 0.5), scores(20, 1), scores(12, 1), scores(20, 1)) == 4
+    assert outcome(scores(12, 1), scores(12, 1), scores(12, 1), scores(12, 1)) == 2
+
+
+def test_temperature_is_the_compounding_schedule_of_the_paper():
+    tau = 1.0
+    for step in range(1, 1001):
+        tau = max(tau * math.exp(-3e-5 * step / 10), 0.5)
+        assert temperature(step, 1.0, 0.5, 3e-5, 10) == pytest.approx(tau, rel=1e-9)
+    floor = next(s for s in range(2000) if temperature(s, 1.0, 0.5, 3e-5, 10) == 0.5)
+    assert floor == pytest.approx(215 * math.sqrt(10), rel=0.01)
+
+
+def test_learning_rates():
+    constant = {"lr": 0.3, "warmup_steps": 4, "schedule": "constant"}
+    assert [round(learning_rate(s, 8, constant), 3) for s in range(6)] == [0.075, 0.15, 0.225, 0.3, 0.3, 0.3]
+    linear = constant | {"schedule": "linear"}
+    assert [round(learning_rate(s, 8, linear), 3) for s in range(8)] == [
+        0.075, 0.15, 0.225, 0.3, 0.3, 0.225, 0.15, 0.075]  # fmt: skip
+    assert learning_rate(0, 8, constant | {"warmup_steps": 0}) == 0.3
+
+
+def test_batches_are_full_bucketed_and_cover_every_row_equally():
+    lengths = [5 + (n * 37) % 200 for n in range(130)]
+    planned = batches.training_batches(lengths, 8, 65, seed=0)
+    assert all(len(batch) == 8 for batch in planned)
+    counts = [sum(batch.count(row) for batch in planned) for row in range(130)]
+    assert set(counts) <= {3, 4, 5} and sum(counts) == 65 * 8
+    assert planned[:20] == batches.training_batches(lengths, 8, 20, seed=0)
+    assert planned != batches.training_batches(lengths, 8, 65, seed=1)
+    unsorted = [list(range(n, n + 8)) for n in range(0, 120, 8)]
+    assert batches.padding_share(planned, lengths) < batches.padding_share(unsorted, lengths) / 4
+    assert batches.padding_share([[0, 1]], [3, 4]) == pytest.approx(1 / 8)
+
+
+def test_step_log_counts_tokens_and_splits(run, tmp_path):
+    run("logged")
+    steps = [line for line in files.read_jsonl(tmp_path / "logged" / "steps.jsonl") if "loss" in line]
+    assert [line["step"] for line in steps] == list(range(1, 9))
+    assert all(sum(line["splits"]) == 8 and len(line["splits"]) == 5 for line in steps)
+    assert steps[0]["temperature"] == 1.0 and steps[-1]["temperature"] < 1.0
+    assert json.dumps(copy.deepcopy(steps))
