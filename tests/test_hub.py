@@ -243,12 +243,16 @@ def test_backbone_from_the_hub(server: Hub, tmp_path, weights):
 
     content = tiny_checkpoint(tmp_path)
     tensors = load(content["model.safetensors"])
+    assert not torch.equal(tensors["lm_head.weight"], tensors["shared.weight"])
     content["unrelated.msgpack"] = b"x" * 100
     if weights == "model.safetensors":
         content["pytorch_model.bin"] = b"never to be read"
     else:
         del content["model.safetensors"]
-        content |= pickled(tensors, shards=2 if weights == "shards" else 1)
+        published = tensors | {
+            f"{part}.embed_tokens.weight": tensors["shared.weight"] for part in ("encoder", "decoder")
+        }
+        content |= pickled(published, shards=2 if weights == "shards" else 1)
     server.push(REPO, content)
     facts = backbones.fetch(definition(kind="hub", repo=REPO, revision="main"), tmp_path / "out")
     out = load_file(tmp_path / "out" / "model.safetensors")

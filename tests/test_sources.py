@@ -46,6 +46,9 @@ def test_official_rows(name):
     assert facts["files"] == {path: sums[path] for path in facts["files"]} and len(facts["files"]) == 2
     first = rows["validation"][0]
     assert set(first) == {"id", "label", "group", "cluster", "fields"} and list(first["fields"]) == task.fields
+    if name != "multirc":
+        raw = files.read_jsonl(SUPERGLUE / task.sources.folder.files["validation"].path)
+        assert [task.label_names[row["label"]] for row in rows["validation"]] == [str(line["label"]) for line in raw]
 
 
 @needs_superglue
@@ -328,6 +331,17 @@ def test_a_random_t5_and_its_words(tmp_path):
     tensors = load_file(tmp_path / "t5" / "model.safetensors")
     assert {str(tensor.dtype) for tensor in tensors.values()} == {"torch.float32"}
     assert facts["parameters"] == sum(tensor.numel() for tensor in tensors.values())
+
+
+def test_the_random_t5_small_has_the_size_of_the_real_one(tmp_path):
+    """T5 v1.1 Small has 76,961,152 parameters, a head of its own among them, and does not scale what goes into it."""
+    from transformers import AutoModelForSeq2SeqLM
+
+    shape = yaml.safe_load((ROOT / "params.yaml").read_text())["backbones"]["t5-small-random"]["source"]["shape"]
+    assert backbones.fetch(random_t5(shape=shape), tmp_path / "out")["parameters"] == 76_961_152
+    model = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "out")
+    assert not model.lm_head.weight.equal(model.shared.weight) and not model.config.scale_decoder_outputs
+    assert model.encoder.embed_tokens.weight.equal(model.shared.weight)
 
 
 def random_llama(folder: Path) -> dict[str, bytes]:

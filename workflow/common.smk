@@ -5,6 +5,8 @@ import shlex
 import shutil
 import sys
 
+from snakemake.settings.types import DeploymentMethod
+
 from dp import grid, paths
 from dp.errors import UserError
 from dp.lineage.closure import closure
@@ -16,12 +18,14 @@ except UserError as error:
     raise WorkflowError(str(error))
 
 SCALE = STUDY.scale_name
+PHASES = ("download", "tokenize", "train", "evaluate", "report")
 COMPUTE = STUDY.scale.compute
-# The command of every rule; `--config` of this call reaches the job as `--set`.
-DP = " ".join(
-    [shlex.quote(sys.executable), "-m dp {verb}"]
-    + [shlex.quote(f"--set={key}={json.dumps(value)}") for key, value in sorted(config.items())]
-)
+# With `--sdm conda` a job's python is that of its environment; otherwise it is the one that runs Snakemake.
+CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+PYTHON = "python" if CONDA else shlex.quote(sys.executable)
+# `--config` of this call reaches the job as `--set`. Shell lines name PYTHON and SETTINGS in braces, so that neither is
+# part of the rule's code: another interpreter or another call makes no job stale by itself.
+SETTINGS = " ".join(shlex.quote(f"--set={key}={json.dumps(value)}") for key, value in sorted(config.items()))
 # A job asks for a GPU where there is one to ask for; profiles/default admits as many such jobs as `gpu` says.
 GPU = int(COMPUTE.device == "cuda" or (COMPUTE.device == "auto" and shutil.which("nvidia-smi") is not None))
 
@@ -36,7 +40,7 @@ wildcard_constraints:
 
 def dp(verb, arguments):
     """The shell line of a job: its output goes to the terminal and to its log."""
-    return DP.replace("{verb}", verb) + f" {arguments} 2>&1 | tee -i {{log}}"
+    return f"{{PYTHON}} -m dp {verb} {arguments} {{SETTINGS}} 2>&1 | tee -i {{log}}"
 
 
 def asked(config):

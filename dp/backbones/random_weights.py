@@ -62,8 +62,20 @@ def model(source: RandomSource, tokenizer: Any) -> Any:
     config = config_class(**shape, **special)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(source.seed)
-        network = T5ForConditionalGeneration if source.architecture == "t5" else LlamaForCausalLM
-        return network(config).float()
+        if source.architecture == "llama":
+            return LlamaForCausalLM(config).float()
+        network = T5ForConditionalGeneration(config).float()
+        if source.shape.get("tie_word_embeddings") is False:
+            _untie(network)
+        return network
+
+
+def _untie(network: Any) -> None:
+    """T5 v1.1 has a head of its own; transformers 5 makes one only when it reads a checkpoint that holds it."""
+    import torch
+
+    head = torch.empty_like(network.shared.weight).normal_(std=network.config.initializer_factor)
+    network.lm_head.weight = torch.nn.Parameter(head)
 
 
 def write_config(folder: Path, architecture: str) -> None:

@@ -6,7 +6,7 @@ from dp import files, paths
 from dp.commands import common
 from dp.evaluation import markdown, runs, table
 from dp.figures import accuracy_by_variant, chosen_splits, learning_curves, style
-from dp.grid import cells
+from dp.grid import cells, report_config
 from dp.lineage.record import recording
 
 FIGURES = {
@@ -26,11 +26,11 @@ def run(arguments: argparse.Namespace) -> None:
     folder = paths.report(study.scale_name)
     found = runs.read(study)
     read = sorted({path for cell in cells(study) for path in runs.sources(study, cell)})
-    asked = {"scale": study.scale_name, "source": study.source, "runs": [run.cell.run for run in found],
-             "allow_dirty": study.params.allow_dirty}  # fmt: skip
     drawings = [f"figures/{name}.{kind}" for name in FIGURES for kind in ("csv", "svg", "png")]
     outputs = ["results.csv", "results.md", *drawings]
-    with recording(folder, "report", asked, {str(path): files.sha256(path) for path in read}, outputs) as made:
+    with recording(
+        folder, "report", report_config(study), {str(path): files.sha256(path) for path in read}, outputs
+    ) as made:
         rows = table.rows(study, found)
         files.write_text(folder / "results.csv", table.to_csv(table.COLUMNS, rows))
         files.write_text(folder / "results.md", markdown.document(study, rows, found, FIGURES))

@@ -71,8 +71,8 @@ def _explain(package: str, said: str) -> str:
         )
     if "No matching distribution" in said:
         return (
-            f"{package} could not be downloaded: the package index has no such wheel, or pip could not ask it ({last}). "
-            "Check the name, the version, the network and pip's settings (PIP_INDEX_URL, PIP_NO_INDEX)."
+            f"{package} could not be downloaded: the package index has no such wheel, or pip could not ask it "
+            f"({last}). Check the name, the version, the network and pip's settings (PIP_INDEX_URL, PIP_NO_INDEX)."
         )
     return f"{package} could not be downloaded; pip says: {last}. Mend that, then run the same command again."
 

@@ -149,19 +149,19 @@ def _requests(path: Path, reading: Reading) -> Located:
 
 
 def _parquet(path: Path, reading: Reading) -> Located:
-    import pyarrow.parquet  # type: ignore[import-untyped]
+    import pyarrow.parquet
 
     return _table(path, pyarrow.parquet.read_table)
 
 
 def _arrow(path: Path, reading: Reading) -> Located:
-    import pyarrow.ipc  # type: ignore[import-untyped]
+    import pyarrow.ipc
 
     return _table(path, lambda p: pyarrow.ipc.open_stream(p.read_bytes()).read_all())
 
 
 def _table(path: Path, load: Callable[[Path], Any]) -> Located:
-    import pyarrow  # type: ignore[import-untyped]
+    import pyarrow
 
     try:
         rows = load(path).to_pylist()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import matplotlib.style
+import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -52,7 +53,7 @@ def save(data: Path, draw: Callable[[Rows], Figure]) -> list[Path]:
     source = f"{data.name} sha256:{files.sha256(data)}"
     drop = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
     written = []
-    with matplotlib.style.context(SETTINGS, after_reset=True):  # type: ignore[arg-type]
+    with matplotlib.style.context(seaborn.axes_style("whitegrid") | SETTINGS, after_reset=True):  # type: ignore[arg-type]
         figure = draw(rows)
         for kind, without in drop.items():
             with files.replacing(data.with_suffix(f".{kind}")) as beside:

@@ -13,6 +13,8 @@ rule fetch_task:
         "results/download/tasks/{task}/{source}/record.json",
     params:
         asked=lambda wc: asked(grid.rows_config(STUDY, wc.task)),
+    conda:
+        "../../environment.yml"
     log:
         "results/logs/download/tasks/{task}/{source}.log",
     shell:
@@ -29,6 +31,8 @@ rule fetch_backbone:
         "results/download/backbones/{backbone}/record.json",
     params:
         asked=lambda wc: asked(grid.backbone_config(STUDY, wc.backbone)),
+    conda:
+        "../../environment.yml"
     log:
         "results/logs/download/backbones/{backbone}.log",
     shell:

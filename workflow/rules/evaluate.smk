@@ -13,6 +13,8 @@ rule predict:
         "results/evaluate/{scale}/{run}/record.json",
     params:
         asked=lambda wc: asked(grid.run_config(STUDY, grid.cell_of(STUDY, wc.run))),
+    conda:
+        "../../environment.yml"
     log:
         "results/logs/evaluate/{scale}/{run}.log",
     threads: COMPUTE.threads

@@ -5,6 +5,7 @@ rule report:
 
 rule collect:
     input:
+        targets("tokenize"),
         targets("evaluate"),
         targets("train"),
         code("report"),
@@ -15,6 +16,8 @@ rule collect:
         directory("results/report/{scale}/figures"),
     params:
         asked=asked(grid.report_config(STUDY)),
+    conda:
+        "../../environment.yml"
     log:
         "results/logs/report/{scale}.log",
     shell:

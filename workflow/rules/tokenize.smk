@@ -15,6 +15,8 @@ rule encode:
         "results/tokenize/{scale}/{backbone}/{task}/tokens/record.json",
     params:
         asked=lambda wc: asked(grid.tokens_config(STUDY, wc.backbone, wc.task)),
+    conda:
+        "../../environment.yml"
     log:
         "results/logs/tokenize/{scale}/{backbone}/{task}/tokens.log",
     shell:
@@ -31,6 +33,8 @@ rule features:
         "results/tokenize/{scale}/{backbone}/{task}/features/record.json",
     params:
         asked=lambda wc: asked(grid.features_config(STUDY, wc.backbone, wc.task)),
+    conda:
+        "../../environment.yml"
     log:
         "results/logs/tokenize/{scale}/{backbone}/{task}/features.log",
     threads: COMPUTE.threads

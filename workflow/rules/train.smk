@@ -14,6 +14,8 @@ rule tune:
         "results/train/{scale}/{run}/record.json",
     params:
         asked=lambda wc: asked(grid.run_config(STUDY, grid.cell_of(STUDY, wc.run))),
+    conda:
+        "../../environment.yml"
     log:
         "results/logs/train/{scale}/{run}.log",
     threads: COMPUTE.threads

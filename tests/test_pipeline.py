@@ -1,0 +1,184 @@
+"""The pipeline as its users run it: twice, through both doors, after edits, and killed."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from dp import files
+
+pytestmark = pytest.mark.slow
+SCALE = """
+description: The pipeline test's.
+backbones: [tiny-t5]
+source: made_up
+tasks: {made_up: [toy]}
+regimes: [{kind: full}]
+variants: [majority, fixed, adap_ins_pos]
+seeds: [0, 1]
+max_tokens: 32
+prompt: {length: 4}
+training: {steps: 8, batch_size: 8, micro_batch_size: 8, evaluate_every: 4, checkpoint_every: 2,
+           optimizer: {warmup_steps: 2}}
+compute: {device: cpu}
+"""
+ENV = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+BIN = Path(sys.executable).parent
+
+
+def git(root, *arguments):
+    identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
+    subprocess.run(["git", *identity, *arguments], cwd=root, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A committed copy of the project with the scale `e2e`, run once."""
+    root = tmp_path_factory.mktemp("project") / "copy"
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).exists():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, root / name)
+    (root / "workflow/scales/e2e.yaml").write_text(SCALE)
+    params = yaml.safe_load((root / "params.yaml").read_text()) | {"scale": "e2e"}
+    (root / "params.yaml").write_text(yaml.safe_dump(params))
+    git(root, "init", "-q")
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "copy")
+    jobs(root)
+    return root
+
+
+@pytest.fixture
+def project(built, tmp_path):
+    """A copy of the built project whose time stamps are kept."""
+    copy = tmp_path / "copy"
+    shutil.copytree(built, copy, symlinks=True)
+    return copy
+
+
+def jobs(root, *arguments, dry=False):
+    """Run Snakemake (or only ask it): the outputs of the jobs, by rule name, without targets."""
+    command = [
+        BIN / "snakemake",
+        "--cores",
+        "2",
+        *(["-n"] if dry else []),
+        "--nocolor",
+        "--quiet",
+        "progress",
+        *arguments,
+    ]
+    done = subprocess.run(command, cwd=root, env=ENV | {"PYTHONPATH": str(root)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return sorted(
+        line.split()[1].split(",")[0] for line in (done.stdout + done.stderr).splitlines() if line.startswith("    output: ")
+    )  # fmt: skip
+
+
+def dvc(root, *arguments):
+    done = subprocess.run(
+        [BIN / "dvc", *arguments], cwd=root, capture_output=True, text=True,
+        env=ENV | {"PYTHONPATH": str(root), "PATH": f"{BIN}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def short(outputs):
+    return [str(Path(name).parent).removeprefix("results/").replace("/e2e", "") for name in outputs]
+
+
+def test_both_doors_find_the_same_state(project):
+    assert jobs(project, dry=True) == []
+    printed = dvc(project, "repro")
+    assert "output:" not in printed, "dvc repro ran a job after snakemake had run them all"
+    assert "Data and pipelines are up to date" in dvc(project, "status")
+    assert jobs(project, dry=True) == []
+
+
+def test_another_seed_runs_itself_and_what_depends_on_it(project):
+    path = project / "workflow/scales/e2e.yaml"
+    path.write_text(path.read_text().replace("seeds: [0, 1]", "seeds: [0, 2]"))
+    assert short(jobs(project, dry=True)) == [
+        "evaluate/tiny-t5/full/toy/adap_ins_pos/seed2",
+        "evaluate/tiny-t5/full/toy/fixed/seed2",
+        "report",
+        "train/tiny-t5/full/toy/adap_ins_pos/seed2",
+        "train/tiny-t5/full/toy/fixed/seed2",
+    ]
+
+
+def test_an_edited_module_reruns_exactly_its_dependents(project):
+    edit(project / "dp/evaluation/metrics.py")
+    assert {name.split("/")[0] for name in short(jobs(project, dry=True))} == {"evaluate", "report"}
+    assert sum(name.startswith("evaluate") for name in short(jobs(project, dry=True))) == 5
+    restore(project)
+    assert jobs(project, dry=True) == []
+    edit(project / "dp/figures/chosen_splits.py")
+    assert short(jobs(project, dry=True)) == ["report"]
+    restore(project)
+    edit(project / "dp/training/loop.py")
+    phases = [name.split("/")[0] for name in short(jobs(project, dry=True))]
+    assert sorted(phases) == ["evaluate"] * 4 + ["report"] + ["train"] * 4
+
+
+def edit(path):
+    path.write_text(path.read_text() + "\nEDITED = True\n")
+
+
+def restore(project):
+    git(project, "checkout", "-q", "--", "dp")
+
+
+def test_a_variant_parameter_reruns_its_own_runs(project):
+    path = project / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    params["variants"]["fixed"]["position"] = "postfix"
+    path.write_text(yaml.safe_dump(params))
+    names = short(jobs(project, dry=True))
+    assert len(names) == 5 and all("fixed" in name or name == "report" for name in names)
+
+
+def test_a_dirty_tree_is_refused_and_admitted_only_on_request(project):
+    edit(project / "dp/evaluation/metrics.py")
+    done = subprocess.run(
+        [BIN / "snakemake", "--cores", "2"], cwd=project, env=ENV | {"PYTHONPATH": str(project)}, capture_output=True, text=True
+    )  # fmt: skip
+    assert done.returncode != 0 and "dirty" in done.stdout + done.stderr
+    assert short(jobs(project, "--config", "allow_dirty=true")) == ["report"]
+    assert "dirty-tree" in (project / "results/report/e2e/results.csv").read_text()
+
+
+def test_a_training_killed_midway_ends_with_the_same_bytes(project):
+    name = "e2e/tiny-t5/full/toy/adap_ins_pos/seed1"
+    run, predictions = project / "results/train" / name, project / "results/evaluate" / name / "predictions.jsonl"
+    expected, predicted = files.sha256(run / "tuned.safetensors"), files.sha256(predictions)
+    shutil.rmtree(run)
+    command = [sys.executable, "-m", "dp", "train", "--run", "tiny-t5/full/toy/adap_ins_pos/seed1"]
+    for _ in range(20):
+        process = subprocess.Popen(
+            command, cwd=project, env=ENV | {"PYTHONPATH": str(project)}, stderr=subprocess.DEVNULL
+        )
+        while process.poll() is None and not (run / "state/state.safetensors").exists():
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        if (run / "state/state.safetensors").exists():
+            break
+        shutil.rmtree(run, ignore_errors=True)
+    assert (run / "state/state.safetensors").exists() and not (run / "tuned.safetensors").exists()
+    assert "train/tiny-t5/full/toy/adap_ins_pos/seed1" in short(jobs(project))
+    assert files.sha256(run / "tuned.safetensors") == expected
+    assert files.sha256(predictions) == predicted
+    assert not (run / "state").exists()
