@@ -1,26 +1,13 @@
 """The closed model of all parameters: `params.yaml` and one scale file, checked before any job starts."""
 
-import difflib
 import json
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import Field, PositiveInt, ValidationError, model_validator
 
+from dp.closed import Closed, Name, Sha256, explain, nearest, read_yaml, validated
 from dp.errors import UserError
-
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-M = TypeVar("M", bound=BaseModel)
-
-
-class Closed(BaseModel):
-    """Unknown keys are errors and values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
 
 # Sources of backbones (design section 5)
 
@@ -229,7 +216,7 @@ class Study(Closed):
         for key, names, known in catalogues:
             for name in names:
                 if name not in known:
-                    raise ValueError(f"{key}: '{name}' is not defined in params.yaml{_nearest(name, known)}")
+                    raise ValueError(f"{key}: '{name}' is not defined in params.yaml{nearest(name, known)}")
         if self.source not in self.scale.tasks:
             raise ValueError(f"source: '{self.source}' has no tasks in this scale; it has {sorted(self.scale.tasks)}")
         if self.source == "folder" and not self.params.folder:
@@ -250,7 +237,7 @@ def training_of(scale: Scale, variant: str) -> Training:
     try:
         return Training.model_validate(merged)
     except ValidationError as error:
-        raise ValueError(f"overrides.{variant}.{_explain(error, Training)}") from None
+        raise ValueError(f"overrides.{variant}.{explain(error, Training)}") from None
 
 
 def load(root: Path = Path(), settings: dict[str, Any] | None = None) -> Study:
@@ -259,15 +246,15 @@ def load(root: Path = Path(), settings: dict[str, Any] | None = None) -> Study:
     Raises UserError naming file, key, value and what is allowed.
     """
     path = root / "params.yaml"
-    raw = _read_yaml(path) | (settings or {})
-    params = _validate(Params, raw, path)
+    raw = read_yaml(path) | (settings or {})
+    params = validated(Params, raw, path)
     folder = root / "workflow" / "scales"
     scale_path = folder / f"{params.scale}.yaml"
     if not scale_path.is_file():
         known = sorted(p.stem for p in folder.glob("*.yaml"))
         raise UserError(f"{path}: scale: '{params.scale}' has no file {scale_path}; the scales are {known}.")
-    scale = _validate(Scale, _read_yaml(scale_path), scale_path)
-    return _validate(Study, {"params": params, "scale_name": params.scale, "scale": scale}, scale_path)
+    scale = validated(Scale, read_yaml(scale_path), scale_path)
+    return validated(Study, {"params": params, "scale_name": params.scale, "scale": scale}, scale_path)
 
 
 def schema() -> str:
@@ -276,95 +263,9 @@ def schema() -> str:
     return json.dumps(schemas, indent=2, sort_keys=True) + "\n"
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; run from the project's root, where params.yaml lies.") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {error}") from None
-    if not isinstance(value, dict):
-        raise UserError(f"{path} must hold keys and values, not {type(value).__name__}.")
-    return value
-
-
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in changes.items():
         nested = isinstance(value, dict) and isinstance(base.get(key), dict)
         merged[key] = _merge(base[key], value) if nested else value
     return merged
-
-
-def _validate(model: type[M], raw: dict[str, Any], path: Path) -> M:
-    try:
-        return model.model_validate(raw)
-    except ValidationError as error:
-        raise UserError(f"{path}: {_explain(error, model)}.") from None
-
-
-def _explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first error, in words: key, value, what is allowed, nearest valid key."""
-    first = error.errors(include_url=False)[0]
-    key = ".".join(str(part) for part in _yaml_keys(first["loc"], model))
-    if first["type"] == "extra_forbidden":
-        name = str(first["loc"][-1])
-        return f"unknown key '{key}'{_nearest(name, _fields_at(model, first['loc'][:-1]))}"
-    if first["type"] == "missing":
-        return f"key '{key}' is missing"
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{key} = {first['input']!r}: {message}" if key else message
-
-
-def _nearest(name: str, known: Any) -> str:
-    close = difflib.get_close_matches(name, [str(k) for k in known], n=1, cutoff=0.0)
-    return f"; the nearest valid name is '{close[0]}'" if close else ""
-
-
-def _yaml_keys(loc: tuple[int | str, ...], model: type[BaseModel]) -> list[int | str]:
-    """A pydantic location without the union tags that pydantic puts between the keys of the file."""
-    return [part for part, is_key in _walk(loc, model) if is_key]
-
-
-def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
-    here: Any = model
-    for part in loc:
-        here, _ = _step(here, part)
-    found = [m for m in _members(here) if isinstance(m, type) and issubclass(m, BaseModel)]
-    return [name for member in found for name in member.model_fields]
-
-
-def _walk(loc: tuple[int | str, ...], model: type[BaseModel]) -> list[tuple[int | str, bool]]:
-    here: Any = model
-    parts = []
-    for part in loc:
-        here, is_key = _step(here, part)
-        parts.append((part, is_key))
-    return parts
-
-
-def _members(annotation: Any) -> list[Any]:
-    """The alternatives of a (possibly annotated, possibly nested) union."""
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        return _members(get_args(annotation)[0])
-    if origin in (Union, UnionType):
-        return [m for arg in get_args(annotation) for m in _members(arg)]
-    return [annotation]
-
-
-def _step(annotation: Any, part: int | str) -> tuple[Any, bool]:
-    """One step down a location: what stands there, and whether the part is a key of the file (not a union tag)."""
-    members = _members(annotation)
-    if len(members) > 1:
-        for member in members:
-            if isinstance(member, type) and issubclass(member, BaseModel):
-                kind = member.model_fields.get("kind")
-                if part == member.__name__ or (kind and part in get_args(kind.annotation)):
-                    return member, False
-    for member in members:
-        if isinstance(member, type) and issubclass(member, BaseModel) and part in member.model_fields:
-            return member.model_fields[str(part)].annotation, True
-        if get_origin(member) in (dict, list):
-            return get_args(member)[-1], True
-    return None, not (len(members) > 1 and isinstance(part, str))

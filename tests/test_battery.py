@@ -72,7 +72,7 @@ def test_shapes_masks_and_split_range(tiny, toy_split, family, variant):
         assert composed.embeds.shape == (4, embeds.shape[1] + LENGTH, embeds.shape[2])
         assert composed.mask.sum(1).tolist() == (batch.mask.sum(1) + LENGTH).tolist()
         assert chosen.candidate.shape == (4,)
-        assert 0 <= chosen.candidate.min() and chosen.candidate.max() <= LENGTH
+        assert chosen.candidate.min() >= 0 and chosen.candidate.max() <= LENGTH
         scores, _ = model(batch, moment)
         assert scores.shape == (4, len(words)) and scores.dtype == torch.float32
 

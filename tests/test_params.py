@@ -28,7 +28,7 @@ def project(tmp_path):
 
 def test_every_scale_is_valid():
     for path in (ROOT / "workflow" / "scales").glob("*.yaml"):
-        scale = params.load(ROOT, {"scale": path.stem, "source": None})
+        scale = params.load(ROOT, {"scale": path.stem, "source": None, "folder": "somewhere"})
         assert grid.cells(scale)
         runs = [cell.run for cell in grid.cells(scale)]
         assert len(runs) == len(set(runs))
@@ -40,7 +40,8 @@ OPEN = "workflow/scales/open.yaml"
 @pytest.mark.parametrize(
     ("file", "edit", "message"),
     [
-        ("params.yaml", lambda c: c.update(scal="open"), r"params.yaml: unknown key 'scal'; the nearest valid name is 'scale'"),
+        ("params.yaml", lambda c: c.update(scal="open"),
+         r"params.yaml: unknown key 'scal'; the nearest valid name is 'scale'"),
         ("params.yaml", lambda c: c["variants"]["fixed"].update(positon="task"),
          r"unknown key 'variants.fixed.positon'; the nearest valid name is 'position'"),
         ("params.yaml", lambda c: c["backbones"]["t5-small-lm"]["source"].update(revison="x"),
@@ -48,11 +49,14 @@ OPEN = "workflow/scales/open.yaml"
         (OPEN, lambda c: c["training"].update(stepz=3), r"open.yaml: unknown key 'training.stepz'; .* 'steps'"),
         (OPEN, lambda c: c["training"].update(steps="many"), r"training.steps = 'many': .*valid integer"),
         (OPEN, lambda c: c["training"].update(steps=0), r"training.steps = 0: .*greater than 0"),
-        (OPEN, lambda c: c["training"].update(micro_batch_size=3), r"batch_size 8 must be a multiple of micro_batch_size 3"),
-        (OPEN, lambda c: c["training"]["optimizer"].update(name="sgd"), r"optimizer.name = 'sgd': .*'adafactor' or 'adamw'"),
+        (OPEN, lambda c: c["training"].update(micro_batch_size=3),
+         r"batch_size 8 must be a multiple of micro_batch_size 3"),
+        (OPEN, lambda c: c["training"]["optimizer"].update(name="sgd"),
+         r"optimizer.name = 'sgd': .*'adafactor' or 'adamw'"),
         (OPEN, lambda c: c["regimes"].append({"kind": "fewshots"}), r"regimes.1.* 'full', 'fewshot'"),
         (OPEN, lambda c: c.pop("seeds"), r"key 'seeds' is missing"),
-        (OPEN, lambda c: c["variants"].append("adap_poss"), r"variants: 'adap_poss' is not defined .* nearest valid name is 'adap_pos'"),
+        (OPEN, lambda c: c["variants"].append("adap_poss"),
+         r"variants: 'adap_poss' is not defined .* nearest valid name is 'adap_pos'"),
         (OPEN, lambda c: c["backbones"].append("smollm"), r"backbones: 'smollm' is not defined .*'smollm2-135m'"),
         (OPEN, lambda c: c.update(overrides={"fixed": {"step": 3}}), r"overrides.fixed.unknown key 'step'.*'steps'"),
         (OPEN, lambda c: c["prompt"].update(length=3) or c["variants"].append("fixed-5"),

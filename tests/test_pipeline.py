@@ -67,23 +67,18 @@ def project(built, tmp_path):
     return copy
 
 
+def snakemake(root, *arguments):
+    command = [BIN / "snakemake", "--cores", "2", "--nocolor", *arguments]
+    return subprocess.run(command, cwd=root, env=ENV | {"PYTHONPATH": str(root)}, capture_output=True, text=True)
+
+
 def jobs(root, *arguments, dry=False):
-    """Run Snakemake (or only ask it): the outputs of the jobs, by rule name, without targets."""
-    command = [
-        BIN / "snakemake",
-        "--cores",
-        "2",
-        *(["-n"] if dry else []),
-        "--nocolor",
-        "--quiet",
-        "progress",
-        *arguments,
-    ]
-    done = subprocess.run(command, cwd=root, env=ENV | {"PYTHONPATH": str(root)}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return sorted(
-        line.split()[1].split(",")[0] for line in (done.stdout + done.stderr).splitlines() if line.startswith("    output: ")
-    )  # fmt: skip
+    """Run Snakemake (or only ask it): the first output of each job that is no target."""
+    done = snakemake(root, *(["-n"] if dry else []), "--quiet", "progress", *arguments)
+    printed = done.stdout + done.stderr
+    assert done.returncode == 0, printed
+    outputs = [line for line in printed.splitlines() if line.startswith("    output: ")]
+    return sorted(line.split()[1].split(",")[0] for line in outputs)
 
 
 def dvc(root, *arguments):
@@ -152,9 +147,7 @@ def test_a_variant_parameter_reruns_its_own_runs(project):
 
 def test_a_dirty_tree_is_refused_and_admitted_only_on_request(project):
     edit(project / "dp/evaluation/metrics.py")
-    done = subprocess.run(
-        [BIN / "snakemake", "--cores", "2"], cwd=project, env=ENV | {"PYTHONPATH": str(project)}, capture_output=True, text=True
-    )  # fmt: skip
+    done = snakemake(project)
     assert done.returncode != 0 and "dirty" in done.stdout + done.stderr
     assert short(jobs(project, "--config", "allow_dirty=true")) == ["report"]
     assert "dirty-tree" in (project / "results/report/e2e/results.csv").read_text()

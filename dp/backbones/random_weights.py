@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from dp import files
+from dp.closed import nearest
 from dp.data import made_up
 from dp.errors import UserError
-from dp.params import RandomSource, _nearest
+from dp.params import RandomSource
 
 SPECIAL = ("<pad>", "</s>", "<unk>", "<extra_id_0>")
 """Ids 0..3, T5's pad and end among them; words follow."""
@@ -47,7 +48,7 @@ def model(source: RandomSource, tokenizer: Any) -> Any:
     known = config_class().to_dict()
     for key in source.shape:
         if key not in known:
-            raise UserError(f"source.shape: {source.architecture} has no '{key}'{_nearest(key, known)}.")
+            raise UserError(f"source.shape: {source.architecture} has no '{key}'{nearest(key, known)}.")
     shape: dict[str, Any] = {"vocab_size": len(tokenizer)} | source.shape
     if shape["vocab_size"] < len(tokenizer):
         raise UserError(

@@ -4,11 +4,11 @@ import argparse
 
 from dp import grid, paths
 from dp.backbones import fetch
+from dp.closed import nearest
 from dp.commands import common
 from dp.data.cache import staging
 from dp.errors import UserError
 from dp.lineage.record import recording
-from dp.params import _nearest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,8 +20,8 @@ def run(arguments: argparse.Namespace) -> None:
     study = common.study(arguments)
     known = study.params.backbones
     if arguments.backbone not in known:
-        nearest = _nearest(arguments.backbone, known)
-        raise UserError(f"--backbone {arguments.backbone}: params.yaml defines no such backbone{nearest}.")
+        hint = nearest(arguments.backbone, known)
+        raise UserError(f"--backbone {arguments.backbone}: params.yaml defines no such backbone{hint}.")
     folder = paths.backbone(arguments.backbone)
     asked = grid.backbone_config(study, arguments.backbone)
     inputs: dict[str, str] = {}

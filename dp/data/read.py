@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -149,26 +150,29 @@ def _requests(path: Path, reading: Reading) -> Located:
 
 
 def _parquet(path: Path, reading: Reading) -> Located:
-    import pyarrow.parquet
+    import datasets
 
-    return _table(path, pyarrow.parquet.read_table)
+    # Its own cache would outlive the file and hide a changed one.
+    with tempfile.TemporaryDirectory() as cache:
+        return _table(path, lambda: datasets.Dataset.from_parquet(str(path), cache_dir=cache, keep_in_memory=True))
 
 
 def _arrow(path: Path, reading: Reading) -> Located:
-    import pyarrow.ipc
+    import datasets
 
-    return _table(path, lambda p: pyarrow.ipc.open_stream(p.read_bytes()).read_all())
+    return _table(path, lambda: datasets.Dataset.from_file(str(path), in_memory=True))
 
 
-def _table(path: Path, load: Callable[[Path], Any]) -> Located:
+def _table(path: Path, load: Callable[[], Any]) -> Located:
+    import datasets
     import pyarrow
 
+    datasets.disable_progress_bars()
     try:
-        rows = load(path).to_pylist()
-    except (pyarrow.ArrowException, OSError) as error:
+        rows = load().to_list()
+    except (pyarrow.ArrowException, datasets.exceptions.DatasetGenerationError, OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as a table ({error}). Get the file again.") from None
-    for number, raw in enumerate(rows):
-        yield f"{path}, row {number}", raw
+    return ((f"{path}, row {number}", raw) for number, raw in enumerate(rows))
 
 
 FORMATS: dict[str, Callable[[Path, Reading], Located]] = {

@@ -7,8 +7,8 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, PositiveInt, model_validator
 
+from dp.closed import Closed, Name, Sha256, nearest, read_yaml, validated
 from dp.errors import UserError
-from dp.params import Closed, Name, Sha256, _nearest, _read_yaml, _validate
 
 FOLDER = Path(__file__).parent
 Family = Literal["seq2seq", "causal", "encoder"]
@@ -125,13 +125,13 @@ def names() -> list[str]:
 def load(name: str) -> Task:
     """The task of `dp/tasks/<name>.yaml`. Raises UserError for an unknown task or a file that is not a valid task."""
     if name not in names():
-        raise UserError(f"There is no task '{name}' (no {name}.yaml in dp/tasks){_nearest(name, names())}.")
+        raise UserError(f"There is no task '{name}' (no {name}.yaml in dp/tasks){nearest(name, names())}.")
     return read(FOLDER / f"{name}.yaml")
 
 
 def read(path: Path) -> Task:
     """A task from any YAML file whose stem is the task's name."""
-    task = _validate(Task, _read_yaml(path), path)
+    task = validated(Task, read_yaml(path), path)
     if task.name != path.stem:
         raise UserError(f"{path}: name = '{task.name}': must be the name of the file, '{path.stem}'.")
     return task
@@ -155,7 +155,7 @@ def _check_template(key: str, template: Template, fields: list[str], truncate: s
         raise ValueError(f"{key}.text: {error}") from None
     for _, field, spec, conversion in parts:
         if field not in fields or spec or conversion:
-            raise ValueError(f"{key}.text: {{{field}}} is not a field{_nearest(str(field), fields)}")
+            raise ValueError(f"{key}.text: {{{field}}} is not a field{nearest(str(field), fields)}")
     if [part[1] for part in parts].count(truncate) != 1:
         raise ValueError(f"{key}.text: must hold the field that may be truncated, {{{truncate}}}, once")
     if len(template.words) != classes or len(set(template.words)) != classes:
@@ -172,7 +172,7 @@ def _check_reading(key: str, source: Reading, files: dict[str, object], fields: 
         raise ValueError(f"{key}.pattern: goes with format requests, and only with it")
     for field in source.columns:
         if field not in fields:
-            raise ValueError(f"{key}.columns: '{field}' is not a field{_nearest(field, fields)}")
+            raise ValueError(f"{key}.columns: '{field}' is not a field{nearest(field, fields)}")
     for file in files.values():
         path = file.path if isinstance(file, SourceFile) else str(file)
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
