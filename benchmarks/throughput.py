@@ -61,7 +61,7 @@ def main() -> None:
 
         def step(numbers: list[int], n: int) -> tuple[float, int]:
             start = wait()
-            batch = collate(split, numbers, backbone.tokenizer.pad_token_id, features).to(where)
+            batch = collate(split, numbers, features).to(where)
             tau = temperature(n, **config["choice"]["temperature"])
             scores, _ = model(batch, Moment(config["seed"], n, 0, tau, batch.rows))
             functional.cross_entropy(scores, batch.labels).backward()
@@ -71,7 +71,7 @@ def main() -> None:
             return wait() - start, int(batch.mask.sum()) + len(numbers) * model.prompt_length
 
         def bare(numbers: list[int]) -> float:
-            batch = collate(split, numbers, backbone.tokenizer.pad_token_id).to(where)
+            batch = collate(split, numbers).to(where)
             width = batch.ids.shape[1] + model.prompt_length
             hidden = backbone.model.get_input_embeddings().embedding_dim
             embeds = torch.randn(len(numbers), width, hidden, device=where, dtype=backbone.head.dtype)

@@ -37,7 +37,7 @@ def config_of(family, variant, seed=0, **training):
 
 
 def features_of(backbone, split):
-    batch = collate(split, list(range(len(split))), backbone.tokenizer.pad_token_id)
+    batch = collate(split, list(range(len(split))))
     with torch.no_grad():
         return masked_mean(backbone.hidden(backbone.embed(batch.ids), batch.mask), batch.mask)
 
@@ -64,7 +64,7 @@ def test_shapes_masks_and_split_range(tiny, toy_split, family, variant):
     backbone = tiny(family)
     split, words = toy_split(family)
     model = classifier(config_of(family, variant), backbone, words, "cpu")
-    batch = collate(split, [0, 3, 5, 6], backbone.tokenizer.pad_token_id, features_of(backbone, split))
+    batch = collate(split, [0, 3, 5, 6], features_of(backbone, split))
     embeds = backbone.embed(batch.ids)
     for step in (None, 3):
         moment = Moment(0, step, 0, 1.0, batch.rows)
@@ -153,7 +153,7 @@ def test_a_batch_size_of_several_micro_batches_gives_the_same_gradient(tiny, toy
     def gradient(parts):
         model = classifier(config_of(family, "fixed"), backbone, words, "cpu")
         for rows in parts:
-            batch = collate(split, rows, backbone.tokenizer.pad_token_id)
+            batch = collate(split, rows)
             scores, _ = model(batch, Moment(0, 0, 0, 1.0, batch.rows))
             (functional.cross_entropy(scores, batch.labels, reduction="sum") / 8).backward()
         return model.prompt.representation.vectors.grad

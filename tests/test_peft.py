@@ -24,7 +24,7 @@ def test_fixed_prefix_equals_peft_prompt_tuning(tiny, toy_split, family):
 
 def compare(backbone, model, split, words, family, rows=(0, 3, 5, 6), length=LENGTH):
     """Scores and prompt gradient of one batch, ours and peft's, from the same initial vectors."""
-    batch = collate(split, list(rows), backbone.tokenizer.pad_token_id)
+    batch = collate(split, list(rows))
     config = {
         "definition": {"position": "prefix"},
         "prompt": {"length": length, "init": {"kind": "vocabulary", "bound": 0.5}},

@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
             batches = evaluation_batches([len(ids) for ids in split.ids], config["batch_size"])
             for numbers in tqdm(batches, desc=f"features {arguments.task} {name}", unit="batch", file=sys.stderr,
                                 mininterval=5):  # fmt: skip
-                batch = collate(split, numbers, backbone.tokenizer.pad_token_id).to(where)
+                batch = collate(split, numbers).to(where)
                 states = backbone.hidden(backbone.embed(batch.ids), batch.mask)
                 features[name][numbers] = masked_mean(states.float(), batch.mask).cpu()
         with replacing(folder / "features.safetensors") as beside:

@@ -22,12 +22,11 @@ def score(
     features: [N, H] or None. `progress` names the bar; without it there is none.
     """
     lengths = [len(ids) for ids in split.ids]
-    pad = classifier.backbone.tokenizer.pad_token_id
     scores = torch.empty(len(split), len(classifier.words))
     splits = None if classifier.prompt is None else torch.empty(len(split), dtype=torch.long)
     batches = evaluation_batches(lengths, config["evaluation_batch_size"])
     for numbers in tqdm(batches, desc=progress, unit="batch", disable=not progress, file=sys.stderr, mininterval=5):
-        batch = collate(split, numbers, pad, features).to(classifier.device)
+        batch = collate(split, numbers, features).to(classifier.device)
         found, chosen = classifier(batch, Moment(config["seed"], None, 0, 1.0, batch.rows))
         scores[numbers] = found.cpu()
         if splits is not None and chosen is not None:

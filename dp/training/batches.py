@@ -8,7 +8,7 @@ from torch import Tensor
 from dp import seeds
 from dp.data.tokens import Split
 
-WINDOW = 16  # batches that are sorted by length together; longer windows pad less and mix less
+WINDOW = 64  # batches that are sorted by length together, at most: longer windows pad less and mix less
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Batch:
         return Batch(*moved)
 
 
-def collate(split: Split, numbers: list[int], pad: int, features: Tensor | None = None) -> Batch:
-    """One batch of the rows `numbers`. features: [rows of the split, H]."""
+def collate(split: Split, numbers: list[int], features: Tensor | None = None) -> Batch:
+    """One batch of the rows `numbers`. features: [rows of the split, H]. Padding is masked, so its id, 0, is not read."""
     ids = [split.ids[i] for i in numbers]
-    padded = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=pad)
+    padded = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True)
     lengths = torch.tensor([len(row) for row in ids])
     mask = (torch.arange(padded.shape[1]) < lengths[:, None]).long()
     labels = torch.tensor([split.rows[i]["label"] for i in numbers])
@@ -39,20 +39,21 @@ def collate(split: Split, numbers: list[int], pad: int, features: Tensor | None 
 def training_batches(lengths: list[int], batch_size: int, steps: int, seed: int) -> list[list[int]]:
     """Row numbers of every batch, by step.
 
-    Epoch after epoch in a fresh order; every window of WINDOW batches is sorted by length, cut into batches, and the
-    batches are shuffled. All batches are full, so an epoch's end falls inside one. Depends on the arguments alone, so a
+    Epoch after epoch in a fresh order; every window of WINDOW batches (at most an epoch) is sorted by length, cut into
+    batches, and the batches are shuffled. All batches are full, so an epoch's end falls inside one. Depends on the arguments alone, so a
     resumed run sees the same batches.
     """
     batches: list[list[int]] = []
     stream: list[int] = []
     epoch = window = 0
+    wide = min(WINDOW, max(1, len(lengths) // batch_size))
     while len(batches) < steps:
-        while len(stream) < WINDOW * batch_size:
+        while len(stream) < wide * batch_size:
             stream += torch.randperm(len(lengths), generator=seeds.generator(seed, "epoch order", epoch)).tolist()
             epoch += 1
-        head, stream = stream[: WINDOW * batch_size], stream[WINDOW * batch_size :]
+        head, stream = stream[: wide * batch_size], stream[wide * batch_size :]
         head.sort(key=lambda row: lengths[row])
-        order = torch.randperm(WINDOW, generator=seeds.generator(seed, "batch order", window)).tolist()
+        order = torch.randperm(wide, generator=seeds.generator(seed, "batch order", window)).tolist()
         batches += [head[b * batch_size : (b + 1) * batch_size] for b in order]
         window += 1
     return batches[:steps]

@@ -45,7 +45,6 @@ def train(
     done, best = state.resume(classifier.tuned, optimize)
     lengths = [len(ids) for ids in train_split.ids]
     batches = training_batches(lengths, budget["batch_size"], budget["steps"], seed)
-    pad = classifier.backbone.tokenizer.pad_token_id
     micro = budget["micro_batch_size"]
     bar = tqdm(total=budget["steps"], initial=done, unit="step", desc=str(run), file=sys.stderr, mininterval=5)
 
@@ -57,7 +56,7 @@ def train(
             total_loss, splits, positions = 0.0, None, 0
             for number, start in enumerate(range(0, budget["batch_size"], micro)):
                 rows = batches[step][start : start + micro]
-                batch = collate(train_split, rows, pad, features["train"]).to(device)
+                batch = collate(train_split, rows, features["train"]).to(device)
                 scores, split = classifier(batch, Moment(seed, step, number, tau, batch.rows))
                 loss = functional.cross_entropy(scores, batch.labels, reduction="sum") / budget["batch_size"]
                 loss.backward()
