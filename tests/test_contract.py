@@ -1,0 +1,208 @@
+"""Snakemake and DVC agree: every file has one stage, and a stage reads what it declares (design section 2)."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from dp import grid, params
+
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+PHASES = ["download", "tokenize", "train", "evaluate", "report"]
+CODE = {"dp", "workflow", "Snakefile", "environment.yml", "params.yaml"}
+READS = {
+    "download": set(),
+    "tokenize": {"download"},
+    "train": {"download", "tokenize"},
+    "evaluate": {"download", "tokenize", "train"},
+    "report": {"download", "tokenize", "train", "evaluate"},
+}
+PHASE_OF = {
+    "fetch_task": "download",
+    "fetch_backbone": "download",
+    "encode": "tokenize",
+    "features": "tokenize",
+    "tune": "train",
+    "predict": "evaluate",
+    "collect": "report",
+}
+# Planning may not touch the network: a process with this on its path cannot open a connection.
+NO_NETWORK = """
+import socket
+def refuse(*arguments, **options):
+    raise OSError("this test allows no network")
+socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
+"""
+
+
+def outs(stage):
+    """Path -> its options in dvc.yaml."""
+    return {path: options for out in STAGES[stage]["outs"] for path, options in out.items()}
+
+
+def within(path, folders):
+    return [folder for folder in folders if Path(path).is_relative_to(folder)]
+
+
+@dataclass(frozen=True)
+class Job:
+    rule: str
+    inputs: list[str]
+    outputs: list[str]
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory):
+    """The jobs that Snakemake plans in an empty project made only of what DVC declares as code; no network."""
+    root = tmp_path_factory.mktemp("plan")
+    for name in sorted(CODE):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, root / name)
+    thin = yaml.safe_load((root / "workflow/scales/paper.yaml").read_text())
+    thin |= {"seeds": [0], "regimes": [{"kind": "full"}, {"kind": "fewshot", "k": [2]}]}
+    (root / "workflow/scales/paper-thin.yaml").write_text(yaml.safe_dump(thin))
+    settings = yaml.safe_load((root / "params.yaml").read_text()) | {"folder": "a-superglue-folder"}
+    (root / "params.yaml").write_text(yaml.safe_dump(settings))
+    (root / "blocked").mkdir()
+    (root / "blocked/sitecustomize.py").write_text(NO_NETWORK)
+
+    @cache
+    def jobs(scale, target="report"):
+        command = [sys.executable, "-m", "snakemake", "-n", "--nocolor", "--config", f"scale={scale}", "--", target]
+        env = os.environ | {"PYTHONPATH": f"{root}:{root / 'blocked'}"}
+        done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return parse(done.stdout + done.stderr)
+
+    jobs.root = root
+    return jobs
+
+
+def parse(text):
+    """The jobs of a dry run as Snakemake prints them, without the targets, which make no file."""
+    found = []
+    for block in re.split(r"^(?:local)?rule ", text, flags=re.MULTILINE)[1:]:
+        rule = block.split(":")[0]
+        listed = {
+            key: files.split(", ") for key, files in re.findall(r"^    (input|output): (.*)$", block, re.MULTILINE)
+        }
+        if "output" in listed:
+            found.append(Job(rule, listed.get("input", []), listed["output"]))
+    return found
+
+
+SCALES = [
+    "smoke",
+    "open",
+    "open-gpu",
+    "paper-thin",
+    pytest.param("paper", marks=pytest.mark.slow),
+]
+
+
+def test_five_stages_ask_snakemake_for_their_phase():
+    assert list(STAGES) == PHASES
+    for name, stage in STAGES.items():
+        assert stage["cmd"] == f"snakemake --cores all --rerun-incomplete -- {name}"
+
+
+def test_each_stage_keeps_one_folder_of_its_own():
+    for name in PHASES:
+        assert outs(name) == {f"results/{name}": {"persist": True}}
+    folders = [path for name in PHASES for path in outs(name)]
+    for folder in folders:
+        assert within(folder, folders) == [folder]
+
+
+def test_each_stage_depends_on_all_code_and_on_the_stages_before_it():
+    for name in PHASES:
+        assert set(STAGES[name]["deps"]) == CODE | {f"results/{stage}" for stage in READS[name]}
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_every_output_lies_in_the_stage_of_its_rule(plan, scale):
+    everywhere = [path for stage in PHASES for path in outs(stage)]
+    for job in plan(scale):
+        for path in job.outputs:
+            assert within(path, everywhere) == [f"results/{PHASE_OF[job.rule]}"], f"{job.rule} writes {path}"
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_every_file_has_one_writer(plan, scale):
+    writers = Counter(path for job in plan(scale) for path in job.outputs)
+    assert not [path for path, count in writers.items() if count > 1]
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_every_input_is_declared_by_the_stage_that_reads_it(plan, scale):
+    """An input is made by the same stage, or lies under one of its deps; a made file has a writer in the plan."""
+    jobs = plan(scale)
+    made = {path for job in jobs for path in job.outputs}
+    assert all(job.inputs for job in jobs)
+    for rule, path in {(job.rule, path) for job in jobs for path in job.inputs}:
+        phase = PHASE_OF[rule]
+        here = within(path, [f"results/{phase}", *STAGES[phase]["deps"]])
+        assert len(here) == 1, f"{rule} reads {path}, which stage {phase} does not declare"
+        assert path in made if here[0].startswith("results/") else (plan.root / path).is_file()
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_the_plan_counts_what_the_grid_counts(plan, scale):
+    """Each cell is predicted once, each trained cell tuned once, each backbone and task fetched once, and so on."""
+    counts = Counter(job.rule for job in plan(scale))
+    print(scale, dict(counts))
+    study = params.load(plan.root, {"scale": scale})
+    cells, names, tasks = grid.cells(study), study.scale.backbones, grid.tasks(study)
+    instance = {(c.backbone, c.task) for c in cells if grid.needs_features(study, c.variant)}
+    expected = {
+        "fetch_task": len(tasks),
+        "fetch_backbone": len(names),
+        "encode": len(tasks) * len(names),
+        "features": len(instance),
+        "tune": sum(grid.is_trained(study, cell.variant) for cell in cells),
+        "predict": len(cells),
+        "collect": 1,
+    }
+    assert counts == expected
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_a_run_reads_features_if_it_chooses_by_instance_and_is_evaluated_with_what_it_tuned(plan, scale):
+    study = params.load(plan.root, {"scale": scale})
+    cells = {cell.run: cell for cell in grid.cells(study)}
+    for job in plan(scale):
+        if job.rule not in ("tune", "predict"):
+            continue
+        folder = Path(job.outputs[0]).parent
+        run = folder.relative_to(f"results/{PHASE_OF[job.rule]}/{scale}").as_posix()
+        names = {Path(path).name for path in job.inputs}
+        assert {"tokens.safetensors", "rows.json"} <= names
+        definition = study.params.variants[cells[run].variant]
+        assert ("features.safetensors" in names) == (getattr(definition, "position", None) == "instance"), run
+        assert ("model.safetensors" in names) == (getattr(definition, "baseline", None) != "majority"), run
+        tuned = job.rule == "predict" and getattr(definition, "baseline", None) not in ("majority", "zero_shot")
+        assert ("tuned.safetensors" in names) == tuned, run
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_every_phase_is_a_target_that_runs_it_and_what_it_reads(plan, phase):
+    assert {PHASE_OF[job.rule] for job in plan("smoke", phase)} == READS[phase] | {phase}
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_phase_leaves_nothing_of_its_stage_to_a_later_one(plan, phase):
+    """Asking for `report` makes no file under results/<phase> that asking for <phase> does not."""
+
+    def files(target):
+        return {path for job in plan("smoke", target) for path in job.outputs if within(path, [f"results/{phase}"])}
+
+    assert files("report") == files(phase)
