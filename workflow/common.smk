@@ -1,13 +1,14 @@
 """Targets, inputs and settings, all from dp.grid: the rules stay fixed while the grid grows."""
 
 import json
-import shlex
+import os
 import shutil
 import sys
 
 from snakemake.settings.types import DeploymentMethod
 
 from dp import grid, paths
+from dp.commands.common import SETTINGS_VARIABLE
 from dp.errors import UserError
 from dp.lineage.closure import closure
 from dp.params import load
@@ -18,14 +19,14 @@ except UserError as error:
     raise WorkflowError(str(error))
 
 SCALE = STUDY.scale_name
+CELLS = {cell.run: cell for cell in grid.cells(STUDY)}
 PHASES = ("download", "tokenize", "train", "evaluate", "report")
 COMPUTE = STUDY.scale.compute
-# With `--sdm conda` a job's python is that of its environment; otherwise it is the one that runs Snakemake.
-CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
-PYTHON = "python" if CONDA else shlex.quote(sys.executable)
-# `--config` of this call reaches the job as `--set`. Shell lines name PYTHON and SETTINGS in braces, so that neither is
-# part of the rule's code: another interpreter or another call makes no job stale by itself.
-SETTINGS = " ".join(shlex.quote(f"--set={key}={json.dumps(value)}") for key, value in sorted(config.items()))
+# Neither the interpreter nor the settings of this call are part of a rule's shell line: another virtual environment or
+# another `--config` makes no job stale by itself, only through the parameters that it changes.
+os.environ.update({SETTINGS_VARIABLE: json.dumps(dict(config))})
+if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
+    os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()]))
 # A job asks for a GPU where there is one to ask for; profiles/default admits as many such jobs as `gpu` says.
 GPU = int(COMPUTE.device == "cuda" or (COMPUTE.device == "auto" and shutil.which("nvidia-smi") is not None))
 
@@ -36,11 +37,6 @@ wildcard_constraints:
     task="[^/]+",
     source="[^/]+",
     run="[^/]+/[^/]+/[^/]+/[^/]+/seed[0-9]+",
-
-
-def dp(verb, arguments):
-    """The shell line of a job: its output goes to the terminal and to its log."""
-    return f"{{PYTHON}} -m dp {verb} {arguments} {{SETTINGS}} 2>&1 | tee -i {{log}}"
 
 
 def asked(config):
@@ -82,7 +78,7 @@ def evaluation_files(run):
 
 def run_inputs(run, *, trained):
     """What a run reads: tokens, the backbone, features for instance policies, and (to evaluate) what was tuned."""
-    cell = grid.cell_of(STUDY, run)
+    cell = CELLS[run]
     found = token_files(cell.backbone, cell.task)
     if grid.needs_backbone(STUDY, cell.variant):
         found += backbone_files(cell.backbone)
@@ -95,7 +91,7 @@ def run_inputs(run, *, trained):
 
 def targets(phase):
     """Every file that a phase makes for the chosen scale."""
-    cells = grid.cells(STUDY)
+    cells = CELLS.values()
     pairs = sorted({(cell.backbone, cell.task) for cell in cells})
     match phase:
         case "download":

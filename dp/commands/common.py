@@ -2,6 +2,8 @@
 
 import argparse
 import difflib
+import json
+import os
 from pathlib import Path
 
 import yaml
@@ -11,10 +13,13 @@ from dp.errors import UserError
 from dp.grid import Cell
 from dp.params import Study, load
 
+# The workflow hands `--config` to its jobs in this variable, as JSON; `--set` goes before it.
+SETTINGS_VARIABLE = "DYNAMIC_PROMPTING_SETTINGS"
+
 
 def study(arguments: argparse.Namespace) -> Study:
-    """The study that this call is about: params.yaml of the working directory with `--set` applied."""
-    settings = {}
+    """The study that this call is about: params.yaml of the working directory with the call's settings applied."""
+    settings = json.loads(os.environ.get(SETTINGS_VARIABLE, "{}"))
     for setting in arguments.settings:
         key, equals, value = setting.partition("=")
         if not equals:

@@ -26,7 +26,7 @@ class Batch:
 
 
 def collate(split: Split, numbers: list[int], features: Tensor | None = None) -> Batch:
-    """One batch of the rows `numbers`. features: [rows of the split, H]. Padding is masked, so its id, 0, is not read."""
+    """One batch of the rows `numbers`. features: [rows of the split, H]. Padding has id 0, which the mask hides."""
     ids = [split.ids[i] for i in numbers]
     padded = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True)
     lengths = torch.tensor([len(row) for row in ids])
@@ -40,8 +40,8 @@ def training_batches(lengths: list[int], batch_size: int, steps: int, seed: int)
     """Row numbers of every batch, by step.
 
     Epoch after epoch in a fresh order; every window of WINDOW batches (at most an epoch) is sorted by length, cut into
-    batches, and the batches are shuffled. All batches are full, so an epoch's end falls inside one. Depends on the arguments alone, so a
-    resumed run sees the same batches.
+    batches, and the batches are shuffled. All batches are full, so an epoch's end falls inside one. Depends on the
+    arguments alone, so a resumed run sees the same batches.
     """
     batches: list[list[int]] = []
     stream: list[int] = []

@@ -18,7 +18,7 @@ rule fetch_task:
     log:
         "results/logs/download/tasks/{task}/{source}.log",
     shell:
-        dp("fetch-task", "--task {wildcards.task}")
+        "python -m dp fetch-task --task {wildcards.task} 2>&1 | tee -i {log}"
 
 
 rule fetch_backbone:
@@ -36,4 +36,4 @@ rule fetch_backbone:
     log:
         "results/logs/download/backbones/{backbone}.log",
     shell:
-        dp("fetch-backbone", "--backbone {wildcards.backbone}")
+        "python -m dp fetch-backbone --backbone {wildcards.backbone} 2>&1 | tee -i {log}"

@@ -12,7 +12,7 @@ rule predict:
         "results/evaluate/{scale}/{run}/metrics.json",
         "results/evaluate/{scale}/{run}/record.json",
     params:
-        asked=lambda wc: asked(grid.run_config(STUDY, grid.cell_of(STUDY, wc.run))),
+        asked=lambda wc: asked(grid.run_config(STUDY, CELLS[wc.run])),
     conda:
         "../../environment.yml"
     log:
@@ -21,4 +21,4 @@ rule predict:
     resources:
         gpu=GPU,
     shell:
-        dp("evaluate", "--run {wildcards.run}")
+        "python -m dp evaluate --run {wildcards.run} 2>&1 | tee -i {log}"

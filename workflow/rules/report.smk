@@ -21,4 +21,4 @@ rule collect:
     log:
         "results/logs/report/{scale}.log",
     shell:
-        dp("report", "")
+        "python -m dp report 2>&1 | tee -i {log}"

@@ -13,7 +13,7 @@ rule tune:
         "results/train/{scale}/{run}/steps.jsonl",
         "results/train/{scale}/{run}/record.json",
     params:
-        asked=lambda wc: asked(grid.run_config(STUDY, grid.cell_of(STUDY, wc.run))),
+        asked=lambda wc: asked(grid.run_config(STUDY, CELLS[wc.run])),
     conda:
         "../../environment.yml"
     log:
@@ -22,4 +22,4 @@ rule tune:
     resources:
         gpu=GPU,
     shell:
-        dp("train", "--run {wildcards.run}")
+        "python -m dp train --run {wildcards.run} 2>&1 | tee -i {log}"
