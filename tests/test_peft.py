@@ -2,15 +2,47 @@
 
 import pytest
 import torch
-from conftest import FAMILIES
+from conftest import FAMILIES, ROOT
 from peft import PromptTuningConfig, TaskType, get_peft_model
 from torch.nn import functional
 
+from dp import paths
+from dp.backbones.load import load
 from dp.classifier import classifier
+from dp.cli import main
+from dp.data import tokens
 from dp.prompts.choice import Moment
 from dp.training.batches import collate
 
 LENGTH = 4
+
+TEXTS = [
+    "A cat sleeps on the warm roof.\nQuestion: Does it follow that an animal sleeps? Yes or no?\nAnswer:",
+    "Two boats left the harbour before dawn, and one came back.\nQuestion: Did both return?\nAnswer:",
+    "Rain.\nQuestion: Is it dry?\nAnswer:",
+]
+REAL = {"smollm2-135m": ("causal", [" yes", " no"]), "t5-small-random": ("seq2seq", ["yes", "no"])}
+
+
+@pytest.mark.slow
+@pytest.mark.network
+@pytest.mark.parametrize("name", REAL)
+def test_fixed_prefix_equals_peft_on_full_size_backbones(name, tmp_path, monkeypatch):
+    """SmolLM2's real weights, and T5 v1.1 Small's shape with its real tokenizer; P = 20."""
+    family, words = REAL[name]
+    for file in ("params.yaml", "workflow"):
+        (tmp_path / file).symlink_to(ROOT / file)
+    monkeypatch.chdir(tmp_path)
+    main(["fetch-backbone", "--backbone", name])
+    backbone, other = (load(paths.backbone(name), family) for _ in range(2))
+    rows = [{"id": str(n), "label": n % 2} for n in range(len(TEXTS))]
+    split = tokens.Split([torch.tensor(backbone.tokenizer(text)["input_ids"]) for text in TEXTS], rows)
+    ids = [tokens.word_id(backbone.tokenizer, word) for word in words]
+    ours, theirs = compare(backbone, other.model, split, ids, family, rows=range(len(TEXTS)), length=20)
+    for key in ours:
+        difference = ((ours[key] - theirs[key]).abs().max() / theirs[key].abs().max()).item()
+        print(f"{name} {key}: max difference / max magnitude {difference:.2e}")
+        assert difference < 1e-4
 
 
 @pytest.mark.parametrize("family", FAMILIES)
