@@ -20,10 +20,10 @@ from dp.backbones.load import load
 from dp.classifier import classifier
 from dp.commands import common
 from dp.data import tokens
+from dp.data.batches import collate, padding_share, training_batches
 from dp.devices import device
 from dp.prompts.choice import Moment, temperature
 from dp.regimes import rows_of
-from dp.training.batches import collate, padding_share, training_batches
 from dp.training.optimizers import optimizer
 from dp.training.state import trainable
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from dp.backbones.load import Backbone
+from dp.data.batches import Batch
 from dp.prompts.choice import Moment
 from dp.prompts.prompt import SoftPrompt, build
-from dp.training.batches import Batch
 
 
 class Classifier:

@@ -11,12 +11,12 @@ from torch.nn import functional
 from dp import grid
 from dp.backbones.load import masked_mean
 from dp.classifier import classifier
+from dp.data.batches import collate
 from dp.evaluation.predict import score
 from dp.params import Prompted, load
 from dp.prompts.choice import Moment
-from dp.training.batches import collate
 from dp.training.loop import train
-from dp.training.state import trainable
+from dp.training.state import load_tuned, trainable
 
 STUDY = load(ROOT, {"scale": "smoke"})
 LENGTH = STUDY.scale.prompt.length
@@ -105,9 +105,7 @@ def test_save_and_load_give_equal_scores(trained, tiny, family, variant, tmp_pat
     loaded = load_file(tmp_path / "tuned.safetensors")
     assert sum(value.numel() for value in loaded.values()) == made["trainable_parameters"]
     for target in (model, classifier(config, tiny(family), model.words.tolist(), "cpu")):
-        with torch.no_grad():
-            for name, parameter in trainable(target.tuned).items():
-                parameter.copy_(loaded[name])
+        load_tuned(target.tuned, tmp_path / "tuned.safetensors")
     again, _ = score(target, split, features, config)
     assert torch.equal(score(model, split, features, config)[0], again)
 

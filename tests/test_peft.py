@@ -11,8 +11,8 @@ from dp.backbones.load import load
 from dp.classifier import classifier
 from dp.cli import main
 from dp.data import tokens
+from dp.data.batches import collate
 from dp.prompts.choice import Moment
-from dp.training.batches import collate
 
 LENGTH = 4
 

@@ -82,7 +82,7 @@ def write_results(study, lines_of, dirty=False, metric_names=("accuracy",)):
                         {"step": step, "selection": {"accuracy": selection[step], "loss": 1.0}, "best": step < 100}
                     )
             files.write_jsonl(folder / "steps.jsonl", log)
-            made = {"trainable_parameters": 128, "steps": 120, "selected_step": 80, "wall_seconds": 10.0 + cell.seed}
+            made = {"trainable_parameters": 128, "steps": 120, "selected_step": 80, "step_seconds": 10.0 + cell.seed}
             record = {"asked": run_config(study, cell), "with": surroundings, "made": made}
             files.write_json(folder / "record.json", record)
 

@@ -14,9 +14,10 @@ from test_battery import config_of, features_of
 
 from dp import files
 from dp.classifier import classifier
+from dp.data import batches
 from dp.errors import Interrupted, UserError
 from dp.prompts.choice import temperature
-from dp.training import batches, loop
+from dp.training import loop
 from dp.training.optimizers import learning_rate
 from dp.training.state import State
 

@@ -5,10 +5,11 @@ import difflib
 import json
 import os
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import yaml
 
-from dp import grid
+from dp import grid, paths
 from dp.errors import UserError
 from dp.grid import Cell
 from dp.params import Study, load
@@ -38,3 +39,34 @@ def cell(study: Study, run: str) -> Cell:
         raise UserError(
             f"--run {run}: scale '{study.scale_name}' has no such run; the nearest is {close[0]}."
         ) from None
+
+
+class Run(NamedTuple):
+    """One run: its resolved configuration, and the folders that it reads and writes."""
+
+    config: dict[str, Any]
+    tokens: Path
+    features: Path
+    backbone: Path
+    train: Path
+    evaluation: Path
+    is_trained: bool
+    needs_features: bool
+    needs_backbone: bool
+
+
+def run_of(arguments: argparse.Namespace) -> Run:
+    """The run that `--run` names. Raises UserError where the scale has no such run."""
+    chosen = study(arguments)
+    place, scale = cell(chosen, arguments.run), chosen.scale_name
+    return Run(
+        config=grid.run_config(chosen, place),
+        tokens=paths.tokens(scale, place.backbone, place.task),
+        features=paths.features(scale, place.backbone, place.task),
+        backbone=paths.backbone(place.backbone),
+        train=paths.train_run(scale, place.run),
+        evaluation=paths.evaluation(scale, place.run),
+        is_trained=grid.is_trained(chosen, place.variant),
+        needs_features=grid.needs_features(chosen, place.variant),
+        needs_backbone=grid.needs_backbone(chosen, place.variant),
+    )

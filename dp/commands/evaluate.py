@@ -5,7 +5,7 @@ import argparse
 import torch
 from safetensors.torch import load_file
 
-from dp import files, grid, paths
+from dp import files
 from dp.backbones.load import load
 from dp.classifier import classifier
 from dp.commands import common
@@ -15,7 +15,7 @@ from dp.evaluation import metrics
 from dp.evaluation.predict import score
 from dp.lineage.record import outputs_of, recording
 from dp.regimes import rows_of
-from dp.training.state import trainable
+from dp.training.state import load_tuned
 
 REPORTED = "validation"
 
@@ -25,21 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    study = common.study(arguments)
-    cell = common.cell(study, arguments.run)
-    config = grid.run_config(study, cell)
-    folder = paths.evaluation(study.scale_name, cell.run)
-    token_folder = paths.tokens(study.scale_name, cell.backbone, cell.task)
-    feature_folder = paths.features(study.scale_name, cell.backbone, cell.task)
-    train_folder = paths.train_run(study.scale_name, cell.run)
-    weights = paths.backbone(cell.backbone)
-    majority = config["definition"].get("baseline") == "majority"
-    instance = grid.needs_features(study, cell.variant)
-    inputs = outputs_of(token_folder)
+    this = common.run_of(arguments)
+    config, folder = this.config, this.evaluation
+    inputs = outputs_of(this.tokens)
     for used, upstream in (
-        (not majority, weights),
-        (grid.is_trained(study, cell.variant), train_folder),
-        (instance, feature_folder),
+        (this.needs_backbone, this.backbone),
+        (this.is_trained, this.train),
+        (this.needs_features, this.features),
     ):
         inputs |= outputs_of(upstream) if used else {}
 
@@ -47,23 +39,19 @@ def run(arguments: argparse.Namespace) -> None:
         device(config["compute"]) as where,
         recording(folder, "evaluate", config, inputs, ["predictions.jsonl", "metrics.json"]) as made,
     ):
-        splits, facts = tokens.load(token_folder)
+        splits, facts = tokens.load(this.tokens)
         reported = splits[REPORTED]
-        train_labels = torch.tensor([splits["train"].rows[i]["label"] for i in rows_of(cell.regime, splits)[0]])
+        train_labels = torch.tensor([splits["train"].rows[i]["label"] for i in rows_of(config["regime"], splits)[0]])
         counts = torch.bincount(train_labels, minlength=len(facts["words"]))
-        if majority:
-            scores, chosen = (counts / counts.sum()).expand(len(reported), -1), None
-        else:
-            backbone = load(weights, config["family"], config["compute"]["dtype"], where)
+        if this.needs_backbone:
+            backbone = load(this.backbone, config["family"], config["compute"]["dtype"], where)
             model = classifier(config, backbone, facts["words"], where)
-            if grid.is_trained(study, cell.variant):
-                tuned = load_file(train_folder / "tuned.safetensors")
-                with torch.no_grad():
-                    for name, parameter in trainable(model.tuned).items():
-                        parameter.copy_(tuned.pop(name))
-                assert not tuned, f"tuned.safetensors holds unknown tensors: {sorted(tuned)}"
-            features = load_file(feature_folder / "features.safetensors")[REPORTED] if instance else None
+            if this.is_trained:
+                load_tuned(model.tuned, this.train / "tuned.safetensors")
+            features = load_file(this.features / "features.safetensors")[REPORTED] if this.needs_features else None
             scores, chosen = score(model, reported, features, config, progress=str(folder))
+        else:
+            scores, chosen = (counts / counts.sum()).expand(len(reported), -1), None
         predictions = [
             row | {
                 "gold": row["label"],
@@ -81,5 +69,7 @@ def run(arguments: argparse.Namespace) -> None:
             predictions, facts["metrics"], len(facts["words"]), REPORTED, majority_class=int(counts.argmax())
         )
         files.write_json(folder / "metrics.json", found)
-        labels = set(facts["labels"]) | ({"random-weights"} if config["random_weights"] and not majority else set())
+        labels = set(facts["labels"]) | (
+            {"random-weights"} if config["random_weights"] and this.needs_backbone else set()
+        )
         made |= {"labels": sorted(labels), "n": len(predictions)}

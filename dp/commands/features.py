@@ -11,10 +11,10 @@ from dp import grid, paths
 from dp.backbones.load import load, masked_mean
 from dp.commands import common
 from dp.data import tokens
+from dp.data.batches import collate, evaluation_batches
 from dp.devices import device
 from dp.files import replacing
 from dp.lineage.record import outputs_of, recording
-from dp.training.batches import collate, evaluation_batches
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

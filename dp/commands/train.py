@@ -5,7 +5,7 @@ import argparse
 import torch
 from safetensors.torch import load_file, save_file
 
-from dp import files, grid, paths
+from dp import files
 from dp.backbones.load import load
 from dp.classifier import classifier
 from dp.commands import common
@@ -22,17 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    study = common.study(arguments)
-    cell = common.cell(study, arguments.run)
-    config = grid.run_config(study, cell)
-    folder = paths.train_run(study.scale_name, cell.run)
-    token_folder = paths.tokens(study.scale_name, cell.backbone, cell.task)
-    feature_folder = paths.features(study.scale_name, cell.backbone, cell.task)
-    weights = paths.backbone(cell.backbone)
-    inputs = outputs_of(token_folder) | outputs_of(weights)
-    instance = grid.needs_features(study, cell.variant)
-    if instance:
-        inputs |= outputs_of(feature_folder)
+    this = common.run_of(arguments)
+    config, folder = this.config, this.train
+    inputs = outputs_of(this.tokens) | outputs_of(this.backbone)
+    if this.needs_features:
+        inputs |= outputs_of(this.features)
     code = [files.sha256(PACKAGE.parent / path) for path in closure("train")]
     identity = files.digest([config, inputs, code, torch.__version__])
 
@@ -40,18 +34,23 @@ def run(arguments: argparse.Namespace) -> None:
         device(config["compute"]) as where,
         recording(folder, "train", config, inputs, ["tuned.safetensors", "config.json", "steps.jsonl"]) as made,
     ):
-        splits, facts = tokens.load(token_folder)
-        train_rows, selection_rows = rows_of(cell.regime, splits)
+        splits, facts = tokens.load(this.tokens)
+        train_rows, selection_rows = rows_of(config["regime"], splits)
         features: dict[str, torch.Tensor | None] = {"train": None, "selection": None}
-        if instance:
-            cached = load_file(feature_folder / "features.safetensors")
+        if this.needs_features:
+            cached = load_file(this.features / "features.safetensors")
             features = {"train": cached["train"][train_rows], "selection": cached["selection"][selection_rows]}
-        backbone = load(weights, config["family"], config["compute"]["dtype"], where)
+        backbone = load(this.backbone, config["family"], config["compute"]["dtype"], where)
         model = classifier(config, backbone, facts["words"], where)
         outcome = train(
-            model, splits["train"].take(train_rows), splits["selection"].take(selection_rows),
-            features, config, folder, identity,
-        )  # fmt: skip
+            model,
+            splits["train"].take(train_rows),
+            splits["selection"].take(selection_rows),
+            features,
+            config,
+            folder,
+            identity,
+        )
         with files.replacing(folder / "tuned.safetensors") as beside:
             save_file(outcome.pop("tensors"), beside)
         files.write_json(folder / "config.json", config)

@@ -8,9 +8,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dp.classifier import Classifier
+from dp.data.batches import collate, evaluation_batches
 from dp.data.tokens import Split
 from dp.prompts.choice import Moment
-from dp.training.batches import collate, evaluation_batches
 
 
 @torch.no_grad()

@@ -31,7 +31,7 @@ def group(runs: Iterable[Run]) -> dict[Key, list[Run]]:
 def rows(study: Study, runs: Iterable[Run]) -> list[Row]:
     """The rows of results.csv, keyed by COLUMNS, in the order of the grid.
 
-    `seeds` counts runs; `seconds` is their mean training time; `truncated` counts reported inputs that were cut.
+    `seeds` counts runs; `seconds` is their mean time in training steps; `truncated` counts reported inputs that were cut.
     Raises UserError where runs of one row report different examples.
     """
     table = []
@@ -53,7 +53,7 @@ def rows(study: Study, runs: Iterable[Run]) -> list[Row]:
             "collapsed": f"{sum(run.metrics['collapsed'] for run in members)}/{len(members)}",
             "steps": max(_trained(run, "steps") for run in members),
             "trainable": max(_trained(run, "trainable_parameters") for run in members),
-            "seconds": fmean(_trained(run, "wall_seconds") for run in members),
+            "seconds": fmean(_trained(run, "step_seconds") for run in members),
             "truncated": members[0].tokens["made"]["truncated"][first["split"]],
             "labels": ";".join(labels(members)),
             "runs": ";".join(run.digest[:12] for run in members),

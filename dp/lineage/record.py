@@ -37,6 +37,7 @@ def recording(
         "outputs": {name: files.sha256(folder / name) for name in outputs},
         "wall_seconds": round(time.time() - started, 3),
         "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "gpu_peak_memory_mib": _gpu_peak_memory(),
     }
     code = {str(path): files.sha256(PACKAGE.parent / path) for path in closure(command)}
     used = {"inputs": inputs, "code": {"digest": files.digest(code), "modules": code}}
@@ -85,6 +86,11 @@ def commit(root: Path = PACKAGE.parent) -> dict[str, Any]:
 def _git(root: Path, *arguments: str) -> str:
     command = ["git", "-C", str(root), *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def _gpu_peak_memory() -> int | None:
+    torch = sys.modules.get("torch")
+    return torch.cuda.max_memory_allocated() // 2**20 if torch and torch.cuda.is_initialized() else None
 
 
 def _torch_facts() -> dict[str, Any]:

@@ -13,11 +13,11 @@ from tqdm import tqdm
 
 from dp import files
 from dp.classifier import Classifier
+from dp.data.batches import collate, padding_share, training_batches
 from dp.data.tokens import Split
 from dp.errors import Interrupted, UserError
 from dp.evaluation.predict import score
 from dp.prompts.choice import Moment, temperature
-from dp.training.batches import collate, padding_share, training_batches
 from dp.training.optimizers import learning_rate, optimizer
 from dp.training.signals import stop_requests
 from dp.training.state import State, trainable
@@ -92,9 +92,14 @@ def train(
     assert best is not None
     state.finish(run / "steps.jsonl")
     (run / "failure.json").unlink(missing_ok=True)
+    steps = [line for line in files.read_jsonl(run / "steps.jsonl") if "loss" in line]
+    seconds, positions = (sum(line[key] for line in steps) for key in ("seconds", "tokens"))
     return {
         "tensors": best["tensors"],
         "steps": budget["steps"],
+        "step_seconds": round(seconds, 3),
+        "tokens_per_second": round(positions / seconds, 1),
+        "examples_per_second": round(len(steps) * budget["batch_size"] / seconds, 2),
         "selected_step": best["step"],
         "selection": {"rule": "best accuracy, then lowest loss, then earliest", "rows": len(selection),
                       "accuracy": best["accuracy"], "loss": best["loss"]},

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from dp.files import replacing
@@ -93,3 +93,13 @@ class State:
 def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
     """The tuned parameters by name."""
     return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+
+
+def load_tuned(module: nn.Module, file: Path) -> None:
+    """Copy the tensors of `tuned.safetensors` into the tuned parameters. Raises ValueError unless the names agree."""
+    tensors, parameters = load_file(file), trainable(module)
+    if tensors.keys() != parameters.keys():
+        raise ValueError(f"{file} holds {sorted(tensors)}, the variant tunes {sorted(parameters)}")
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(tensors[name])
