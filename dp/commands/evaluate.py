@@ -69,7 +69,5 @@ def run(arguments: argparse.Namespace) -> None:
             predictions, facts["metrics"], len(facts["words"]), REPORTED, majority_class=int(counts.argmax())
         )
         files.write_json(folder / "metrics.json", found)
-        labels = set(facts["labels"]) | (
-            {"random-weights"} if config["random_weights"] and this.needs_backbone else set()
-        )
-        made |= {"labels": sorted(labels), "n": len(predictions)}
+        random = ["random-weights"] if config["random_weights"] and this.needs_backbone else []
+        made |= {"labels": sorted({*facts["labels"], *random}), "n": len(predictions)}

@@ -31,8 +31,8 @@ def group(runs: Iterable[Run]) -> dict[Key, list[Run]]:
 def rows(study: Study, runs: Iterable[Run]) -> list[Row]:
     """The rows of results.csv, keyed by COLUMNS, in the order of the grid.
 
-    `seeds` counts runs; `seconds` is their mean time in training steps; `truncated` counts reported inputs that were cut.
-    Raises UserError where runs of one row report different examples.
+    `seeds` counts runs, `seconds` is their mean time in training steps, `truncated` counts reported inputs that were
+    cut. Raises UserError where runs of one row report different examples.
     """
     table = []
     for (backbone, regime, k, task, variant), members in group(runs).items():
