@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> None:
             "rows": {name: len(rows) for name, rows in chosen.items()},
             "available": available,
             "truncated": truncated,
-            "label_counts": {name: _label_counts(rows, len(task.label_names)) for name, rows in chosen.items()},
+            "label_counts": {name: splits.label_counts(rows, len(task.label_names)) for name, rows in chosen.items()},
             "tokens": {name: int(sum(len(ids) for ids in split.ids)) for name, split in encoded.items()},
             "selection_split": f"{limits.selection_fraction:g} of train, carved with seed {limits.seed}",
             "labels": facts["labels"],
@@ -86,8 +86,3 @@ def _take(
 def _majority(rows: list[dict[str, Any]]) -> int:
     counts = Counter(row["label"] for row in rows)
     return max(sorted(counts), key=counts.__getitem__)
-
-
-def _label_counts(rows: list[dict[str, Any]], classes: int) -> list[int]:
-    counts = Counter(row["label"] for row in rows)
-    return [counts[label] for label in range(classes)]

@@ -10,6 +10,7 @@ from dp.backbones.load import load
 from dp.classifier import classifier
 from dp.commands import common
 from dp.data import tokens
+from dp.data.splits import label_counts
 from dp.devices import device
 from dp.lineage.closure import PACKAGE, closure
 from dp.lineage.record import outputs_of, recording
@@ -54,4 +55,6 @@ def run(arguments: argparse.Namespace) -> None:
         with files.replacing(folder / "tuned.safetensors") as beside:
             save_file(outcome.pop("tensors"), beside)
         files.write_json(folder / "config.json", config)
-        made |= outcome | {"labels": facts["labels"]}
+        counts = {name: label_counts(splits[name].take(rows).rows, len(facts["words"]))
+                  for name, rows in (("train", train_rows), ("selection", selection_rows))}  # fmt: skip
+        made |= outcome | {"labels": facts["labels"], "label_counts": counts}

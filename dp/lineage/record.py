@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dp import files
+from dp.errors import UserError
 from dp.lineage.closure import PACKAGE, closure
 
 PACKAGES = ("torch", "transformers", "datasets", "tokenizers", "safetensors", "numpy", "scipy", "pydantic",
@@ -46,8 +47,11 @@ def recording(
 
 
 def outputs_of(folder: Path) -> dict[str, str]:
-    """Path -> sha256 of what an upstream job made, as its record says."""
-    made = files.read_json(folder / "record.json")["made"]["outputs"]
+    """Path -> sha256 of what an upstream job made, as its record says. Raises UserError where there is no record."""
+    try:
+        made = files.read_json(folder / "record.json")["made"]["outputs"]
+    except FileNotFoundError:
+        raise UserError(f"{folder} has no record.json; `snakemake --cores all` makes it, with all it needs.") from None
     return {str(folder / name): digest for name, digest in made.items()}
 
 
