@@ -46,7 +46,7 @@ def test_locks_are_by_the_gpus_own_number(monkeypatch):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_asking_for_a_missing_gpu_is_an_error():
     with (
-        pytest.raises(UserError, match="compute.device is cuda, but torch finds no GPU"),
+        pytest.raises(UserError, match=r"compute\.device is cuda, but torch finds no GPU"),
         devices.device({"device": "cuda", "threads": 1}),
     ):
         pass
