@@ -29,4 +29,5 @@ class Causal:
         position = torch.arange(mask.shape[1], device=mask.device)
         last = (mask * position).argmax(1)
         state = self.hidden(embeds, mask)[torch.arange(len(mask), device=mask.device), last]
-        return (state @ self.head[words].T).float()
+        # In float32 whatever the backbone: bfloat16 would round a logit of 20 to steps of 1/8.
+        return state.float() @ self.head[words].float().T

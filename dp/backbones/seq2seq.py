@@ -41,4 +41,5 @@ class Seq2Seq:
             encoder_attention_mask=mask,
             use_cache=False,
         ).last_hidden_state[:, -1]
-        return (decoded * self.scale @ self.head[words].T).float()
+        # In float32 whatever the backbone: bfloat16 would round a logit of 20 to steps of 1/8.
+        return (decoded.float() * self.scale) @ self.head[words].float().T
