@@ -172,7 +172,7 @@ def test_results_md(tmp_path, monkeypatch):
     study = study_in(tmp_path, monkeypatch)
     write_results(study, planted)
     text = (report() / "results.md").read_text()
-    assert "| variant | alpha | beta |" in text
+    assert "| variant | alpha (n = 100) | beta (n = 100) |" in text
     cell = "90.0 [82.6, 94.5]"
     assert f"| adap_ins_pos | {cell} | {cell} |" in text
     assert re.search(r"\| fixed \| 61\.0 \[[\d., ]+\] collapsed 1/1 \|", text)

@@ -22,17 +22,18 @@ def document(study: Study, table: list[Row], runs: list[Run], figures: Iterable[
 
 
 HOW_TO_READ = """\
-All numbers are percentages: mean [95 % interval]. The interval is Student's t over runs where runs differ; where there
-is one run or all agree, it is over the reported examples. `collapsed 1/3` says that one of three runs predicts one
-class throughout or has an accuracy interval that contains the majority rate. `results.csv` has the same numbers, with
-the digests of the records they come from."""
+All numbers are percentages: mean [95 % interval]; n counts the reported examples. The interval is Student's t over runs
+where runs differ; where there is one run or all agree, it is over the reported examples. `collapsed 1/3` says that one
+of three runs predicts one class throughout or has an accuracy interval that contains the majority rate. `results.csv`
+has the same numbers, with the digests of the records they come from."""
 
 
 def _table(study: Study, rows: list[Row]) -> str:
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     variants = list(dict.fromkeys(row["variant"] for row in rows))
     cells = {(row["variant"], row["task"]): _cell(study, row) for row in rows}
-    lines = [["variant", *tasks], ["---", *["---:"] * len(tasks)]]
+    sizes = {row["task"]: row["n"] for row in rows}
+    lines = [["variant", *[f"{task} (n = {sizes[task]:,})" for task in tasks]], ["---", *["---:"] * len(tasks)]]
     lines += [[variant, *[cells.get((variant, task), "") for task in tasks]] for variant in variants]
     if rows[0]["metric"] == "accuracy" and not any(_is_majority(study, variant) for variant in variants):
         rate = {row["task"]: f"{100 * row['majority']:.1f}" for row in rows}
