@@ -7,7 +7,8 @@ from peft import PromptTuningConfig, TaskType, get_peft_model
 from torch.nn import functional
 
 from dp import paths
-from dp.backbones.load import load
+from dp.backbones import random_weights
+from dp.backbones.load import load, load_tokenizer
 from dp.classifier import classifier
 from dp.cli import main
 from dp.data import tokens
@@ -50,6 +51,22 @@ def test_fixed_prefix_equals_peft_prompt_tuning(tiny, toy_split, family):
     split, words = toy_split(family)
     backbone = tiny(family)
     ours, theirs = compare(backbone, tiny(family).model, split, words, family)
+    for name in ours:
+        torch.testing.assert_close(ours[name], theirs[name], rtol=1e-4, atol=1e-6)
+
+
+def test_the_original_t5_scales_its_output_and_peft_agrees(study, tiny_folders, toy_split, tmp_path):
+    """T5 v1.1 and the LM-adapted ones do not; a head read without the scale would score sqrt(H) times too high."""
+    source = study.params.backbones["tiny-t5"].source
+    shape = {key: value for key, value in source.shape.items() if key != "tie_word_embeddings"}
+    split, words = toy_split("seq2seq")
+    tokenizer = load_tokenizer(tiny_folders["seq2seq"])
+    model = random_weights.model(source.model_copy(update={"shape": shape}), tokenizer)
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    backbone = load(tmp_path, "seq2seq")
+    assert backbone.scale == pytest.approx(32**-0.5)
+    ours, theirs = compare(backbone, load(tmp_path, "seq2seq").model, split, words, "seq2seq")
     for name in ours:
         torch.testing.assert_close(ours[name], theirs[name], rtol=1e-4, atol=1e-6)
 

@@ -184,6 +184,24 @@ def test_batches_are_full_bucketed_and_cover_every_row_equally():
     assert batches.padding_share([[0, 1]], [3, 4]) == pytest.approx(1 / 8)
 
 
+def test_micro_batches_add_up_to_the_batch(run, tmp_path):
+    whole, halves = (
+        run(f"micro{size}", variant="fixed", micro_batch_size=size)[1]["tensors"]["representation.vectors"]
+        for size in (8, 4)
+    )
+    torch.testing.assert_close(whole, halves, rtol=1e-3, atol=1e-4)
+    first, second = ([line["loss"] for line in files.read_jsonl(tmp_path / name / "steps.jsonl") if "loss" in line]
+                     for name in ("micro8", "micro4"))  # fmt: skip
+    assert first == pytest.approx(second, rel=1e-4)
+
+
+def test_every_step_and_micro_batch_draws_anew(run, tmp_path):
+    run("random", variant="random")
+    steps = [line["splits"] for line in files.read_jsonl(tmp_path / "random" / "steps.jsonl") if "splits" in line]
+    assert len({tuple(splits) for splits in steps}) > 4
+    assert any(count % 2 for splits in steps for count in splits), "two equal micro-batches would draw even counts"
+
+
 def test_step_log_counts_tokens_and_splits(run, tmp_path):
     run("logged")
     steps = [line for line in files.read_jsonl(tmp_path / "logged" / "steps.jsonl") if "loss" in line]
