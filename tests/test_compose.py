@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dp.prompts.compose import compose, source_index, target_index
+from dp.prompts.compose import candidate_products, compose, source_index, target_index
 
 B, P, T, H = 5, 4, 7, 3
 
@@ -66,3 +66,18 @@ def test_gradients_equal_the_materialised_mixture(inputs, tail, dtype):
     exact = gradients(materialised)
     for ours, reference in zip(cheap, exact, strict=True):
         torch.testing.assert_close(ours, reference, rtol=1e-5, atol=1e-5)
+
+
+def test_products_stay_exact_over_long_inputs_of_a_large_model():
+    """T5-large's size: float32 sums over half a million terms, against float64 over each candidate in turn."""
+    generator = torch.Generator().manual_seed(2)
+    vectors, x, grad = (torch.randn(1, rows, 1024, generator=generator) for rows in (20, 480, 500))
+    body = torch.tensor([479])
+    products = candidate_products(grad, vectors, x, body)
+    source = torch.cat([vectors, x], dim=1).double()
+    expected = []
+    for s in range(21):
+        index = source_index(torch.tensor([s]), body, 20, 480)[..., None].expand(-1, -1, 1024)
+        expected.append((grad.double() * source.gather(1, index)).sum())
+    reference = torch.stack(expected)
+    assert (products[0] - reference).abs().max() / reference.abs().max() < 1e-6
