@@ -4,6 +4,7 @@ import argparse
 import importlib
 import sys
 
+import dp
 from dp.errors import Interrupted, UserError
 
 COMMANDS = {
@@ -20,7 +21,7 @@ COMMANDS = {
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; a UserError is printed as one paragraph and exits with 2."""
-    parser = argparse.ArgumentParser(prog="dp", description=__import__("dp").__doc__)
+    parser = argparse.ArgumentParser(prog="dp", description=dp.__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     chosen = (arguments or sys.argv[1:])[:1]
     for name, text in COMMANDS.items():

@@ -1,9 +1,8 @@
 """The loop: resuming, stopping, schedules, batches."""
 
-import copy
-import json
 import math
 import os
+import shutil
 import signal
 
 import pytest
@@ -101,6 +100,21 @@ def test_a_signal_leaves_a_state_that_resumes_to_the_same_bytes(run, monkeypatch
     assert _state_step(tmp_path / "stopped") == 3
     monkeypatch.setattr(loop, "learning_rate", original)
     assert run("stopped", checkpoint_every=100)[0] == expected
+
+
+def test_a_run_killed_while_it_tidies_up_still_ends_with_the_same_bytes(run, monkeypatch):
+    expected, _ = run("undisturbed")
+    original, calls = shutil.rmtree, iter(range(100))
+
+    def rmtree(*arguments, **options):
+        if next(calls) == 1:  # the first call prepares the state, the second removes it
+            raise Killed
+        original(*arguments, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", rmtree)
+    with pytest.raises(Killed):
+        run("killed")
+    assert run("killed")[0] == expected
 
 
 def test_a_state_of_another_configuration_is_not_resumed(run, monkeypatch, tmp_path):
@@ -208,4 +222,3 @@ def test_step_log_counts_tokens_and_splits(run, tmp_path):
     assert [line["step"] for line in steps] == list(range(1, 9))
     assert all(sum(line["splits"]) == 8 and len(line["splits"]) == 5 for line in steps)
     assert steps[0]["temperature"] == 1.0 and steps[-1]["temperature"] < 1.0
-    assert json.dumps(copy.deepcopy(steps))

@@ -1,13 +1,12 @@
 """fetch-task: the canonical rows of one task, from the study's source."""
 
 import argparse
-from collections import Counter
-from typing import Any
 
 from dp import files, grid, paths
 from dp.commands import common
 from dp.data import fetch
 from dp.data.cache import staging
+from dp.data.counts import label_counts
 from dp.lineage.record import recording
 from dp.tasks import model
 
@@ -33,10 +32,5 @@ def run(arguments: argparse.Namespace) -> None:
         made |= facts | {
             "labels": task.labels,
             "rows": {split: len(found) for split, found in rows.items()},
-            "label_counts": {split: _counts(found, len(task.label_names)) for split, found in rows.items()},
+            "label_counts": {split: label_counts(found, len(task.label_names)) for split, found in rows.items()},
         }
-
-
-def _counts(rows: list[dict[str, Any]], classes: int) -> list[int]:
-    counts = Counter(row["label"] for row in rows)
-    return [counts[label] for label in range(classes)]

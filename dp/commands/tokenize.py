@@ -1,7 +1,6 @@
 """Render and tokenize one task for one backbone, and fix its three splits."""
 
 import argparse
-from collections import Counter
 from functools import partial
 from typing import Any
 
@@ -11,6 +10,7 @@ from dp import files, grid, paths
 from dp.backbones.load import load_tokenizer
 from dp.commands import common
 from dp.data import splits, tokens
+from dp.data.counts import label_counts
 from dp.errors import UserError
 from dp.lineage.record import outputs_of, recording
 from dp.tasks.model import load, render
@@ -63,13 +63,13 @@ def run(arguments: argparse.Namespace) -> None:
         if any(len(rows) < available[name] for name, rows in chosen.items() if name != "selection"):
             labels.append("subset")
         facts = {"task": task.name, "words": words, "label_names": task.label_names, "metrics": task.metrics,
-                 "labels": sorted(labels), "majority_class": _majority(chosen["train"])}  # fmt: skip
+                 "labels": sorted(labels)}  # fmt: skip
         tokens.save(folder, encoded, facts)
         made |= {
             "rows": {name: len(rows) for name, rows in chosen.items()},
             "available": available,
             "truncated": truncated,
-            "label_counts": {name: splits.label_counts(rows, len(task.label_names)) for name, rows in chosen.items()},
+            "label_counts": {name: label_counts(rows, len(task.label_names)) for name, rows in chosen.items()},
             "tokens": {name: int(sum(len(ids) for ids in split.ids)) for name, split in encoded.items()},
             "selection_split": f"{limits.selection_fraction:g} of train, carved with seed {limits.seed}",
             "labels": facts["labels"],
@@ -81,8 +81,3 @@ def _take(
 ) -> list[dict[str, Any]]:
     pool = [rows[i] for i in numbers]
     return [pool[i] for i in splits.draw(pool, count, seed, purpose)]
-
-
-def _majority(rows: list[dict[str, Any]]) -> int:
-    counts = Counter(row["label"] for row in rows)
-    return max(sorted(counts), key=counts.__getitem__)

@@ -10,7 +10,7 @@ from dp.backbones.load import load
 from dp.classifier import classifier
 from dp.commands import common
 from dp.data import tokens
-from dp.data.splits import label_counts
+from dp.data.counts import label_counts
 from dp.devices import device
 from dp.lineage.closure import PACKAGE, closure
 from dp.lineage.record import outputs_of, recording

@@ -1,6 +1,6 @@
 """Drawing rows: the selection split carved from train, and named subsets (design section 8)."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from typing import Any
 
 import torch
@@ -41,12 +41,6 @@ def per_label(rows: list[Row], k: int, seed: int, purpose: str) -> list[int]:
     """k row numbers of each label (all of a label that has fewer), in order."""
     strata = _by(rows, "label")
     return sorted(i for label, members in strata.items() for i in _shuffled(members, seed, purpose, label)[:k])
-
-
-def label_counts(rows: list[Row], classes: int) -> list[int]:
-    """Rows of each class, in class order."""
-    counts = Counter(row["label"] for row in rows)
-    return [counts[label] for label in range(classes)]
 
 
 def _by(rows: list[Row], key: str) -> dict[Any, list[int]]:

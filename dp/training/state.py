@@ -85,8 +85,10 @@ class State:
             log.write(json.dumps(line) + "\n")
 
     def finish(self, log: Path) -> None:
-        """Move the step log to its place and forget the state."""
-        self.log_file.replace(log)
+        """Put the step log in its place and forget the state, in an order that a kill cannot turn into half a state."""
+        with replacing(log) as beside:
+            shutil.copyfile(self.log_file, beside)
+        self.file.unlink(missing_ok=True)
         shutil.rmtree(self.folder)
 
 
