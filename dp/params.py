@@ -50,13 +50,16 @@ class RandomSource(Closed):
 
     kind: Literal["random"]
     seed: int = Field(0, ge=0)
-    architecture: Literal["t5", "llama"]
+    architecture: Literal["t5", "llama", "bert"]
     shape: dict[str, int | float | str | bool] = Field(description="keyword arguments of the transformers config")
     tokenizer: Annotated[WordsTokenizer | PackageTokenizer, Field(discriminator="kind")]
 
 
 class Backbone(Closed):
-    family: Literal["seq2seq", "causal"]
+    family: Literal["seq2seq", "causal", "encoder"]
+    head: Literal["verbalizer", "linear"] = Field(
+        "verbalizer", description="scores of label words, or a linear layer (tuned with the prompt) on the pooled state"
+    )
     source: Annotated[HubSource | FolderSource | PackageSource | RandomSource, Field(discriminator="kind")]
 
 
