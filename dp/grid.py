@@ -1,29 +1,38 @@
 """The grid: which runs a scale asks for, and the resolved configuration of each one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from dp.params import Baseline, FewShot, Full, Prompted, Study, training_of
+from dp import protocols, search
+from dp.params import FewShot, Full, Multitask
+from dp.study import UNION, Study, head_of, length_of, training_of
+from dp.variants import Baseline, Control, Prompted
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Cell:
-    """One number-producing run."""
+    """One run. A trial of a search is a run whose training seed is the search's."""
 
     backbone: str
     regime: str
     task: str
     variant: str
     seed: int
+    trial: int | None = None
+
+    @property
+    def variant_path(self) -> str:
+        """backbone/regime/task/variant, below results/<phase>/<scale>/."""
+        return f"{self.backbone}/{self.regime}/{self.task}/{self.variant}"
 
     @property
     def run(self) -> str:
         """The path of the run below results/<phase>/<scale>/."""
-        return f"{self.backbone}/{self.regime}/{self.task}/{self.variant}/seed{self.seed}"
+        return f"{self.variant_path}/{f'seed{self.seed}' if self.trial is None else f'trial{self.trial}'}"
 
 
 def regime_names(study: Study) -> list[str]:
-    """`full` and `fewshot-k<k>-s<sample seed>`, in the order of the scale file."""
+    """`full`, `fewshot-k<k>-s<sample seed>` and `multitask`, in the order of the scale file."""
     names = []
     for regime in study.scale.regimes:
         match regime:
@@ -31,26 +40,69 @@ def regime_names(study: Study) -> list[str]:
                 names.append("full")
             case FewShot(k=ks, sample_seeds=seeds):
                 names += [f"fewshot-k{k}-s{seed}" for k in ks for seed in seeds]
+            case Multitask():
+                names.append("multitask")
     return names
 
 
-def tasks(study: Study) -> list[str]:
-    return study.scale.tasks[study.source]  # type: ignore[index]
-
-
 def cells(study: Study) -> list[Cell]:
-    """All runs of the scale. A baseline that draws nothing (majority, zero-shot) has one run, under seed 0."""
-    found = []
-    for backbone in study.scale.backbones:
-        for regime in regime_names(study):
-            for task in tasks(study):
-                for variant in study.scale.variants:
-                    seeds = study.scale.seeds if is_trained(study, variant) else [0]
-                    found += [Cell(backbone, regime, task, variant, seed) for seed in seeds]
-    return found
+    """All evaluated runs of the scale. What draws nothing (majority, zero-shot) has one run, under seed 0."""
+    return [
+        Cell(backbone, regime, task, variant, seed)
+        for backbone in study.scale.backbones
+        for regime in regime_names(study)
+        for task in study.tasks
+        for variant in study.variants_on(backbone)
+        for seed in (study.scale.seeds if is_trained(study, variant) else [0])
+    ]
+
+
+def training(study: Study, cell: Cell) -> Cell | None:
+    """The training that an evaluated cell shows: of the controlled variant, of the union of tasks, or its own."""
+    if not is_trained(study, cell.variant):
+        return None
+    definition = study.params.variants[cell.variant]
+    if isinstance(definition, Control):
+        cell = replace(cell, variant=definition.control_of)
+    return replace(cell, task=UNION) if cell.regime == "multitask" else cell
+
+
+def trainings(study: Study) -> list[Cell]:
+    """All trained runs of the scale that are evaluated."""
+    return list(dict.fromkeys(found for cell in cells(study) if (found := training(study, cell))))
+
+
+def trials(study: Study, cell: Cell) -> list[Cell]:
+    """The trials of a training's variant; none without a search."""
+    plan = study.scale.search
+    return [replace(cell, seed=plan.seed, trial=trial) for trial in range(plan.trials)] if plan else []
+
+
+def sources(study: Study, cell: Cell) -> dict[str, Cell]:
+    """Factor -> the training whose frozen choice this one starts from. A trial starts from the first training seed."""
+    definition = study.params.variants[cell.variant]
+    if not isinstance(definition, Prompted):
+        return {}
+    seed = cell.seed if cell.trial is None else study.scale.seeds[0]
+    return {
+        factor: replace(cell, variant=other, seed=seed, trial=None) for factor, other in definition.sources.items()
+    }
+
+
+def needed_trainings(study: Study) -> list[Cell]:
+    """Every training that the scale runs: those that are evaluated and, under a search, their trials."""
+    found = trainings(study)
+    tried = {cell.variant_path: cell for cell in found}
+    return found + [trial for cell in tried.values() for trial in trials(study, cell)]
+
+
+def tasks_of(study: Study, cell: Cell) -> list[str]:
+    """The tasks whose rows a training reads."""
+    return study.tasks if cell.task == UNION else [cell.task]
 
 
 def is_trained(study: Study, variant: str) -> bool:
+    """Whether a variant's numbers come from trained runs, its own or those it controls."""
     definition = study.params.variants[variant]
     return not (isinstance(definition, Baseline) and definition.baseline in ("majority", "zero_shot"))
 
@@ -61,13 +113,35 @@ def needs_backbone(study: Study, variant: str) -> bool:
 
 
 def needs_features(study: Study, variant: str) -> bool:
+    """Whether runs of a variant read the cached instance features."""
     definition = study.params.variants[variant]
-    return isinstance(definition, Prompted) and definition.position == "instance"
+    match definition:
+        case Control():
+            return needs_features(study, definition.control_of)
+        case Baseline():
+            return definition.baseline == "linear_probe"
+    return "instance" in (*definition.choices.values(), *learned(study, definition).values())
 
 
-def cell_of(study: Study, run: str) -> Cell:
-    """The cell of a run path. Raises KeyError where the grid has no such run."""
-    return {cell.run: cell for cell in cells(study)}[run]
+def learned(study: Study, definition: Prompted | Baseline) -> dict[str, str]:
+    """Factor -> `task` or `instance`, for each choice that another variant learned and this one keeps frozen."""
+    found = definition.sources if isinstance(definition, Prompted) else {}
+    return {factor: study.params.variants[other].choices[factor] for factor, other in found.items()}  # type: ignore[union-attr]
+
+
+def pooling(study: Study, variant: str) -> str:
+    """Which instance feature a variant reads: masked_mean, or padded_mean under the switch padded_feature."""
+    return "padded_mean" if "padded_feature" in switches(study, variant) else "masked_mean"
+
+
+def switches(study: Study, variant: str) -> list[str]:
+    """The protocol's switches in force for a variant, with its own."""
+    definition = study.params.variants[variant]
+    if isinstance(definition, Control):
+        extra = ["gumbel_at_evaluation"] if definition.noise else []
+        return sorted({*switches(study, definition.control_of), *extra})
+    own = definition.switches
+    return protocols.in_force(study.params.protocols[study.scale.protocol], own, definition.model_dump())
 
 
 def rows_config(study: Study, task: str) -> dict[str, Any]:
@@ -86,6 +160,7 @@ def tokens_config(study: Study, backbone: str, task: str) -> dict[str, Any]:
     return {
         "backbone": backbone,
         "family": study.params.backbones[backbone].family,
+        "head": study.params.backbones[backbone].head,
         "task": task,
         "source": study.source,
         "rows": study.scale.rows.model_dump(),
@@ -93,42 +168,99 @@ def tokens_config(study: Study, backbone: str, task: str) -> dict[str, Any]:
     }
 
 
-def features_config(study: Study, backbone: str, task: str) -> dict[str, Any]:
+def features_config(study: Study, backbone: str, task: str, pooling: str) -> dict[str, Any]:
     """What decides the cached instance features."""
-    compute = study.scale.compute.model_dump()
     return {
         "backbone": backbone,
+        "head": study.params.backbones[backbone].head,
         "task": task,
-        "pooling": "masked_mean",
-        "compute": compute,
+        "pooling": pooling,
+        "width": study.scale.max_tokens if pooling == "padded_mean" else None,
+        "compute": study.scale.compute.model_dump(),
         "batch_size": study.scale.evaluation_batch_size,
     }
 
 
 def run_config(study: Study, cell: Cell) -> dict[str, Any]:
-    """The resolved configuration of one run: everything that decides its bytes besides its input files and the code."""
-    scale = study.scale
-    return {
+    """The resolved configuration of one run: everything that decides its bytes besides its input files and the code.
+
+    Without a search, or for a trial, it is final; otherwise the values that the search chose are merged in by the job.
+    """
+    scale, definition = study.scale, study.params.variants[cell.variant]
+    control = None
+    if isinstance(definition, Control):
+        control, definition = definition.model_dump(), study.params.variants[definition.control_of]
+        assert not isinstance(definition, Control)
+    in_force = switches(study, cell.variant)
+    prompt = scale.prompt.model_dump() | {"length": length_of(study, definition)}
+    config: dict[str, Any] = {
         "scale": study.scale_name,
         "backbone": cell.backbone,
         "family": study.params.backbones[cell.backbone].family,
+        "backbone_head": study.params.backbones[cell.backbone].head,
+        "head": head_of(study, cell.backbone, cell.variant),
         "random_weights": study.params.backbones[cell.backbone].source.kind == "random",
         "regime": cell.regime,
+        "multitask": _multitask(study) if cell.regime == "multitask" else None,
         "task": cell.task,
         "source": study.source,
         "variant": cell.variant,
-        "definition": study.params.variants[cell.variant].model_dump(),
+        "definition": definition.model_dump(),
+        "learned": learned(study, definition),
+        "control": control,
         "seed": cell.seed,
         "protocol": scale.protocol,
-        "prompt": scale.prompt.model_dump(),
+        "switches": in_force,
+        "max_tokens": scale.max_tokens,
+        "prompt": prompt,
         "choice": scale.choice.model_dump(),
-        "training": training_of(scale, cell.variant).model_dump(),
+        "baseline": _baseline(study, cell, definition),
+        "training": _training(study, cell, in_force),
+        "search": _search(study, cell),
+        "trial": None,
         "evaluation_batch_size": scale.evaluation_batch_size,
         "compute": scale.compute.model_dump(),
     }
+    if cell.trial is not None:
+        setting = search.settings(config["search"], config["definition"], cell.variant)[cell.trial]
+        config = search.applied(config, setting) | {"trial": setting}
+    return config
 
 
 def report_config(study: Study) -> dict[str, Any]:
     """What decides the tables and figures besides the runs themselves."""
     return {"scale": study.scale_name, "source": study.source, "allow_dirty": study.params.allow_dirty,
             "runs": [cell.run for cell in cells(study)]}  # fmt: skip
+
+
+def _multitask(study: Study) -> dict[str, Any]:
+    regime = next(regime for regime in study.scale.regimes if isinstance(regime, Multitask))
+    return regime.model_dump() | {"tasks": study.tasks}
+
+
+def _baseline(study: Study, cell: Cell, definition: Prompted | Baseline) -> dict[str, Any] | None:
+    if not isinstance(definition, Baseline):
+        return None
+    match definition.baseline:
+        case "p_tuning_v2":
+            settings = study.scale.baselines.p_tuning_v2
+            return {"length": settings.lengths.get(cell.task, settings.length), "init_std": settings.init_std}
+        case "lora":
+            return study.scale.baselines.lora.model_dump()
+    return None
+
+
+def _training(study: Study, cell: Cell, in_force: list[str]) -> dict[str, Any]:
+    variant = study.params.variants[cell.variant]
+    budget = training_of(study.scale, variant.control_of if isinstance(variant, Control) else cell.variant).model_dump()
+    if "update_every_micro_batch" in in_force:
+        parts = budget["batch_size"] // budget["micro_batch_size"]
+        budget["batch_size"] = budget["micro_batch_size"]
+        for key in ("steps", "evaluate_every", "checkpoint_every"):
+            budget[key] *= parts
+    return budget
+
+
+def _search(study: Study, cell: Cell) -> dict[str, Any] | None:
+    plan = study.scale.search
+    return plan.model_dump() if plan and is_trained(study, cell.variant) else None

@@ -1,13 +1,14 @@
-"""The closed model of all parameters: `params.yaml` and one scale file, checked before any job starts."""
+"""The closed models of `params.yaml` and of a scale file; dp/study.py checks one against the other."""
 
 import json
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, ValidationError, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
-from dp.closed import Closed, Name, Sha256, explain, nearest, read_yaml, validated
-from dp.errors import UserError
+from dp.closed import Closed, Name, Sha256
+from dp.protocols import Switch
+from dp.search import Search
+from dp.variants import Variant
 
 # Sources of backbones (design section 5)
 
@@ -63,24 +64,6 @@ class Backbone(Closed):
     source: Annotated[HubSource | FolderSource | PackageSource | RandomSource, Field(discriminator="kind")]
 
 
-# Variants (design section 4)
-
-
-class Prompted(Closed):
-    """A soft prompt: position x length x representation. An integer position is the split s, 0..P."""
-
-    position: Literal["prefix", "postfix", "random", "task", "instance"] | Annotated[int, Field(ge=0)] = "prefix"
-    length: Literal["fixed"] = "fixed"
-    representation: Literal["single"] = "single"
-
-
-class Baseline(Closed):
-    baseline: Literal["majority", "zero_shot", "finetune"]
-
-
-Variant = Prompted | Baseline
-
-
 # Scales (design section 9)
 
 
@@ -94,6 +77,14 @@ class FewShot(Closed):
     sample_seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1)
 
 
+class Multitask(Closed):
+    """One prompt for the union of the tasks: a row is drawn from a task of n rows in proportion to min(n, cap)^alpha."""
+
+    kind: Literal["multitask"]
+    alpha: Annotated[float, Field(ge=0, le=1)] = 0.5
+    cap: PositiveInt | None = None
+
+
 class Rows(Closed):
     """How many rows of each split are used; null is all of them. Fewer than all are labelled subset."""
 
@@ -105,15 +96,43 @@ class Rows(Closed):
 
 
 class Init(Closed):
-    """Prompt initialisation: the first rows of the vocabulary table, or uniform(-bound, bound)."""
+    """Prompt initialisation.
 
-    kind: Literal["vocabulary", "uniform"] = "vocabulary"
+    vocabulary: the first rows of the vocabulary table. sampled: rows drawn from its first `common` ones. label_words:
+    the rows of the task's label words, then sampled ones (Lester et al. 2021). uniform: uniform(-bound, bound).
+    """
+
+    kind: Literal["vocabulary", "sampled", "label_words", "uniform"] = "vocabulary"
     bound: Annotated[float, Field(gt=0)] = 0.5
+    common: PositiveInt = 5000
 
 
 class Prompt(Closed):
-    length: PositiveInt = 20
+    length: PositiveInt = Field(20, description="P, vectors")
     init: Init = Init()
+    pool: PositiveInt = Field(4, description="K, prompts of a pool or mixture")
+    bottleneck: PositiveInt = Field(400, description="width of the residual network")
+
+
+class PTuningV2(Closed):
+    """P-tuning v2 (Liu et al. 2021): a key/value prefix in every layer."""
+
+    length: PositiveInt = 20
+    lengths: dict[Name, PositiveInt] = Field({}, description="task -> length, where it is another")
+    init_std: Annotated[float, Field(gt=0)] = Field(1.0, description="standard deviation of the normal initialisation")
+
+
+class Lora(Closed):
+    """LoRA (Hu et al. 2021) on the query and value projections."""
+
+    rank: PositiveInt = 8
+    alpha: Annotated[float, Field(gt=0)] = 16.0
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class Baselines(Closed):
+    p_tuning_v2: PTuningV2 = PTuningV2()
+    lora: Lora = Lora()
 
 
 class Temperature(Closed):
@@ -173,15 +192,18 @@ class Scale(Closed):
     source: Literal["package", "folder", "hub", "made_up"] = Field(
         description="the source unless params.yaml names one"
     )
-    regimes: list[Annotated[Full | FewShot, Field(discriminator="kind")]] = Field(min_length=1)
+    regimes: list[Annotated[Full | FewShot | Multitask, Field(discriminator="kind")]] = Field(min_length=1)
     variants: list[Name] = Field(min_length=1)
+    without: dict[Name, list[Name]] = Field({}, description="backbone -> variants that are not run on it")
     seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
-    protocol: Literal["controlled"] = "controlled"
+    protocol: Name = Field("controlled", description="one of params.yaml's protocols")
     rows: Rows = Rows()
     max_tokens: PositiveInt = Field(480, description="T, text tokens of an input; the prompt comes on top")
     prompt: Prompt = Prompt()
     choice: Choice = Choice()
+    baselines: Baselines = Baselines()
     training: Training = Training()
+    search: Search | None = Field(None, description="null: one setting, no search")
     evaluation_batch_size: PositiveInt = 16
     compute: Compute = Compute()
     overrides: dict[Name, dict[str, Any]] = Field({}, description="variant -> changes to `training` for it alone")
@@ -194,81 +216,12 @@ class Params(Closed):
     source: Literal["package", "folder", "hub", "made_up"] | None = None
     folder: str | None = Field(None, description="a SuperGLUE directory, <Task>/{train,val}.jsonl, for source: folder")
     allow_dirty: bool = Field(False, description="admit numbers made from a dirty tree, labelled dirty-tree")
+    protocols: dict[Name, list[Switch]]
     backbones: dict[Name, Backbone]
     variants: dict[Name, Variant]
-
-
-class Study(Closed):
-    """`params.yaml` together with the scale that it names: everything a grid is made from."""
-
-    params: Params
-    scale_name: Name
-    scale: Scale
-
-    @property
-    def source(self) -> str:
-        return self.params.source or self.scale.source
-
-    @model_validator(mode="after")
-    def names_exist(self) -> "Study":
-        catalogues: list[tuple[str, list[str], dict[str, Any]]] = [
-            ("backbones", self.scale.backbones, self.params.backbones),
-            ("variants", self.scale.variants, self.params.variants),
-            ("overrides", list(self.scale.overrides), self.params.variants),
-        ]
-        for key, names, known in catalogues:
-            for name in names:
-                if name not in known:
-                    raise ValueError(f"{key}: '{name}' is not defined in params.yaml{nearest(name, known)}")
-        if self.source not in self.scale.tasks:
-            raise ValueError(f"source: '{self.source}' has no tasks in this scale; it has {sorted(self.scale.tasks)}")
-        if self.source == "folder" and not self.params.folder:
-            raise ValueError("folder: is not set; source 'folder' needs the path of a SuperGLUE directory")
-        for name in self.scale.variants:
-            variant = self.params.variants[name]
-            split = variant.position if isinstance(variant, Prompted) else None
-            if isinstance(split, int) and split > self.scale.prompt.length:
-                raise ValueError(f"variants.{name}.position: split {split} is outside 0..{self.scale.prompt.length}")
-        for name in self.scale.overrides:
-            training_of(self.scale, name)
-        return self
-
-
-def training_of(scale: Scale, variant: str) -> Training:
-    """The scale's training budget with the variant's overrides merged in, validated."""
-    merged = _merge(scale.training.model_dump(), scale.overrides.get(variant, {}))
-    try:
-        return Training.model_validate(merged)
-    except ValidationError as error:
-        raise ValueError(f"overrides.{variant}.{explain(error, Training)}") from None
-
-
-def load(root: Path = Path(), settings: dict[str, Any] | None = None) -> Study:
-    """Read and check `params.yaml` and its scale. `settings` replaces top-level keys (`--config`, `--set`).
-
-    Raises UserError naming file, key, value and what is allowed.
-    """
-    path = root / "params.yaml"
-    raw = read_yaml(path) | (settings or {})
-    params = validated(Params, raw, path)
-    folder = root / "workflow" / "scales"
-    scale_path = folder / f"{params.scale}.yaml"
-    if not scale_path.is_file():
-        known = sorted(p.stem for p in folder.glob("*.yaml"))
-        raise UserError(f"{path}: scale: '{params.scale}' has no file {scale_path}; the scales are {known}.")
-    scale = validated(Scale, read_yaml(scale_path), scale_path)
-    return validated(Study, {"params": params, "scale_name": params.scale, "scale": scale}, scale_path)
 
 
 def schema() -> str:
     """JSON schema of both files, as kept in `workflow/params.schema.json`."""
     schemas = {"params.yaml": Params.model_json_schema(), "workflow/scales/*.yaml": Scale.model_json_schema()}
     return json.dumps(schemas, indent=2, sort_keys=True) + "\n"
-
-
-def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in changes.items():
-        nested = isinstance(value, dict) and isinstance(base.get(key), dict)
-        merged[key] = _merge(base[key], value) if nested else value
-    return merged

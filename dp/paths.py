@@ -25,14 +25,19 @@ def tokens(scale: str, backbone: str, task: str) -> Path:
     return TOKENIZE / scale / backbone / task / "tokens"
 
 
-def features(scale: str, backbone: str, task: str) -> Path:
-    """features.safetensors, record.json."""
-    return TOKENIZE / scale / backbone / task / "features"
+def features(scale: str, backbone: str, task: str, pooling: str) -> Path:
+    """features.safetensors, record.json. `pooling` is masked_mean or padded_mean."""
+    return TOKENIZE / scale / backbone / task / "features" / pooling
 
 
 def train_run(scale: str, run: str) -> Path:
-    """`run` is backbone/regime/task/variant/seed<n>. tuned.safetensors, config.json, steps.jsonl, record.json."""
+    """`run` is backbone/regime/task/variant/seed<n>, or trial<n> of a search. tuned.safetensors, config.json, steps.jsonl, record.json."""
     return TRAIN / scale / run
+
+
+def choice(scale: str, variant: str) -> Path:
+    """choice.json, record.json of a search. `variant` is backbone/regime/task/variant."""
+    return TRAIN / scale / variant / "choice"
 
 
 def evaluation(scale: str, run: str) -> Path:

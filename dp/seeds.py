@@ -1,8 +1,10 @@
 """Named seeds: every random draw belongs to (run seed, purpose, step)."""
 
 import hashlib
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 def derive(seed: int, *purpose: str | int) -> int:
@@ -11,6 +13,8 @@ def derive(seed: int, *purpose: str | int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
-def generator(seed: int, *purpose: str | int) -> torch.Generator:
+def generator(seed: int, *purpose: str | int) -> "torch.Generator":
     """A CPU generator for one named draw. Drawing on the CPU gives the same numbers on every device."""
+    import torch  # here, so that the workflow, which only derives, starts without it
+
     return torch.Generator().manual_seed(derive(seed, *purpose))

@@ -21,3 +21,9 @@ class Sequence(NamedTuple):
     def visible(self) -> Tensor:
         """[B, N]: 1 where attention may look."""
         return self.present if self.gate is None else self.present * (self.gate > 0.5)
+
+
+def masked_mean(states: Tensor, mask: Tensor) -> Tensor:
+    """Mean of [B, N, H] over the N positions that the mask [B, N] keeps: [B, H]."""
+    kept = mask[..., None].to(states)
+    return (states * kept).sum(1) / kept.sum(1)

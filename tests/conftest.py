@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -17,12 +17,15 @@ torch.set_num_threads(1)
 from dp.backbones import load as backbones  # noqa: E402
 from dp.backbones import random_weights  # noqa: E402
 from dp.data import made_up, tokens  # noqa: E402
-from dp.params import Study  # noqa: E402
-from dp.params import load as load_params  # noqa: E402
+from dp.data.choices import answering  # noqa: E402
+from dp.data.encoding import encode, gather  # noqa: E402
+from dp.study import Study  # noqa: E402
+from dp.study import load as load_params  # noqa: E402
 from dp.tasks import model as tasks  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
-TINY = {"seq2seq": "tiny-t5", "causal": "tiny-llama"}
+# Family under test -> its tiny backbone; `masked` is the encoder family with a verbalizer.
+TINY = {"seq2seq": "tiny-t5", "causal": "tiny-llama", "encoder": "tiny-encoder", "masked": "tiny-bert"}
 FAMILIES = sorted(TINY)
 
 
@@ -46,24 +49,32 @@ def tiny_folders(study, tmp_path_factory) -> dict[str, Path]:
 
 
 @pytest.fixture
-def tiny(tiny_folders):
+def tiny(study, tiny_folders):
     """Load a fresh tiny backbone of a family."""
-    return lambda family: backbones.load(tiny_folders[family], family)
+
+    def load(family: str) -> backbones.Backbone:
+        definition = study.params.backbones[TINY[family]]
+        return backbones.load(tiny_folders[family], definition.family, definition.head)
+
+    return load
 
 
 @pytest.fixture(scope="session")
-def toy_split(tiny_folders):
-    """Tokens of the toy task for a family: (Split, label word ids)."""
+def toy_split(study, tiny_folders):
+    """Tokens of the toy task for a family."""
 
-    def make(family: str, split: str = "train", count: int = 24) -> tuple[tokens.Split, list[int]]:
+    def make(family: str, split: str = "train", count: int = 24) -> tokens.Split:
+        definition = study.params.backbones[TINY[family]]
         tokenizer = backbones.load_tokenizer(tiny_folders[family])
         task = tasks.load("toy")
-        rows = made_up.rows(split, count, seed=0)
-        ids = [torch.tensor(tokenizer(tasks.render(task, family, row["fields"]))["input_ids"]) for row in rows]
-        # Rows of equal length would hide every mistake with padding.
-        ids = [torch.cat([row[: 5 + n % 7], row[-2:]]) for n, row in enumerate(ids)]
-        words = [tokens.word_id(tokenizer, word) for word in task.templates[family].words]
-        return tokens.Split(ids, rows), words
+        answer = answering(tokenizer, task, definition.family, definition.head)
+        render = partial(tasks.render, task, definition.family)
+        examples, rows = [], made_up.rows(split, count, seed=0)
+        for n, row in enumerate(rows):
+            found, _ = encode(tokenizer, definition.family, definition.head, render, answer(row), row, task.truncate, 99)
+            # Rows of equal length would hide every mistake with padding.
+            examples.append(found._replace(ids=[*found.ids[: 5 + n % 7], *found.ids[-2:]]))
+        return gather(examples, rows)
 
     return make
 

@@ -18,7 +18,7 @@ from dp import cli, files, paths
 from dp.errors import UserError
 from dp.evaluation import metrics, runs
 from dp.grid import cells, is_trained, run_config
-from dp.params import load
+from dp.study import load
 
 ROOT = Path(__file__).parents[1]
 SCALE = {

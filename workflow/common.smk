@@ -11,7 +11,7 @@ from dp import grid, paths
 from dp.commands.common import SETTINGS_VARIABLE
 from dp.errors import UserError
 from dp.lineage.closure import closure
-from dp.params import load
+from dp.study import load
 
 try:
     STUDY = load(settings=dict(config))
@@ -20,6 +20,8 @@ except UserError as error:
 
 SCALE = STUDY.scale_name
 CELLS = {cell.run: cell for cell in grid.cells(STUDY)}
+TRAININGS = {cell.run: cell for cell in grid.needed_trainings(STUDY)}
+VARIANTS = {cell.variant_path: cell for cell in grid.trainings(STUDY)}
 PHASES = ("download", "tokenize", "train", "evaluate", "report")
 COMPUTE = STUDY.scale.compute
 # Neither the interpreter nor the settings of this call are part of a rule's shell line: another virtual environment or
@@ -36,7 +38,9 @@ wildcard_constraints:
     backbone="[^/]+",
     task="[^/]+",
     source="[^/]+",
-    run="[^/]+/[^/]+/[^/]+/[^/]+/seed[0-9]+",
+    pooling="masked_mean|padded_mean",
+    variant="[^/]+/[^/]+/[^/]+/[^/]+",
+    run="[^/]+/[^/]+/[^/]+/[^/]+/(seed|trial)[0-9]+",
 
 
 def asked(config):
@@ -64,29 +68,51 @@ def token_files(backbone, task):
     return named(paths.tokens(SCALE, backbone, task), "tokens.safetensors", "rows.json")
 
 
-def feature_files(backbone, task):
-    return named(paths.features(SCALE, backbone, task), "features.safetensors")
+def feature_files(backbone, task, pooling):
+    return named(paths.features(SCALE, backbone, task, pooling), "features.safetensors")
 
 
 def train_files(run):
-    return named(paths.train_run(SCALE, run), "tuned.safetensors", "config.json", "steps.jsonl")
+    return named(paths.train_run(SCALE, run), "tuned.safetensors", "config.json", "steps.jsonl", "record.json")
+
+
+def choice_files(variant):
+    return named(paths.choice(SCALE, variant), "choice.json")
 
 
 def evaluation_files(run):
     return named(paths.evaluation(SCALE, run), "predictions.jsonl", "metrics.json")
 
 
-def run_inputs(run, *, trained):
-    """What a run reads: tokens, the backbone, features for instance policies, and (to evaluate) what was tuned."""
-    cell = CELLS[run]
-    found = token_files(cell.backbone, cell.task)
+def row_files(cell):
+    """Tokens of a run's tasks, the backbone, and features where the variant reads them."""
+    found = [token_files(cell.backbone, task) for task in grid.tasks_of(STUDY, cell)]
     if grid.needs_backbone(STUDY, cell.variant):
-        found += backbone_files(cell.backbone)
+        found.append(backbone_files(cell.backbone))
     if grid.needs_features(STUDY, cell.variant):
-        found += feature_files(cell.backbone, cell.task)
-    if trained and grid.is_trained(STUDY, cell.variant):
-        found += train_files(run)
+        pooling = grid.pooling(STUDY, cell.variant)
+        found += [feature_files(cell.backbone, task, pooling) for task in grid.tasks_of(STUDY, cell)]
     return found
+
+
+def train_inputs(run):
+    """What a training reads: its rows, runs whose choice it keeps, and what a search chose."""
+    cell = TRAININGS[run]
+    found = row_files(cell) + [train_files(other.run) for other in grid.sources(STUDY, cell).values()]
+    if STUDY.scale.search and cell.trial is None:
+        found.append(choice_files(cell.variant_path))
+    return found
+
+
+def choice_inputs(variant):
+    return [train_files(trial.run) for trial in grid.trials(STUDY, VARIANTS[variant])]
+
+
+def evaluation_inputs(run):
+    """What an evaluation reads: its rows, and the training that it shows."""
+    cell = CELLS[run]
+    training = grid.training(STUDY, cell)
+    return row_files(cell) + ([train_files(training.run)] if training else [])
 
 
 def targets(phase):
@@ -98,10 +124,15 @@ def targets(phase):
             found = [task_files(task) for task in grid.tasks(STUDY)]
             return found + [backbone_files(name) for name in STUDY.scale.backbones]
         case "tokenize":
-            instance = {(c.backbone, c.task) for c in cells if grid.needs_features(STUDY, c.variant)}
-            return [token_files(*pair) for pair in pairs] + [feature_files(*pair) for pair in sorted(instance)]
+            read = {
+                (c.backbone, c.task, grid.pooling(STUDY, c.variant))
+                for c in cells
+                if grid.needs_features(STUDY, c.variant)
+            }
+            return [token_files(*pair) for pair in pairs] + [feature_files(*one) for one in sorted(read)]
         case "train":
-            return [train_files(cell.run) for cell in cells if grid.is_trained(STUDY, cell.variant)]
+            chosen = [choice_files(variant) for variant in VARIANTS] if STUDY.scale.search else []
+            return [train_files(run) for run in TRAININGS] + chosen
         case "evaluate":
             return [evaluation_files(cell.run) for cell in cells]
         case "report":

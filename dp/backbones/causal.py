@@ -1,33 +1,49 @@
 """Decoder-only backbones (Llama, Gemma, SmolLM2 …): class scores at the last position."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
+
+from dp.backbones import attention
+from dp.backbones.heads import word_scores
+from dp.sequence import Sequence
 
 
 class Causal:
-    """A causal language model that scores label words."""
+    """A causal language model with rotary positions that scores label words."""
 
     family = "causal"
-    tail = 0
-    auto_class = AutoModelForCausalLM
+    projections = ("q_proj", "v_proj")
+    max_positions = None
 
     def __init__(self, model, tokenizer: PreTrainedTokenizerBase) -> None:  # type: ignore[no-untyped-def]
         self.model, self.tokenizer = model, tokenizer
-        self.head = model.get_output_embeddings().weight
+        self.hidden_size: int = model.config.hidden_size
+        self.self_attentions: list[Any] = [layer.self_attn for layer in model.base_model.layers]
+        self.key_value_shape: tuple[int, int] = (model.config.num_key_value_heads, self.self_attentions[0].head_dim)
 
     def embed(self, ids: Tensor) -> Tensor:
         """[B, T] -> [B, T, H]."""
         return self.model.get_input_embeddings()(ids)
 
-    def hidden(self, embeds: Tensor, mask: Tensor) -> Tensor:
+    def hidden(self, sequence: Sequence) -> Tensor:
         """Last hidden states [B, N, H]."""
-        return self.model.base_model(inputs_embeds=embeds, attention_mask=mask, use_cache=False).last_hidden_state
+        with attention.gated(self.model, sequence, self.self_attentions, causal=True) as mask:
+            return self.model.base_model(
+                inputs_embeds=sequence.embeds,
+                attention_mask=mask,
+                position_ids=attention.positions(sequence),
+                use_cache=False,
+            ).last_hidden_state
 
-    def scores(self, embeds: Tensor, mask: Tensor, words: Tensor) -> Tensor:
-        """Logits of the label words [C] after the last unmasked position: [B, C], float32."""
-        position = torch.arange(mask.shape[1], device=mask.device)
-        last = (mask * position).argmax(1)
-        state = self.hidden(embeds, mask)[torch.arange(len(mask), device=mask.device), last]
-        # In float32 whatever the backbone: bfloat16 would round a logit of 20 to steps of 1/8.
-        return state.float() @ self.head[words].float().T
+    def state(self, sequence: Sequence, head: str, answers: Tensor | None = None) -> Tensor:
+        """The last visible position's state [B, H], float32, whatever the head."""
+        visible = sequence.visible
+        last = (visible * torch.arange(visible.shape[1], device=visible.device)).argmax(1)
+        return self.hidden(sequence)[torch.arange(len(last), device=last.device), last].float()
+
+    def word_scores(self, state: Tensor, outputs: Tensor) -> Tensor:
+        """Logits [B, C] of the vocabulary ids `outputs` [B, C]; -inf where the id is -1."""
+        return word_scores(state, self.model.get_output_embeddings(), outputs)

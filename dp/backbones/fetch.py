@@ -13,6 +13,7 @@ from dp.errors import UserError
 from dp.params import Backbone, FolderSource, HubSource, PackageFile, PackageSource, PackageTokenizer, RandomSource
 
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+ENCODERS = ("bert", "roberta", "xlm-roberta", "camembert")
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -38,22 +39,24 @@ def fetch(definition: Backbone, out: Path) -> dict[str, Any]:
         case RandomSource():
             tokenizer, digests = _random_tokenizer(source)
             model = random_weights.model(source, tokenizer)
+            if definition.family == "encoder" and definition.head == "linear":
+                model = model.base_model
             facts |= {"labels": ["random-weights"], "seed": source.seed, "files": digests}
             if isinstance(source.tokenizer, PackageTokenizer):
                 facts["package"] = source.tokenizer.package
         case PackageSource():
             paths = package.obtain(source.package, source.files)
             quantized = [path for path in paths.values() if path.suffix == ".gguf"]
-            model, tokenizer = gguf.load(quantized[0]) if quantized else _load(definition.family, paths)
+            model, tokenizer = gguf.load(quantized[0]) if quantized else _load(definition, paths)
             facts |= {"package": source.package, "files": dict(source.files)}
         case HubSource():
             fetched = hub.obtain(source.repo, source.revision, "model", needed)
-            model, tokenizer = _load(definition.family, fetched.paths)
+            model, tokenizer = _load(definition, fetched.paths)
             facts |= {"repo": source.repo, "revision": source.revision, "commit": fetched.commit}
             facts["files"] = {name: files.sha256(path) for name, path in fetched.paths.items()}
         case FolderSource():
             paths = _in_folder(source)
-            model, tokenizer = _load(definition.family, paths)
+            model, tokenizer = _load(definition, paths)
             facts |= {"folder": source.path, "files": {name: files.sha256(path) for name, path in paths.items()}}
     _save(model, tokenizer, out)
     return facts | {"parameters": sum(p.numel() for p in model.parameters()), "dtype": "float32"}
@@ -103,32 +106,57 @@ def _random_tokenizer(source: RandomSource) -> tuple[Any, dict[str, str]]:
         return _tokenizer(folder), digests
 
 
-def _load(family: str, paths: dict[str, Path]) -> tuple[Any, Any]:
-    """(model in float32, tokenizer) from a checkpoint's files; every weight of the model must come from them."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+def _load(definition: Backbone, paths: dict[str, Path]) -> tuple[Any, Any]:
+    """(model in float32, tokenizer) from a checkpoint's files; every weight of the model must come from them.
 
-    classes: dict[str, Any] = {"seq2seq": AutoModelForSeq2SeqLM, "causal": AutoModelForCausalLM}
+    The model has the output layer that the definition's head reads: none for an encoder with a linear head.
+    """
+    import torch
+
+    from dp.backbones.load import pretrained
+
+    names, family = ", ".join(sorted(paths)), definition.family
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _gather(paths, folder)
         try:
-            model, report = classes[family].from_pretrained(
-                folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False, output_loading_info=True
+            model, report = pretrained(
+                folder,
+                family,
+                definition.head,
+                dtype=torch.float32,
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
             )
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             raise UserError(
-                f"{', '.join(sorted(paths))}: transformers cannot load these as a {family} model ({reason}). Check "
+                f"{names}: transformers cannot load these as a {family} model ({reason}). Check "
                 "that the backbone's family is right and that the files belong together."
             ) from None
-        absent = [*report["missing_keys"], *report["mismatched_keys"]]
-        if absent:
-            raise UserError(
-                f"{', '.join(sorted(paths))}: the weights {[str(key) for key in absent[:5]]} of this {family} model "
-                "are missing or of another shape. Choose a complete checkpoint of this family."
-            )
+        _check_whole(model, definition, report, names)
         return model, _tokenizer(folder)
+
+
+def _check_whole(model: Any, definition: Backbone, report: dict[str, Any], names: str) -> None:
+    family, kind = definition.family, model.config.model_type
+    if family == "encoder" and kind not in ENCODERS:
+        raise UserError(f"{names}: an encoder of the kind '{kind}' is not supported, only {', '.join(ENCODERS)}.")
+    absent = [str(key) for key in (*report["missing_keys"], *report["mismatched_keys"])]
+    if not absent:
+        return
+    masked = family == "encoder" and definition.head == "verbalizer"
+    if masked and not any(model.base_model_prefix in key for key in absent):
+        raise UserError(
+            f"{names}: this encoder has no masked-language-model head to score label words with: the weights "
+            f"{absent[:5]} are missing. Give the backbone `head: linear` in params.yaml, or choose a checkpoint with "
+            "that head."
+        )
+    raise UserError(
+        f"{names}: the weights {absent[:5]} of this {family} model are missing or of another shape. Choose a complete "
+        "checkpoint of this family."
+    )
 
 
 def _gather(paths: dict[str, Path], folder: Path) -> None:

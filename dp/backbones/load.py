@@ -1,33 +1,53 @@
 """A frozen backbone from the folder that `fetch-backbone` made."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
-from transformers import AutoTokenizer
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+)
 from transformers.utils import logging
 
 from dp.backbones.causal import Causal
+from dp.backbones.encoder import Encoder
+from dp.backbones.heads import masked_mean as masked_mean
 from dp.backbones.seq2seq import Seq2Seq
 
-Backbone = Causal | Seq2Seq
-FAMILIES: dict[str, type[Causal] | type[Seq2Seq]] = {"causal": Causal, "seq2seq": Seq2Seq}
+Backbone = Causal | Seq2Seq | Encoder
+FAMILIES: dict[str, type[Causal] | type[Seq2Seq] | type[Encoder]] = {
+    "causal": Causal,
+    "seq2seq": Seq2Seq,
+    "encoder": Encoder,
+}
 
 
-def load(folder: Path, family: str, dtype: str = "float32", device: str = "cpu") -> Backbone:
-    """The backbone with dropout off and every weight frozen. Never runs code from the folder."""
+def load(folder: Path, family: str, head: str = "verbalizer", dtype: str = "float32", device: str = "cpu") -> Backbone:
+    """The backbone with dropout off and every weight frozen. Never runs code from the folder.
+
+    head: verbalizer | linear. An encoder with a linear head is read without its masked-language-model head.
+    """
     logging.disable_progress_bar()
-    chosen = FAMILIES[family]
-    model = chosen.auto_class.from_pretrained(folder, dtype=getattr(torch, dtype), use_safetensors=True)
+    model = pretrained(folder, family, head, dtype=getattr(torch, dtype), use_safetensors=True)
     model.requires_grad_(False)
-    return chosen(model.eval().to(device), load_tokenizer(folder))
+    return FAMILIES[family](model.eval().to(device), load_tokenizer(folder))
+
+
+def pretrained(folder: Path, family: str, head: str, **options: Any) -> Any:
+    """What transformers' from_pretrained gives, with the output layer that the head reads and no other."""
+    match family, head:
+        case "seq2seq", _:
+            return AutoModelForSeq2SeqLM.from_pretrained(folder, **options)
+        case "causal", _:
+            return AutoModelForCausalLM.from_pretrained(folder, **options)
+        case "encoder", "verbalizer":
+            return AutoModelForMaskedLM.from_pretrained(folder, **options)
+    return AutoModel.from_pretrained(folder, add_pooling_layer=False, **options)
 
 
 def load_tokenizer(folder: Path):  # type: ignore[no-untyped-def]
     return AutoTokenizer.from_pretrained(folder)
-
-
-def masked_mean(states: Tensor, mask: Tensor) -> Tensor:
-    """Mean of [B, N, H] over the N positions that the mask [B, N] keeps: the instance feature h(x), [B, H]."""
-    kept = mask[..., None].to(states)
-    return (states * kept).sum(1) / kept.sum(1)

@@ -11,27 +11,29 @@ from dp.params import RandomSource
 
 SPECIAL = ("<pad>", "</s>", "<unk>", "<extra_id_0>")
 """Ids 0..3, T5's pad and end among them; words follow."""
+SPECIAL_OF_BERT = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 def write_words_tokenizer(folder: Path, architecture: str) -> None:
-    """A fast tokenizer over made_up.WORDS. For t5 it ends a text with </s>; for llama it adds nothing."""
+    """A fast tokenizer over made_up.WORDS. t5: it ends a text with </s>; bert: [CLS] text [SEP]; llama: text alone."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    vocabulary = {word: index for index, word in enumerate((*SPECIAL, *made_up.WORDS))}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    special: dict[str, Any] = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    special["additional_special_tokens"] = ["<extra_id_0>"]
+    if architecture == "bert":
+        special = {f"{token[1:-1].lower()}_token": token for token in SPECIAL_OF_BERT}
+    words = (*(SPECIAL_OF_BERT if architecture == "bert" else SPECIAL), *made_up.WORDS)
+    vocabulary = {word: index for index, word in enumerate(words)}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=special["unk_token"]))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    if architecture == "t5":
-        tokenizer.post_processor = processors.TemplateProcessing(
-            single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", vocabulary["</s>"])]
-        )
+    added = {"t5": ("$A </s>", "$A </s> $B </s>"), "bert": ("[CLS] $A [SEP]", "[CLS] $A [SEP] $B [SEP]")}
+    if architecture in added:
+        single, pair = added[architecture]
+        used = [(token, vocabulary[token]) for token in ("</s>", "[CLS]", "[SEP]") if token in single]
+        tokenizer.post_processor = processors.TemplateProcessing(single=single, pair=pair, special_tokens=used)
     PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="<pad>",
-        eos_token="</s>",
-        unk_token="<unk>",
-        additional_special_tokens=["<extra_id_0>"],
-        model_input_names=["input_ids", "attention_mask"],
+        tokenizer_object=tokenizer, model_input_names=["input_ids", "attention_mask"], **special
     ).save_pretrained(folder)
 
 
@@ -42,9 +44,21 @@ def model(source: RandomSource, tokenizer: Any) -> Any:
     tokenizer's.
     """
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM, T5Config, T5ForConditionalGeneration
+    from transformers import (
+        BertConfig,
+        BertForMaskedLM,
+        LlamaConfig,
+        LlamaForCausalLM,
+        T5Config,
+        T5ForConditionalGeneration,
+    )
 
-    config_class: Any = T5Config if source.architecture == "t5" else LlamaConfig
+    classes: dict[str, Any] = {
+        "t5": (T5Config, T5ForConditionalGeneration),
+        "llama": (LlamaConfig, LlamaForCausalLM),
+        "bert": (BertConfig, BertForMaskedLM),
+    }
+    config_class, model_class = classes[source.architecture]
     known = config_class().to_dict()
     for key in source.shape:
         if key not in known:
@@ -55,18 +69,15 @@ def model(source: RandomSource, tokenizer: Any) -> Any:
             f"source.shape.vocab_size = {shape['vocab_size']} is smaller than the tokenizer's {len(tokenizer)} pieces. "
             "Raise it or leave it out."
         )
-    special = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
+    special = {name: getattr(tokenizer, name) for name in ("pad_token_id", "eos_token_id", "bos_token_id")}
     if source.architecture == "t5":
+        del special["bos_token_id"]
         special["decoder_start_token_id"] = tokenizer.pad_token_id
-    else:
-        special["bos_token_id"] = tokenizer.bos_token_id
     config = config_class(**shape, **special)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(source.seed)
-        if source.architecture == "llama":
-            return LlamaForCausalLM(config).float()
-        network = T5ForConditionalGeneration(config).float()
-        if source.shape.get("tie_word_embeddings") is False:
+        network = model_class(config).float()
+        if source.architecture == "t5" and source.shape.get("tie_word_embeddings") is False:
             _untie(network)
         return network
 

@@ -1,26 +1,38 @@
 """Encoder-decoder backbones (T5): the prompt is in the encoder, class scores at the decoder's answer position."""
 
 import torch
-from torch import Tensor
-from transformers import AutoModelForSeq2SeqLM, PreTrainedTokenizerBase
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
 
+from dp.backbones import attention
+from dp.backbones.heads import word_scores
 from dp.errors import UserError
+from dp.sequence import Sequence
 
 
 class Seq2Seq:
-    """A T5 that scores label words where its decoder has read `<pad> <extra_id_0>`."""
+    """A T5 that scores label words where its decoder has read `<pad> <extra_id_0>` and an answer's shared pieces.
+
+    Distances are relative to the sequence as it stands, so a dropped vector leaves a hole. The gate weighs keys in the
+    encoder and in the decoder's cross-attention.
+    """
 
     family = "seq2seq"
-    tail = 1  # </s> stays behind the prompt
-    auto_class = AutoModelForSeq2SeqLM
+    projections = ("q", "v")
+    max_positions = None
 
     def __init__(self, model, tokenizer: PreTrainedTokenizerBase) -> None:  # type: ignore[no-untyped-def]
         self.model, self.tokenizer = model, tokenizer
-        self.head = model.get_output_embeddings().weight
+        self.hidden_size: int = model.config.d_model
+        self.key_value_shape: tuple[int, int] = (model.config.num_heads, model.config.d_kv)
+        self.encoder_attentions: list[nn.Module] = [block.layer[0].SelfAttention for block in model.encoder.block]
+        self.cross_attentions: list[nn.Module] = [block.layer[1].EncDecAttention for block in model.decoder.block]
+        decoder_attentions = [block.layer[0].SelfAttention for block in model.decoder.block]
+        self.self_attentions = self.encoder_attentions + decoder_attentions
         sentinel = tokenizer.convert_tokens_to_ids("<extra_id_0>")
         if sentinel is None or sentinel == tokenizer.unk_token_id:
             raise UserError(f"{model.name_or_path}: its tokenizer has no <extra_id_0>, where class scores are read.")
-        self.decoder_ids = torch.tensor([[model.config.decoder_start_token_id, sentinel]], device=self.head.device)
+        self.decoder_ids = torch.tensor([[model.config.decoder_start_token_id, sentinel]], device=model.device)
         # The original T5 scales the decoder's output down before its head; T5 v1.1 does not.
         scaled = getattr(model.config, "scale_decoder_outputs", model.config.tie_word_embeddings)
         self.scale = model.config.d_model**-0.5 if scaled else 1.0
@@ -29,17 +41,28 @@ class Seq2Seq:
         """[B, T] -> [B, T, H]."""
         return self.model.get_input_embeddings()(ids)
 
-    def hidden(self, embeds: Tensor, mask: Tensor) -> Tensor:
+    def hidden(self, sequence: Sequence) -> Tensor:
         """The encoder's last hidden states [B, N, H]."""
-        return self.model.encoder(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
+        with attention.gated(self.model, sequence, self.encoder_attentions) as mask:
+            return self.model.encoder(inputs_embeds=sequence.embeds, attention_mask=mask).last_hidden_state
 
-    def scores(self, embeds: Tensor, mask: Tensor, words: Tensor) -> Tensor:
-        """Logits of the label words [C] at the answer position: [B, C], float32."""
-        decoded = self.model.decoder(
-            input_ids=self.decoder_ids.expand(len(embeds), -1),
-            encoder_hidden_states=self.hidden(embeds, mask),
-            encoder_attention_mask=mask,
-            use_cache=False,
-        ).last_hidden_state[:, -1]
-        # In float32 whatever the backbone: bfloat16 would round a logit of 20 to steps of 1/8.
-        return (decoded.float() * self.scale) @ self.head[words].float().T
+    def state(self, sequence: Sequence, head: str, answers: Tensor | None = None) -> Tensor:
+        """The decoder's state [B, H] behind each row's answer pieces, float32, whatever the head.
+
+        answers: [B, A], right-padded with -1; None where no row has any.
+        """
+        ids = self.decoder_ids.expand(len(sequence.embeds), -1)
+        last = torch.full((len(ids),), ids.shape[1] - 1, device=ids.device)
+        if answers is not None:
+            ids = torch.cat([ids, answers.clamp(min=0)], dim=1)
+            last = last + (answers >= 0).sum(1)
+        encoded = self.hidden(sequence)
+        with attention.gated(self.model, sequence, self.cross_attentions) as mask:
+            decoded = self.model.decoder(
+                input_ids=ids, encoder_hidden_states=encoded, encoder_attention_mask=mask, use_cache=False
+            ).last_hidden_state
+        return decoded[torch.arange(len(ids), device=ids.device), last].float()
+
+    def word_scores(self, state: Tensor, outputs: Tensor) -> Tensor:
+        """Logits [B, C] of the vocabulary ids `outputs` [B, C]; -inf where the id is -1."""
+        return word_scores(state * self.scale, self.model.get_output_embeddings(), outputs)

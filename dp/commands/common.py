@@ -12,7 +12,7 @@ import yaml
 from dp import grid, paths
 from dp.errors import UserError
 from dp.grid import Cell
-from dp.params import Study, load
+from dp.study import Study, load
 
 # The workflow hands `--config` to its jobs in this variable, as JSON; `--set` goes before it.
 SETTINGS_VARIABLE = "DYNAMIC_PROMPTING_SETTINGS"
@@ -29,44 +29,32 @@ def study(arguments: argparse.Namespace) -> Study:
     return load(Path(), settings)
 
 
-def cell(study: Study, run: str) -> Cell:
-    """The cell of a `--run`. Raises UserError where the scale has no such run."""
-    try:
-        return grid.cell_of(study, run)
-    except KeyError:
-        known = [cell.run for cell in grid.cells(study)]
-        close = difflib.get_close_matches(run, known, n=1, cutoff=0.0)
-        raise UserError(
-            f"--run {run}: scale '{study.scale_name}' has no such run; the nearest is {close[0]}."
-        ) from None
+def chosen(study: Study, cells: list[Cell], run: str) -> Cell:
+    """The cell of a `--run` among those that a command can make. Raises UserError where it is none of them."""
+    known = {cell.run: cell for cell in cells}
+    if run in known:
+        return known[run]
+    close = difflib.get_close_matches(run, known, n=1, cutoff=0.0)
+    raise UserError(f"--run {run}: scale '{study.scale_name}' has no such run; the nearest is {close[0]}.")
 
 
 class Run(NamedTuple):
-    """One run: its resolved configuration, and the folders that it reads and writes."""
+    """One run: its resolved configuration, and the folders that it reads."""
 
     config: dict[str, Any]
-    tokens: Path
-    features: Path
+    tokens: dict[str, Path]  # by task
+    features: dict[str, Path]  # by task; empty where the variant reads none
     backbone: Path
-    train: Path
-    evaluation: Path
-    is_trained: bool
-    needs_features: bool
-    needs_backbone: bool
 
 
-def run_of(arguments: argparse.Namespace) -> Run:
-    """The run that `--run` names. Raises UserError where the scale has no such run."""
-    chosen = study(arguments)
-    place, scale = cell(chosen, arguments.run), chosen.scale_name
+def run_of(study: Study, cell: Cell) -> Run:
+    """What a training or an evaluation reads."""
+    scale, tasks = study.scale_name, grid.tasks_of(study, cell)
+    pooling = grid.pooling(study, cell.variant)
+    needed = tasks if grid.needs_features(study, cell.variant) else []
     return Run(
-        config=grid.run_config(chosen, place),
-        tokens=paths.tokens(scale, place.backbone, place.task),
-        features=paths.features(scale, place.backbone, place.task),
-        backbone=paths.backbone(place.backbone),
-        train=paths.train_run(scale, place.run),
-        evaluation=paths.evaluation(scale, place.run),
-        is_trained=grid.is_trained(chosen, place.variant),
-        needs_features=grid.needs_features(chosen, place.variant),
-        needs_backbone=grid.needs_backbone(chosen, place.variant),
+        config=grid.run_config(study, cell),
+        tokens={task: paths.tokens(scale, cell.backbone, task) for task in tasks},
+        features={task: paths.features(scale, cell.backbone, task, pooling) for task in needed},
+        backbone=paths.backbone(cell.backbone),
     )

@@ -8,27 +8,30 @@ from safetensors.torch import save_file
 from tqdm import tqdm
 
 from dp import grid, paths
-from dp.backbones.load import load, masked_mean
+from dp.backbones.load import load
 from dp.commands import common
 from dp.data import tokens
 from dp.data.batches import collate, evaluation_batches
 from dp.devices import device
 from dp.files import replacing
 from dp.lineage.record import outputs_of, recording
+from dp.sequence import Sequence, masked_mean
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backbone", required=True)
     parser.add_argument("--task", required=True)
+    parser.add_argument("--pooling", choices=("masked_mean", "padded_mean"), default="masked_mean",
+                        help="padded_mean: over all max_tokens positions, as the released code (paper.md section 1)")  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> None:
     study = common.study(arguments)
-    config = grid.features_config(study, arguments.backbone, arguments.task)
+    config = grid.features_config(study, arguments.backbone, arguments.task, arguments.pooling)
     family = study.params.backbones[arguments.backbone].family
     source = paths.tokens(study.scale_name, arguments.backbone, arguments.task)
     weights = paths.backbone(arguments.backbone)
-    folder = paths.features(study.scale_name, arguments.backbone, arguments.task)
+    folder = paths.features(study.scale_name, arguments.backbone, arguments.task, arguments.pooling)
 
     inputs = outputs_of(source) | outputs_of(weights)
     with (
@@ -36,17 +39,18 @@ def run(arguments: argparse.Namespace) -> None:
         recording(folder, "features", config, inputs, ["features.safetensors"]) as made,
         torch.no_grad(),
     ):
-        backbone = load(weights, family, config["compute"]["dtype"], where)
+        backbone = load(weights, family, config["head"], config["compute"]["dtype"], where)
         splits, _ = tokens.load(source)
         features = {}
         for name, split in splits.items():
-            features[name] = torch.empty(len(split), backbone.model.get_input_embeddings().embedding_dim)
+            features[name] = torch.empty(len(split), backbone.hidden_size)
             batches = evaluation_batches([len(ids) for ids in split.ids], config["batch_size"])
             for numbers in tqdm(batches, desc=f"features {arguments.task} {name}", unit="batch", file=sys.stderr,
                                 mininterval=5):  # fmt: skip
-                batch = collate(split, numbers).to(where)
-                states = backbone.hidden(backbone.embed(batch.ids), batch.mask)
-                features[name][numbers] = masked_mean(states.float(), batch.mask).cpu()
+                batch = collate(split, numbers, width=config["width"]).to(where)
+                states = backbone.hidden(Sequence(backbone.embed(batch.ids), batch.mask, batch.mask))
+                counted = batch.mask if config["pooling"] == "masked_mean" else torch.ones_like(batch.mask)
+                features[name][numbers] = masked_mean(states.float(), counted).cpu()
         with replacing(folder / "features.safetensors") as beside:
             save_file(features, beside)
         made |= {"shape": {name: list(value.shape) for name, value in features.items()}}

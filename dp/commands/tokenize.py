@@ -4,13 +4,13 @@ import argparse
 from functools import partial
 from typing import Any
 
-import torch
-
 from dp import files, grid, paths
 from dp.backbones.load import load_tokenizer
 from dp.commands import common
 from dp.data import splits, tokens
+from dp.data.choices import answering
 from dp.data.counts import label_counts
+from dp.data.encoding import encode, gather
 from dp.errors import UserError
 from dp.lineage.record import outputs_of, recording
 from dp.tasks.model import load, render
@@ -31,7 +31,8 @@ def run(arguments: argparse.Namespace) -> None:
         path: digest for path, digest in outputs_of(backbone).items() if not path.endswith("model.safetensors")
     }
     tokenizer = load_tokenizer(backbone)
-    template = task.templates[config["family"]]
+    family, head = config["family"], config["head"]
+    text_of = partial(render, task, family)
     limits = study.scale.rows
 
     with recording(folder, "tokenize", config, inputs, ["tokens.safetensors", "rows.json"]) as made:
@@ -44,26 +45,24 @@ def run(arguments: argparse.Namespace) -> None:
             "validation": _take(reported, list(range(len(reported))), limits.report, limits.seed, "report rows"),
         }
         encoded, truncated = {}, {}
-        for name, rows in chosen.items():
-            pairs = [
-                tokens.encode(
-                    tokenizer, partial(render, task, config["family"]), row, task.truncate, config["max_tokens"]
-                )
-                for row in rows
-            ]
-            truncated[name] = sum(cut for _, cut in pairs)
-            kept = [{key: row[key] for key in ("id", "label", "group", "cluster")} for row in rows]
-            encoded[name] = tokens.Split([torch.tensor(ids) for ids, _ in pairs], kept)
         try:
-            words = [tokens.word_id(tokenizer, word) for word in template.words]
+            answer_of = answering(tokenizer, task, family, head)
+            for name, rows in chosen.items():
+                pairs = [
+                    encode(tokenizer, family, head, text_of, answer_of(row), row, task.truncate, config["max_tokens"])
+                    for row in rows
+                ]
+                truncated[name] = sum(cut for _, cut in pairs)
+                kept = [{key: row[key] for key in ("id", "label", "group", "cluster")} for row in rows]
+                encoded[name] = gather([example for example, _ in pairs], kept)
         except UserError as error:
-            raise UserError(f"dp/tasks/{task.name}.yaml, templates.{config['family']}.words: {error}") from None
+            raise UserError(f"dp/tasks/{task.name}.yaml, templates.{family}: {error}") from None
         available = {"train": len(train), "selection": len(selection), "validation": len(reported)}
         labels = list(task.labels)
         if any(len(rows) < available[name] for name, rows in chosen.items() if name != "selection"):
             labels.append("subset")
-        facts = {"task": task.name, "words": words, "label_names": task.label_names, "metrics": task.metrics,
-                 "labels": sorted(labels)}  # fmt: skip
+        facts = {"task": task.name, "classes": len(task.label_names), "label_names": task.label_names,
+                 "metrics": task.metrics, "labels": sorted(labels)}  # fmt: skip
         tokens.save(folder, encoded, facts)
         made |= {
             "rows": {name: len(rows) for name, rows in chosen.items()},

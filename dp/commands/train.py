@@ -1,11 +1,15 @@
-"""Train one run of the grid."""
+"""Train one run of the grid, or one trial of its search."""
 
 import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
-from dp import files
+from dp import files, grid, paths, search
 from dp.backbones.load import load
 from dp.classifier import classifier
 from dp.commands import common
@@ -15,46 +19,88 @@ from dp.devices import device
 from dp.lineage.closure import PACKAGE, closure
 from dp.lineage.record import outputs_of, recording
 from dp.regimes import rows_of
-from dp.training.loop import train
+from dp.training.loop import Rows, train
+from dp.training.state import load_choice
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--run", required=True, help="backbone/regime/task/variant/seed<n>")
+    parser.add_argument("--run", required=True, help="backbone/regime/task/variant/seed<n> or .../trial<n>")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    this = common.run_of(arguments)
-    config, folder = this.config, this.train
-    inputs = outputs_of(this.tokens) | outputs_of(this.backbone)
-    if this.needs_features:
-        inputs |= outputs_of(this.features)
+    study = common.study(arguments)
+    cell = common.chosen(study, grid.needed_trainings(study), arguments.run)
+    this, folder = common.run_of(study, cell), paths.train_run(study.scale_name, cell.run)
+    sources = {factor: paths.train_run(study.scale_name, other.run) for factor, other in grid.sources(study, cell).items()}
+    asked, inputs = this.config, outputs_of(this.backbone)
+    for upstream in (*this.tokens.values(), *this.features.values(), *sources.values()):
+        inputs |= outputs_of(upstream)
+    config, setting = asked, asked["trial"]
+    if asked["search"] and cell.trial is None:
+        choice = paths.choice(study.scale_name, cell.variant_path)
+        inputs |= outputs_of(choice)
+        setting = files.read_json(choice / "choice.json")["setting"]
+        config = search.applied(asked, setting)
     code = [files.sha256(PACKAGE.parent / path) for path in closure("train")]
     identity = files.digest([config, inputs, code, torch.__version__])
 
     with (
         device(config["compute"]) as where,
-        recording(folder, "train", config, inputs, ["tuned.safetensors", "config.json", "steps.jsonl"]) as made,
+        recording(folder, "train", asked, inputs, ["tuned.safetensors", "config.json", "steps.jsonl"]) as made,
     ):
-        splits, facts = tokens.load(this.tokens)
-        train_rows, selection_rows = rows_of(config["regime"], splits)
-        features: dict[str, torch.Tensor | None] = {"train": None, "selection": None}
-        if this.needs_features:
-            cached = load_file(this.features / "features.safetensors")
-            features = {"train": cached["train"][train_rows], "selection": cached["selection"][selection_rows]}
-        backbone = load(this.backbone, config["family"], config["compute"]["dtype"], where)
-        model = classifier(config, backbone, facts["words"], where)
-        outcome = train(
-            model,
-            splits["train"].take(train_rows),
-            splits["selection"].take(selection_rows),
-            features,
-            config,
-            folder,
-            identity,
-        )
+        train_rows, selection, facts = _rows(this, config)
+        backbone = load(this.backbone, config["family"], config["backbone_head"], config["compute"]["dtype"], where)
+        words = sorted({int(word) for rows in selection for word in rows.split.outputs.flatten() if word >= 0})
+        model = classifier(config, backbone, [fact["classes"] for fact in facts], words, where)
+        for factor, source in sources.items():
+            load_choice(model.kept(), factor, source / "tuned.safetensors")
+        outcome = train(model, train_rows, selection, config, folder, identity)
         with files.replacing(folder / "tuned.safetensors") as beside:
             save_file(outcome.pop("tensors"), beside)
         files.write_json(folder / "config.json", config)
-        counts = {name: label_counts(splits[name].take(rows).rows, len(facts["words"]))
-                  for name, rows in (("train", train_rows), ("selection", selection_rows))}  # fmt: skip
-        made |= outcome | {"labels": facts["labels"], "label_counts": counts}
+        made |= outcome | {
+            "labels": sorted({label for fact in facts for label in fact["labels"]}),
+            "trials": asked["search"]["trials"] if asked["search"] else 1,
+            "setting": setting,
+            "classes": [fact["classes"] for fact in facts],
+            "label_counts": _label_counts(list(this.tokens), train_rows, selection, facts),
+            "steps_before": sum(_steps(source) for source in sources.values()),
+        }
+
+
+def _rows(this: common.Run, config: dict[str, Any]) -> tuple[Rows, list[Rows], list[dict[str, Any]]]:
+    """The rows to train on, the rows to select by of each task, and each task's facts."""
+    parts: list[tuple[tokens.Split, Tensor | None]] = []
+    selection, facts = [], []
+    reported = "select_on_reported" in config["switches"]
+    for number, (task, folder) in enumerate(this.tokens.items()):
+        splits, fact = tokens.load(folder)
+        facts.append(fact)
+        train_numbers, numbers = rows_of(config["regime"], splits)
+        cached = load_file(this.features[task] / "features.safetensors") if this.features else None
+        parts.append((splits["train"].take(train_numbers), cached["train"][train_numbers] if cached else None))
+        name = "validation" if reported else "selection"
+        chosen = list(range(len(splits[name]))) if reported else numbers
+        own = splits[name].take(chosen)
+        own = replace(own, tasks=torch.full_like(own.tasks, number))
+        selection.append(Rows(own, cached[name][chosen] if cached else None))
+    found = [features for _, features in parts if features is not None]
+    return Rows(tokens.union([split for split, _ in parts]), torch.cat(found) if found else None), selection, facts
+
+
+def _label_counts(tasks: list[str], train_rows: Rows, selection: list[Rows], facts: list[dict[str, Any]]) -> Any:
+    """Rows of each class, by task, of both splits."""
+    counts = {}
+    for number, (task, fact) in enumerate(zip(tasks, facts, strict=True)):
+        own = [row for row, home in zip(train_rows.split.rows, train_rows.split.tasks.tolist(), strict=True)
+               if home == number]  # fmt: skip
+        counts[task] = {
+            "train": label_counts(own, fact["classes"]),
+            "selection": label_counts(selection[number].split.rows, fact["classes"]),
+        }
+    return counts
+
+
+def _steps(source: Path) -> int:
+    made = files.read_json(source / "record.json")["made"]
+    return made["steps"] + made["steps_before"]

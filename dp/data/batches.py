@@ -1,9 +1,14 @@
-"""Length-bucketed batches, padded only to their own longest row."""
+"""Length-bucketed batches, padded only to their own longest row; rows of several tasks are mixed by n^alpha."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count, islice
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 
 from dp import seeds
 from dp.data.tokens import Split
@@ -18,45 +23,105 @@ class Batch:
     labels: Tensor  # [B]
     features: Tensor | None  # [B, H]
     rows: Tensor  # [B], row numbers in the split
+    outputs: Tensor  # [B, C], as in Split
+    tails: Tensor  # [B], as in Split
+    answers: Tensor | None  # [B, A], right-padded with -1; None where no row has any
+    tasks: Tensor  # [B], as in Split
 
     def to(self, device: str) -> "Batch":
-        features = None if self.features is None else self.features.to(device)
-        moved = (self.ids.to(device), self.mask.to(device), self.labels.to(device), features, self.rows.to(device))
-        return Batch(*moved)
+        moved: dict[str, Any] = {key: None if value is None else value.to(device) for key, value in vars(self).items()}
+        return Batch(**moved)
 
 
-def collate(split: Split, numbers: list[int], features: Tensor | None = None) -> Batch:
-    """One batch of the rows `numbers`. features: [rows of the split, H]. Padding has id 0, which the mask hides."""
-    ids = [split.ids[i] for i in numbers]
-    padded = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True)
-    lengths = torch.tensor([len(row) for row in ids])
-    mask = (torch.arange(padded.shape[1]) < lengths[:, None]).long()
-    labels = torch.tensor([split.rows[i]["label"] for i in numbers])
-    chosen = None if features is None else features[numbers]
-    return Batch(padded, mask, labels, chosen, torch.tensor(numbers))
+def collate(split: Split, numbers: list[int], features: Tensor | None = None, width: int | None = None) -> Batch:
+    """One batch of the rows `numbers`. features: [rows of the split, H]. Padding has id 0, which the mask hides.
+
+    T is the longest row's length, or `width`. Raises ValueError for a width that a row does not fit in.
+    """
+    chosen = split.take(numbers)
+    ids = pad_sequence(chosen.ids, batch_first=True)
+    longest = ids.shape[1]
+    if width is not None:
+        if width < longest:
+            raise ValueError(f"width {width} is less than the longest row's {longest} tokens")
+        ids = functional.pad(ids, (0, width - longest))
+    lengths = torch.tensor([len(row) for row in chosen.ids])
+    answers = pad_sequence(chosen.answers, batch_first=True, padding_value=-1)
+    return Batch(
+        ids=ids,
+        mask=(torch.arange(ids.shape[1]) < lengths[:, None]).long(),
+        labels=torch.tensor([row["label"] for row in chosen.rows]),
+        features=None if features is None else features[numbers],
+        rows=torch.tensor(numbers),
+        outputs=chosen.outputs,
+        tails=chosen.tails,
+        answers=answers if answers.shape[1] else None,
+        tasks=chosen.tasks,
+    )
 
 
-def training_batches(lengths: list[int], batch_size: int, steps: int, seed: int) -> list[list[int]]:
+def training_batches(
+    lengths: list[int],
+    batch_size: int,
+    steps: int,
+    seed: int,
+    tasks: Sequence[int] | None = None,
+    alpha: float = 1.0,
+    cap: int | None = None,
+) -> list[list[int]]:
     """Row numbers of every batch, by step.
 
     Epoch after epoch in a fresh order; every window of WINDOW batches (at most an epoch) is sorted by length, cut into
     batches, and the batches are shuffled. All batches are full, so an epoch's end falls inside one. Depends on the
     arguments alone, so a resumed run sees the same batches.
+
+    tasks: the task number of each row. Every place in a window is then given to a task, drawn by `mixing_shares`, and
+    each task has epochs of its own.
     """
-    batches: list[list[int]] = []
-    stream: list[int] = []
-    epoch = window = 0
     wide = min(WINDOW, max(1, len(lengths) // batch_size))
-    while len(batches) < steps:
-        while len(stream) < wide * batch_size:
-            stream += torch.randperm(len(lengths), generator=seeds.generator(seed, "epoch order", epoch)).tolist()
-            epoch += 1
-        head, stream = stream[: wide * batch_size], stream[wide * batch_size :]
-        head.sort(key=lambda row: lengths[row])
+    if tasks is None:
+        stream = _epochs(list(range(len(lengths))), seed)
+    else:
+        stream = _mixed(tasks, wide * batch_size, seed, alpha, cap)
+    batches: list[list[int]] = []
+    for window in count():
+        if len(batches) >= steps:
+            break
+        rows = sorted(islice(stream, wide * batch_size), key=lambda row: lengths[row])
         order = torch.randperm(wide, generator=seeds.generator(seed, "batch order", window)).tolist()
-        batches += [head[b * batch_size : (b + 1) * batch_size] for b in order]
-        window += 1
+        batches += [rows[b * batch_size : (b + 1) * batch_size] for b in order]
     return batches[:steps]
+
+
+def mixing_shares(sizes: Sequence[int], alpha: float, cap: int | None) -> list[float]:
+    """Each task's share of a mixed stream, proportional to min(rows, cap)^alpha.
+
+    alpha 1 mixes by size, 0 evenly. Raises ValueError for a task without rows.
+    """
+    if min(sizes) < 1:
+        raise ValueError(f"a task has no rows: {list(sizes)}")
+    weights = [(size if cap is None else min(size, cap)) ** alpha for size in sizes]
+    return [weight / sum(weights) for weight in weights]
+
+
+def _epochs(rows: list[int], seed: int, *task: int) -> Iterator[int]:
+    """The rows without end, each epoch in an order of its own."""
+    for epoch in count():
+        order = torch.randperm(len(rows), generator=seeds.generator(seed, "epoch order", *task, epoch))
+        yield from (rows[i] for i in order.tolist())
+
+
+def _mixed(tasks: Sequence[int], places: int, seed: int, alpha: float, cap: int | None) -> Iterator[int]:
+    """Rows without end: `places` tasks are drawn at a time, and each gives the next row of its own epochs."""
+    members: list[list[int]] = [[] for _ in range(max(tasks) + 1)]
+    for row, task in enumerate(tasks):
+        members[task].append(row)
+    shares = torch.tensor(mixing_shares([len(rows) for rows in members], alpha, cap), dtype=torch.float64)
+    epochs = [_epochs(rows, seed, task) for task, rows in enumerate(members)]
+    for window in count():
+        generator = seeds.generator(seed, "task mixture", window)
+        drawn = torch.multinomial(shares, places, replacement=True, generator=generator)
+        yield from (next(epochs[task]) for task in drawn.tolist())
 
 
 def evaluation_batches(lengths: list[int], batch_size: int) -> list[list[int]]:

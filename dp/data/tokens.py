@@ -1,6 +1,5 @@
 """Token ids of one task under one backbone, as one safetensors file and one list of rows."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,78 +8,88 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn import functional
 
 from dp import files
-from dp.errors import UserError
 
 SPLITS = ("train", "selection", "validation")
 
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of one split: ids[i] is a [T_i] tensor; rows[i] holds id, label, group, cluster."""
+    """R rows of one split, or of the same split of several tasks."""
 
-    ids: list[Tensor]
-    rows: list[dict[str, Any]]
+    ids: list[Tensor]  # [T_i] each: what the backbone embeds
+    outputs: Tensor  # [R, C]: what scores each class: vocabulary ids (verbalizer), 0..C-1 (linear head), -1 (no class)
+    tails: Tensor  # [R]: tokens at the end of ids that stay behind a prompt
+    answers: list[Tensor]  # [A_i] each: pieces that a seq2seq decoder reads before the choice, mostly none
+    rows: list[dict[str, Any]]  # id, label, group, cluster
+    tasks: Tensor  # [R]: number of the task in a union
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def take(self, numbers: list[int]) -> "Split":
-        return Split([self.ids[i] for i in numbers], [self.rows[i] for i in numbers])
+        return Split(
+            [self.ids[i] for i in numbers],
+            self.outputs[numbers],
+            self.tails[numbers],
+            [self.answers[i] for i in numbers],
+            [self.rows[i] for i in numbers],
+            self.tasks[numbers],
+        )
 
 
-def encode(
-    tokenizer: Any, render: Callable[[dict[str, str]], str], row: dict[str, Any], truncate: str, max_tokens: int
-) -> tuple[list[int], bool]:
-    """Ids of one rendered row, and whether it was truncated. Only the text of the field `truncate` gets shorter.
-
-    Raises UserError where the row does not fit even with that field empty.
-    """
-    ids = tokenizer(render(row["fields"]))["input_ids"]
-    if len(ids) <= max_tokens:
-        return ids, False
-    text = row["fields"][truncate]
-    ends = [end for _, end in tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]]
-    kept = len(ends)
-    while len(ids) > max_tokens:
-        if kept == 0:
-            raise UserError(
-                f"row {row['id']}: {len(ids)} tokens even without its {truncate}; raise max_tokens above {max_tokens}."
-            )
-        kept = max(0, kept - (len(ids) - max_tokens))
-        shorter = text[: ends[kept - 1]] if kept else ""
-        ids = tokenizer(render(row["fields"] | {truncate: shorter}))["input_ids"]
-    return ids, True
-
-
-def word_id(tokenizer: Any, word: str) -> int:
-    """The id of a label word. Raises UserError unless the vocabulary has it as one piece."""
-    ids = tokenizer(word, add_special_tokens=False)["input_ids"]
-    if len(ids) != 1 or ids[0] == tokenizer.unk_token_id:
-        pieces = tokenizer.convert_ids_to_tokens(ids)
-        raise UserError(f"label word {word!r} is not one piece of the vocabulary but {pieces}; choose another word.")
-    return ids[0]
+def union(splits: list[Split]) -> Split:
+    """The rows of several tasks behind one another. Tasks are numbered 0, 1, ...; outputs are padded with -1."""
+    classes = max(split.outputs.shape[1] for split in splits)
+    outputs = [functional.pad(split.outputs, (0, classes - split.outputs.shape[1]), value=-1) for split in splits]
+    return Split(
+        [ids for split in splits for ids in split.ids],
+        torch.cat(outputs),
+        torch.cat([split.tails for split in splits]),
+        [answer for split in splits for answer in split.answers],
+        [row for split in splits for row in split.rows],
+        torch.cat([torch.full((len(split),), task) for task, split in enumerate(splits)]),
+    )
 
 
 def save(folder: Path, splits: dict[str, Split], facts: dict[str, Any]) -> None:
+    """Write tokens.safetensors and rows.json. The splits are those of one task."""
     tensors = {}
     for name, split in splits.items():
-        tensors[f"{name}.ids"] = torch.cat(split.ids).to(torch.int32)
-        tensors[f"{name}.lengths"] = torch.tensor([len(ids) for ids in split.ids], dtype=torch.int32)
+        tensors[f"{name}.ids"], tensors[f"{name}.lengths"] = _flat(split.ids)
+        tensors[f"{name}.answers"], tensors[f"{name}.answer_lengths"] = _flat(split.answers)
+        tensors[f"{name}.outputs"] = split.outputs.to(torch.int32)
+        tensors[f"{name}.tails"] = split.tails.to(torch.int32)
     with files.replacing(folder / "tokens.safetensors") as beside:
         save_file(tensors, beside)
     files.write_json(folder / "rows.json", facts | {"rows": {name: split.rows for name, split in splits.items()}})
 
 
 def load(folder: Path) -> tuple[dict[str, Split], dict[str, Any]]:
-    """The three splits and the facts beside them: words, label_names, metrics, labels."""
+    """The three splits and the facts beside them: task, classes, label_names, metrics, labels."""
     facts = files.read_json(folder / "rows.json")
     rows = facts.pop("rows")
     splits = {}
     with safe_open(folder / "tokens.safetensors", "pt") as tensors:
         for name in SPLITS:
-            lengths = tensors.get_tensor(f"{name}.lengths").tolist()
-            ids = tensors.get_tensor(f"{name}.ids").long().split(lengths)
-            splits[name] = Split(list(ids), rows[name])
+            stored = {
+                key: tensors.get_tensor(f"{name}.{key}").long()
+                for key in ("ids", "lengths", "answers", "answer_lengths", "outputs", "tails")
+            }
+            splits[name] = Split(
+                list(stored["ids"].split(stored["lengths"].tolist())),
+                stored["outputs"],
+                stored["tails"],
+                list(stored["answers"].split(stored["answer_lengths"].tolist())),
+                rows[name],
+                torch.zeros(len(rows[name]), dtype=torch.long),
+            )
     return splits, facts
+
+
+def _flat(rows: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """(values of all rows, length of each), int32."""
+    lengths = torch.tensor([len(row) for row in rows], dtype=torch.int32)
+    return torch.cat(rows).to(torch.int32), lengths

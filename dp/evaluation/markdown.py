@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from dp.evaluation.labels import spelled_out
 from dp.evaluation.runs import Run
 from dp.evaluation.table import Row
-from dp.params import Baseline, Study
+from dp.study import Study
+from dp.variants import Baseline
 
 
 def document(study: Study, table: list[Row], runs: list[Run], figures: Iterable[str]) -> str:

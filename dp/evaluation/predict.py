@@ -11,24 +11,37 @@ from dp.classifier import Classifier
 from dp.data.batches import collate, evaluation_batches
 from dp.data.tokens import Split
 from dp.prompts.choice import Moment
+from dp.prompts.prompt import Choices
 
 
 @torch.no_grad()
 def score(
-    classifier: Classifier, split: Split, features: Tensor | None, config: dict[str, Any], progress: str = ""
-) -> tuple[Tensor, Tensor | None]:
-    """Scores [N, C] and chosen splits [N] (None without a prompt), in the order of the split; choices are argmax.
+    classifier: Classifier, split: Split, features: Tensor | None, config: dict[str, Any], step: int, progress: str = ""
+) -> tuple[Tensor, Choices | None]:
+    """Scores [R, C] and what the prompt chose (None without one), in the order of the split, after `step` updates.
 
-    features: [N, H] or None. `progress` names the bar; without it there is none.
+    Choices are the argmax, or drawn under the switch gumbel_at_evaluation; the draw depends on the step, so the same
+    step gives the same numbers again. features: [R, H] or None. `progress` names the bar; without it there is none.
     """
-    lengths = [len(ids) for ids in split.ids]
-    scores = torch.empty(len(split), len(classifier.words))
-    splits = None if classifier.prompt is None else torch.empty(len(split), dtype=torch.long)
-    batches = evaluation_batches(lengths, config["evaluation_batch_size"])
-    for numbers in tqdm(batches, desc=progress, unit="batch", disable=not progress, file=sys.stderr, mininterval=5):
-        batch = collate(split, numbers, features).to(classifier.device)
-        found, chosen = classifier(batch, Moment(config["seed"], None, 0, 1.0, batch.rows))
-        scores[numbers] = found.cpu()
-        if splits is not None and chosen is not None:
-            splits[numbers] = chosen.cpu()
-    return scores, splits
+    switches = config["switches"]
+    width = config["max_tokens"] if "padded_inputs" in switches else None
+    batches = evaluation_batches([len(ids) for ids in split.ids], config["evaluation_batch_size"])
+    scores = torch.empty(split.outputs.shape)
+    chosen = []
+    for number, rows in enumerate(
+        tqdm(batches, desc=progress, unit="batch", disable=not progress, file=sys.stderr, mininterval=5)
+    ):
+        batch = collate(split, rows, features, width).to(classifier.device)
+        draws = "gumbel_at_evaluation" in switches
+        moment = Moment(config["seed"], step, number, batch.rows, training=False, draws=draws)
+        found, choices = classifier(batch, moment)
+        scores[rows] = found.cpu()
+        chosen.append(choices)
+    order = torch.tensor([row for rows in batches for row in rows]).argsort()
+    return scores, None if chosen[0] is None else _joined(chosen, order)
+
+
+def _joined(chosen: list[Choices], order: Tensor) -> Choices:
+    """Each part over all rows, in the order of the split; a part that no batch has stays None."""
+    parts = (None if values[0] is None else torch.cat(values).cpu()[order] for values in zip(*chosen, strict=True))
+    return Choices(*parts)

@@ -7,7 +7,7 @@ from typing import Any
 from dp import files, paths
 from dp.errors import UserError
 from dp.grid import Cell, cells, is_trained, run_config
-from dp.params import Study
+from dp.study import Study
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 from dp.errors import UserError
 from dp.evaluation.intervals import over_runs
 from dp.evaluation.runs import Run
-from dp.params import Study
+from dp.study import Study
 
 COLUMNS = ("backbone", "regime", "k", "task", "source", "variant", "protocol", "metric", "split", "n", "seeds", "mean",
            "low", "high", "interval", "majority", "collapsed", "steps", "trainable", "seconds", "truncated", "labels",

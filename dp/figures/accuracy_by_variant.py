@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from dp.evaluation.runs import Run
 from dp.evaluation.table import Row
 from dp.figures import style
-from dp.params import Study
+from dp.study import Study
 
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "mean", "low", "high", "interval", "majority", "collapsed",
            "labels")  # fmt: skip

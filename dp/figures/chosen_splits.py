@@ -9,7 +9,8 @@ from dp import files
 from dp.evaluation.runs import Run
 from dp.evaluation.table import Row, group, labels
 from dp.figures import style
-from dp.params import Prompted, Study
+from dp.study import Study
+from dp.variants import Prompted
 
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "split", "share", "examples", "runs", "labels")
 

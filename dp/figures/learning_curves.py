@@ -9,7 +9,7 @@ from dp import files, paths
 from dp.evaluation.runs import Run
 from dp.evaluation.table import Row, group, labels
 from dp.figures import style
-from dp.params import Study
+from dp.study import Study
 
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "quantity", "step", "value", "runs", "labels")
 POINTS = 50

@@ -12,20 +12,35 @@ from dp import seeds
 
 @dataclass(frozen=True)
 class Moment:
-    """When a forward pass happens: what a policy needs for its random draws.
+    """When a forward pass happens: all that a random draw depends on.
 
-    `step` is None at evaluation, where every choice is the argmax. `rows` [B] are the rows' numbers in their split.
+    step: updates done before it. number: of the micro-batch within the update, or of the batch within the evaluation.
+    rows: [B], the rows' numbers in their split. draws: whether learned choices are drawn; else they are the argmax.
     """
 
     seed: int
-    step: int | None
-    micro_batch: int
-    temperature: float
+    step: int
+    number: int
     rows: Tensor
+    training: bool
+    draws: bool
+    temperature: float = 1.0
 
-    def generator(self, purpose: str) -> torch.Generator:
-        assert self.step is not None
-        return seeds.generator(self.seed, purpose, self.step, self.micro_batch)
+    def shared(self, purpose: str, *shape: int) -> Tensor:
+        """Uniform numbers in (0, 1), float64, that the whole batch shares."""
+        when = "training" if self.training else "evaluation"
+        return _uniform(seeds.generator(self.seed, purpose, when, self.step, self.number), *shape)
+
+    def each(self, purpose: str, count: int) -> Tensor:
+        """Uniform numbers [B, count], float64. At evaluation a row's numbers do not depend on its batch."""
+        if self.training:
+            return self.shared(purpose, len(self.rows), count)
+        return torch.stack(
+            [
+                _uniform(seeds.generator(self.seed, purpose, "evaluation", self.step, row), count)
+                for row in self.rows.tolist()
+            ]
+        )
 
 
 class Chosen(NamedTuple):
@@ -34,19 +49,19 @@ class Chosen(NamedTuple):
 
 
 class TaskLogits(nn.Module):
-    """Free logits, one choice for the whole task: S extra parameters."""
+    """Free logits [S] of each task, zero at first: one choice for a whole task."""
 
-    def __init__(self, candidates: int) -> None:
+    def __init__(self, tasks: int, candidates: int) -> None:
         super().__init__()
-        self.logits = nn.Parameter(torch.zeros(1, candidates))
+        self.logits = nn.Parameter(torch.zeros(tasks, candidates))
 
-    def forward(self, feature: Tensor | None) -> Tensor:
-        """[1, S]."""
-        return self.logits
+    def forward(self, feature: Tensor | None, tasks: Tensor) -> Tensor:
+        """tasks: [B] -> [B, S]."""
+        return self.logits[tasks]
 
 
 class InstanceLogits(nn.Module):
-    """One linear layer on the instance feature h(x): H S + S extra parameters."""
+    """One linear layer on the instance feature h(x), shared by all tasks: H S + S parameters."""
 
     def __init__(self, hidden: int, candidates: int, generator: torch.Generator) -> None:
         super().__init__()
@@ -54,30 +69,59 @@ class InstanceLogits(nn.Module):
         self.weight = nn.Parameter(torch.empty(candidates, hidden).uniform_(-bound, bound, generator=generator))
         self.bias = nn.Parameter(torch.zeros(candidates))
 
-    def forward(self, feature: Tensor | None) -> Tensor:
+    def forward(self, feature: Tensor | None, tasks: Tensor) -> Tensor:
         """feature: [B, H] -> [B, S]."""
         assert feature is not None
         return nn.functional.linear(feature, self.weight, self.bias)
 
 
-def choose(logits: Tensor, moment: Moment, purpose: str) -> Chosen:
-    """Straight-through Gumbel-Softmax in training, argmax at evaluation.
+class Policy(nn.Module):
+    """A choice among S candidates for each task (`task`) or each instance (`instance`).
 
-    logits: [B, S], or [1, S] for a choice that the whole batch shares; the shared choice takes one Gumbel sample per
-    batch, an instance's choice one per instance (paper.md section 1).
+    A frozen policy takes the argmax in training too, and does not learn.
     """
-    batch = len(moment.rows)
-    if moment.step is None:
-        return Chosen(logits.argmax(1).expand(batch), None)
-    uniform = torch.rand(logits.shape, generator=moment.generator(purpose), dtype=torch.float64)
+
+    def __init__(
+        self, kind: str, candidates: int, tasks: int, hidden: int, generator: torch.Generator, frozen: bool, relu: bool
+    ) -> None:
+        super().__init__()
+        instance = kind == "instance"
+        self.logits = InstanceLogits(hidden, candidates, generator) if instance else TaskLogits(tasks, candidates)
+        self.tasks = None if instance else tasks
+        self.frozen, self.relu = frozen, relu
+        self.requires_grad_(not frozen)
+
+    def forward(self, feature: Tensor | None, tasks: Tensor, moment: Moment, purpose: str) -> Chosen:
+        """feature: [B, H], read by `instance` alone. tasks: [B], the rows' tasks."""
+        logits = self.logits(feature, tasks)
+        if self.relu:
+            logits = logits.relu()
+        if self.frozen or not moment.draws:
+            return Chosen(logits.argmax(1), None)
+        candidates = logits.shape[1]
+        if self.tasks is None:
+            uniform = moment.each(purpose, candidates)
+        else:
+            uniform = moment.shared(purpose, self.tasks, candidates)[tasks.cpu()]
+        return straight_through(logits, uniform, moment.temperature)
+
+
+def straight_through(logits: Tensor, uniform: Tensor, temperature: float) -> Chosen:
+    """Straight-through Gumbel-Softmax. logits: [B, S]; uniform: [B, S], a choice that rows share has equal lines.
+
+    One Gumbel sample per batch at task level, one per instance at instance level (paper.md section 1).
+    """
     gumbel = -torch.log(-torch.log(uniform.clamp(1e-12, 1 - 1e-12)))
-    soft = ((logits + gumbel.to(logits)) / moment.temperature).softmax(1)
+    soft = ((logits + gumbel.to(logits)) / temperature).softmax(1)
     index = soft.argmax(1)
     hard = nn.functional.one_hot(index, logits.shape[1]).to(soft)
-    weights = hard + soft - soft.detach()
-    return Chosen(index.expand(batch), weights.expand(batch, -1))
+    return Chosen(index, hard + (soft - soft.detach()))
 
 
 def temperature(step: int, start: float, floor: float, rate: float, anneal: float) -> float:
     """tau after `step` updates: each update s multiplies by exp(-rate s / anneal), so the exponents add up."""
     return max(start * math.exp(-rate / anneal * step * (step + 1) / 2), floor)
+
+
+def _uniform(generator: torch.Generator, *shape: int) -> Tensor:
+    return torch.rand(shape, generator=generator, dtype=torch.float64)

@@ -1,14 +1,16 @@
 """What the prompt says: its vectors (design section 4)."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
+from dp.prompts.choice import InstanceLogits, Moment, TaskLogits
 
-def initial_vectors(kind: str, bound: float, length: int, vocabulary: Tensor, generator: torch.Generator) -> Tensor:
-    """[P, H]: the first rows of the vocabulary table [V, H], or uniform(-bound, bound). Float32."""
-    if kind == "vocabulary":
-        return vocabulary[:length].detach().float().clone()
-    return torch.empty(length, vocabulary.shape[1]).uniform_(-bound, bound, generator=generator)
+
+class Said(NamedTuple):
+    vectors: Tensor  # [B, P, H]
+    weights: Tensor | None  # [B, K], of the pool's prompts
 
 
 class Single(nn.Module):
@@ -18,6 +20,21 @@ class Single(nn.Module):
         super().__init__()
         self.vectors = nn.Parameter(initial)
 
-    def forward(self, batch: int) -> Tensor:
-        """[B, P, H]."""
-        return self.vectors.expand(batch, -1, -1)
+    def forward(self, feature: Tensor | None, tasks: Tensor, mean: Tensor, moment: Moment) -> Said:
+        """feature: [B, H] or None; tasks: [B]; mean: [B, H], of the text's embeddings."""
+        return Said(self.vectors.expand(len(tasks), -1, -1), None)
+
+
+class Pool(nn.Module):
+    """sum_k beta_k P^(k), beta = softmax(scores): adap_vec (free scores per task) or adap_ins_vec (linear in h(x))."""
+
+    def __init__(self, initial: Tensor, logits: TaskLogits | InstanceLogits, tanh: bool) -> None:
+        super().__init__()
+        self.prompts = nn.Parameter(initial)  # [K, P, H]
+        self.logits, self.tanh = logits, tanh
+
+    def forward(self, feature: Tensor | None, tasks: Tensor, mean: Tensor, moment: Moment) -> Said:
+        """As Single. No noise: the mixture is soft (paper.md section 1)."""
+        scores = self.logits(feature, tasks)
+        weights = (scores.tanh() if self.tanh else scores).softmax(1)
+        return Said(torch.einsum("bk,kph->bph", weights, self.prompts), weights)

@@ -17,10 +17,17 @@ Split = Literal["train", "validation"]
 
 
 class Template(Closed):
-    """The text of an input, which ends where the label word is read, and one label word per class."""
+    """The text of an input, which ends where the label word is read, and one label word per class.
+
+    Label words that hold fields differ from row to row: they are the choices of that row.
+    """
 
     text: str
-    words: list[str]
+    words: list[str] = Field(description="label words in class order; each is one piece, or holds fields")
+
+    @property
+    def has_choices(self) -> bool:
+        return any(field is not None for word in self.words for _, field, _, _ in string.Formatter().parse(word))
 
 
 class Expected(Closed):
@@ -142,6 +149,11 @@ def render(task: Task, family: Family, fields: dict[str, str]) -> str:
     return task.templates[family].text.format_map(fields)
 
 
+def words(task: Task, family: Family, fields: dict[str, str]) -> list[str]:
+    """The label word of each class for one row."""
+    return [word.format_map(fields) for word in task.templates[family].words]
+
+
 def _all_of(key: str, given: object, names: tuple[str, ...]) -> None:
     missing = [name for name in names if name not in given]  # type: ignore[operator]
     if missing:
@@ -149,17 +161,25 @@ def _all_of(key: str, given: object, names: tuple[str, ...]) -> None:
 
 
 def _check_template(key: str, template: Template, fields: list[str], truncate: str, classes: int) -> None:
-    try:
-        parts = [part for part in string.Formatter().parse(template.text) if part[1] is not None]
-    except ValueError as error:
-        raise ValueError(f"{key}.text: {error}") from None
-    for _, field, spec, conversion in parts:
-        if field not in fields or spec or conversion:
-            raise ValueError(f"{key}.text: {{{field}}} is not a field{nearest(str(field), fields)}")
-    if [part[1] for part in parts].count(truncate) != 1:
+    named = _fields_of(f"{key}.text", template.text, fields)
+    if named.count(truncate) != 1:
         raise ValueError(f"{key}.text: must hold the field that may be truncated, {{{truncate}}}, once")
     if len(template.words) != classes or len(set(template.words)) != classes:
         raise ValueError(f"{key}.words: {template.words} must be {classes} different words, one per class")
+    for word in template.words:
+        _fields_of(f"{key}.words", word, fields)
+
+
+def _fields_of(key: str, text: str, fields: list[str]) -> list[str]:
+    """The fields that a text with {field}s names. Raises ValueError for one that the task has not."""
+    try:
+        parts = [part for part in string.Formatter().parse(text) if part[1] is not None]
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from None
+    for _, field, spec, conversion in parts:
+        if field not in fields or spec or conversion:
+            raise ValueError(f"{key}: {{{field}}} is not a field{nearest(str(field), fields)}")
+    return [str(field) for _, field, _, _ in parts]
 
 
 def _check_reading(key: str, source: Reading, files: dict[str, object], fields: list[str], classes: int) -> None:

@@ -3,8 +3,9 @@
 import math
 import sys
 import time
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,32 +21,36 @@ from dp.evaluation.predict import score
 from dp.prompts.choice import Moment, temperature
 from dp.training.optimizers import learning_rate, optimizer
 from dp.training.signals import stop_requests
-from dp.training.state import State, trainable
+from dp.training.state import State, tensors_of
+
+
+class Rows(NamedTuple):
+    """A split with the instance features [R, H] of its rows, or None."""
+
+    split: Split
+    features: Tensor | None
 
 
 def train(
-    classifier: Classifier,
-    train_split: Split,
-    selection: Split,
-    features: dict[str, Tensor | None],
-    config: dict[str, Any],
-    run: Path,
-    identity: str,
+    classifier: Classifier, train_rows: Rows, selection: list[Rows], config: dict[str, Any], run: Path, identity: str
 ) -> dict[str, Any]:
-    """Tune until `steps`, keep the tensors that did best on the selection split; facts for the record.
+    """Tune until `steps`, keep the tensors that did best on the selection rows; facts for the record.
 
-    Best is the highest selection accuracy, then the lowest selection loss, then the earliest. The tensors to save come
-    under "tensors"; the log is `run/steps.jsonl`. Raises UserError on a non-finite loss (its status is then in
-    `run/failure.json`) and Interrupted on SIGINT or SIGTERM (the state then lies in `run/state/`).
+    selection: one entry per task. Best is the highest selection accuracy (the mean over tasks), then the lowest
+    selection loss, then the earliest. The tensors to save come under "tensors"; the log is `run/steps.jsonl`. Raises
+    UserError on a non-finite loss (its status is then in `run/failure.json`) and Interrupted on SIGINT or SIGTERM (the
+    state then lies in `run/state/`).
     """
     budget, seed, device = config["training"], config["seed"], classifier.device
-    parameters = trainable(classifier.tuned)
-    optimize = optimizer(parameters.values(), budget["optimizer"])
+    split, trained = train_rows.split, classifier.trained()
+    classifier.check_lengths(max(len(ids) for rows in (train_rows, *selection) for ids in rows.split.ids))
+    optimize = optimizer(trained.values(), budget["optimizer"])
     state = State(run, identity)
-    done, best = state.resume(classifier.tuned, optimize)
-    lengths = [len(ids) for ids in train_split.ids]
-    batches = training_batches(lengths, budget["batch_size"], budget["steps"], seed)
+    done, best = state.resume(trained, optimize)
+    lengths = [len(ids) for ids in split.ids]
+    batches = training_batches(lengths, budget["batch_size"], budget["steps"], seed, **_mixing(split, config))
     micro = budget["micro_batch_size"]
+    width = config["max_tokens"] if "padded_inputs" in config["switches"] else None
     bar = tqdm(total=budget["steps"], initial=done, unit="step", desc=str(run), file=sys.stderr, mininterval=5)
 
     with stop_requests() as stop, bar:
@@ -53,23 +58,22 @@ def train(
             started = time.perf_counter()
             tau = temperature(step, **config["choice"]["temperature"])
             rate = learning_rate(step, budget["steps"], budget["optimizer"])
-            total_loss, splits, positions = 0.0, None, 0
+            total_loss, positions, chosen = 0.0, 0, Chosen()
             for number, start in enumerate(range(0, budget["batch_size"], micro)):
                 rows = batches[step][start : start + micro]
-                batch = collate(train_split, rows, features["train"]).to(device)
-                scores, split = classifier(batch, Moment(seed, step, number, tau, batch.rows))
+                batch = collate(split, rows, train_rows.features, width).to(device)
+                moment = Moment(seed, step, number, batch.rows, training=True, draws=True, temperature=tau)
+                scores, choices = classifier(batch, moment)
                 loss = functional.cross_entropy(scores, batch.labels, reduction="sum") / budget["batch_size"]
                 loss.backward()
                 total_loss += loss.item()
                 positions += int(batch.mask.sum()) + len(rows) * classifier.prompt_length
-                if split is not None:
-                    counts = torch.bincount(split.cpu(), minlength=classifier.prompt_length + 1)
-                    splits = counts if splits is None else splits + counts
+                chosen.add(choices)
             if not math.isfinite(total_loss):
                 status = {"status": "non-finite loss", "step": step, "loss": str(total_loss), "lr": rate}
                 files.write_json(run / "failure.json", status)
                 raise UserError(f"{run}: the loss is {total_loss} at step {step}; lower the learning rate ({rate:g}).")
-            torch.nn.utils.clip_grad_norm_(parameters.values(), budget["optimizer"]["clip_norm"])
+            torch.nn.utils.clip_grad_norm_(trained.values(), budget["optimizer"]["clip_norm"])
             for group in optimize.param_groups:
                 group["lr"] = rate
             optimize.step()
@@ -77,15 +81,15 @@ def train(
 
             seconds = time.perf_counter() - started
             line = {"step": step + 1, "loss": total_loss, "lr": rate, "temperature": tau, "tokens": positions,
-                    "splits": None if splits is None else splits.tolist(),
-                    "tokens_per_second": round(positions / seconds, 1), "seconds": round(seconds, 4)}  # fmt: skip
+                    **chosen.line(classifier.prompt_length), "tokens_per_second": round(positions / seconds, 1),
+                    "seconds": round(seconds, 4)}  # fmt: skip
             state.log(line)
             bar.update()
             bar.set_postfix(loss=f"{total_loss:.3f}", refresh=False)
             if (step + 1) % budget["evaluate_every"] == 0 or step + 1 == budget["steps"]:
-                best = _select(classifier, selection, features["selection"], config, step + 1, best, state)
+                best = _select(classifier, selection, config, step + 1, best, state)
             if stop or (step + 1) % budget["checkpoint_every"] == 0:
-                state.save(step + 1, classifier.tuned, optimize, best)
+                state.save(step + 1, trained, optimize, best)
             if stop and step + 1 < budget["steps"]:
                 raise Interrupted(f"{run}: stopped after step {step + 1}; the same command resumes there.")
 
@@ -101,33 +105,73 @@ def train(
         "tokens_per_second": round(positions / seconds, 1),
         "examples_per_second": round(len(steps) * budget["batch_size"] / seconds, 2),
         "selected_step": best["step"],
-        "selection": {"rule": "best accuracy, then lowest loss, then earliest", "rows": len(selection),
+        "selection": {"rule": "best accuracy, then lowest loss, then earliest",
+                      "rows": sum(len(rows.split) for rows in selection),
                       "accuracy": best["accuracy"], "loss": best["loss"]},
-        "train_rows": len(train_split),
-        "trainable_parameters": sum(p.numel() for p in parameters.values()),
-        "backbone_frozen": classifier.prompt is not None,
+        "train_rows": len(split),
+        "trainable_parameters": sum(p.numel() for p in trained.values()),
+        "backbone_frozen": config["definition"].get("baseline") != "finetune",
         "padding_share": round(padding_share(batches, lengths), 4),
     }  # fmt: skip
 
 
+class Chosen:
+    """What the prompt chose for the rows of one update: counts of splits and lengths, mean weights of the pool."""
+
+    def __init__(self) -> None:
+        self.splits: Counter[int] = Counter()
+        self.lengths: Counter[int] = Counter()
+        self.pool: list[Tensor] = []
+
+    def add(self, choices: Any) -> None:
+        if choices is None:
+            return
+        self.splits.update(choices.split.tolist())
+        if choices.length is not None:
+            self.lengths.update(choices.length.tolist())
+        if choices.pool is not None:
+            self.pool.append(choices.pool.detach().cpu())
+
+    def line(self, vectors: int) -> dict[str, Any]:
+        """`splits` and `lengths` [P+1] and `pool` [K], each None where the variant has no such thing."""
+        counts = {
+            name: [found[i] for i in range(vectors + 1)] if found else None
+            for name, found in (("splits", self.splits), ("lengths", self.lengths))
+        }
+        pool = [round(float(value), 4) for value in torch.cat(self.pool).mean(0)] if self.pool else None
+        return {**counts, "pool": pool}
+
+
+def _mixing(split: Split, config: dict[str, Any]) -> dict[str, Any]:
+    if config["multitask"] is None:
+        return {}
+    return {
+        "tasks": split.tasks.tolist(),
+        "alpha": config["multitask"]["alpha"],
+        "cap": config["multitask"]["cap"],
+    }
+
+
 def _select(
     classifier: Classifier,
-    selection: Split,
-    features: Tensor | None,
+    selection: list[Rows],
     config: dict[str, Any],
     step: int,
     best: dict[str, Any] | None,
     state: State,
 ) -> dict[str, Any]:
-    """Evaluate on the selection split; the better of this step and the best so far."""
-    scores, _ = score(classifier, selection, features, config)
-    labels = torch.tensor([row["label"] for row in selection.rows])
-    accuracy = (scores.argmax(1) == labels).float().mean().item()
-    loss = functional.cross_entropy(scores, labels).item()
+    """Evaluate on the selection rows; the better of this step and the best so far."""
+    found = []
+    for split, features in selection:
+        scores, _ = score(classifier, split, features, config, step)
+        labels = torch.tensor([row["label"] for row in split.rows])
+        right = (scores.argmax(1) == labels).float().mean().item()
+        found.append((right, functional.cross_entropy(scores, labels).item()))
+    accuracy, loss = (sum(values) / len(found) for values in zip(*found, strict=True))
     better = best is None or (accuracy, -loss) > (best["accuracy"], -best["loss"])
-    state.log({"step": step, "selection": {"accuracy": accuracy, "loss": loss}, "best": better})
+    by_task = {"by_task": [right for right, _ in found]} if len(found) > 1 else {}
+    state.log({"step": step, "selection": {"accuracy": accuracy, "loss": loss} | by_task, "best": better})
     if not better:
         assert best is not None
         return best
-    tensors = {name: value.detach().cpu().clone() for name, value in trainable(classifier.tuned).items()}
-    return {"step": step, "accuracy": accuracy, "loss": loss, "tensors": tensors}
+    return {"step": step, "accuracy": accuracy, "loss": loss, "tensors": tensors_of(classifier.kept())}

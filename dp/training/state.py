@@ -24,10 +24,16 @@ class State:
         self.folder, self.identity = run / "state", identity
         self.file, self.log_file = self.folder / "state.safetensors", self.folder / "steps.jsonl"
 
-    def save(self, step: int, module: nn.Module, optimizer: torch.optim.Optimizer, best: dict[str, Any] | None) -> None:
+    def save(
+        self,
+        step: int,
+        trained: dict[str, nn.Parameter],
+        optimizer: torch.optim.Optimizer,
+        best: dict[str, Any] | None,
+    ) -> None:
         """`step` updates are done. best: {"tensors": name -> Tensor, ...} of the best evaluation so far."""
         numbers: dict[str, Any] = {}
-        tensors = {f"tuned.{name}": value.detach().cpu().contiguous() for name, value in trainable(module).items()}
+        tensors = {f"tuned.{name}": value.detach().cpu().contiguous() for name, value in trained.items()}
         for index, slots in optimizer.state_dict()["state"].items():
             for key, value in slots.items():
                 if isinstance(value, Tensor):
@@ -44,7 +50,9 @@ class State:
         with replacing(self.file) as beside:
             save_file(tensors, beside, metadata={"state": json.dumps(facts)})
 
-    def resume(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, dict[str, Any] | None]:
+    def resume(
+        self, trained: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer
+    ) -> tuple[int, dict[str, Any] | None]:
         """(updates done, best so far); (0, None) where there is nothing of this identity to resume."""
         facts = self._facts()
         if facts is None:
@@ -56,13 +64,12 @@ class State:
             index, key = name.split(".", 1)
             slots.setdefault(int(index), {})[key] = value
         best: dict[str, Any] | None = None if facts["best"] is None else facts["best"] | {"tensors": {}}
-        parameters = trainable(module)
         with safe_open(self.file, "pt") as tensors, torch.no_grad():
             for full_name in tensors.keys():  # noqa: SIM118 (a safetensors file is no mapping)
                 kind, name = full_name.split(".", 1)
                 value = tensors.get_tensor(full_name)
                 if kind == "tuned":
-                    parameters[name].copy_(value)
+                    trained[name].copy_(value)
                 elif kind == "best" and best:
                     best["tensors"][name] = value
                 else:
@@ -92,16 +99,25 @@ class State:
         shutil.rmtree(self.folder)
 
 
-def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
-    """The tuned parameters by name."""
-    return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+def tensors_of(parameters: dict[str, nn.Parameter]) -> dict[str, Tensor]:
+    """Copies on the CPU, as a file takes them."""
+    return {name: value.detach().cpu().clone().contiguous() for name, value in parameters.items()}
 
 
-def load_tuned(module: nn.Module, file: Path) -> None:
-    """Copy the tensors of `tuned.safetensors` into the tuned parameters. Raises ValueError unless the names agree."""
-    tensors, parameters = load_file(file), trainable(module)
-    if tensors.keys() != parameters.keys():
-        raise ValueError(f"{file} holds {sorted(tensors)}, the variant tunes {sorted(parameters)}")
+def load_tuned(kept: dict[str, nn.Parameter], file: Path) -> None:
+    """Copy the tensors of `tuned.safetensors` into a classifier's `kept()`. Raises ValueError unless the names agree."""
+    tensors = load_file(file)
+    if tensors.keys() != kept.keys():
+        raise ValueError(f"{file} holds {sorted(tensors)}, the variant keeps {sorted(kept)}")
     with torch.no_grad():
-        for name, parameter in parameters.items():
+        for name, parameter in kept.items():
             parameter.copy_(tensors[name])
+
+
+def load_choice(kept: dict[str, nn.Parameter], factor: str, file: Path) -> None:
+    """Copy one factor's policy (`position`, `length`) from another run's `tuned.safetensors`."""
+    names = [name for name in kept if name.startswith(f"prompt.{factor}.policy.")]
+    tensors = load_file(file)
+    with torch.no_grad():
+        for name in names:
+            kept[name].copy_(tensors[name])

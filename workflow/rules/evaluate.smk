@@ -5,7 +5,7 @@ rule evaluate:
 
 rule predict:
     input:
-        lambda wc: run_inputs(wc.run, trained=True),
+        lambda wc: evaluation_inputs(wc.run),
         code("evaluate"),
     output:
         "results/evaluate/{scale}/{run}/predictions.jsonl",

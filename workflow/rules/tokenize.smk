@@ -29,16 +29,16 @@ rule features:
         lambda wc: backbone_files(wc.backbone),
         code("features"),
     output:
-        "results/tokenize/{scale}/{backbone}/{task}/features/features.safetensors",
-        "results/tokenize/{scale}/{backbone}/{task}/features/record.json",
+        "results/tokenize/{scale}/{backbone}/{task}/features/{pooling}/features.safetensors",
+        "results/tokenize/{scale}/{backbone}/{task}/features/{pooling}/record.json",
     params:
-        asked=lambda wc: asked(grid.features_config(STUDY, wc.backbone, wc.task)),
+        asked=lambda wc: asked(grid.features_config(STUDY, wc.backbone, wc.task, wc.pooling)),
     conda:
         "../../environment.yml"
     log:
-        "results/logs/tokenize/{scale}/{backbone}/{task}/features.log",
+        "results/logs/tokenize/{scale}/{backbone}/{task}/features/{pooling}.log",
     threads: COMPUTE.threads
     resources:
         gpu=GPU,
     shell:
-        "python -m dp features --backbone {wildcards.backbone} --task {wildcards.task} 2>&1 | tee -i {log}"
+        "python -m dp features --backbone {wildcards.backbone} --task {wildcards.task} --pooling {wildcards.pooling} 2>&1 | tee -i {log}"

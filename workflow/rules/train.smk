@@ -5,7 +5,7 @@ rule train:
 
 rule tune:
     input:
-        lambda wc: run_inputs(wc.run, trained=False),
+        lambda wc: train_inputs(wc.run),
         code("train"),
     output:
         "results/train/{scale}/{run}/tuned.safetensors",
@@ -13,7 +13,7 @@ rule tune:
         "results/train/{scale}/{run}/steps.jsonl",
         "results/train/{scale}/{run}/record.json",
     params:
-        asked=lambda wc: asked(grid.run_config(STUDY, CELLS[wc.run])),
+        asked=lambda wc: asked(grid.run_config(STUDY, TRAININGS[wc.run])),
     conda:
         "../../environment.yml"
     log:
@@ -23,3 +23,20 @@ rule tune:
         gpu=GPU,
     shell:
         "python -m dp train --run {wildcards.run} 2>&1 | tee -i {log}"
+
+
+rule choose:
+    input:
+        lambda wc: choice_inputs(wc.variant),
+        code("choose"),
+    output:
+        "results/train/{scale}/{variant}/choice/choice.json",
+        "results/train/{scale}/{variant}/choice/record.json",
+    params:
+        asked=asked(STUDY.scale.search.model_dump() if STUDY.scale.search else None),
+    conda:
+        "../../environment.yml"
+    log:
+        "results/logs/train/{scale}/{variant}/choice.log",
+    shell:
+        "python -m dp choose --variant {wildcards.variant} 2>&1 | tee -i {log}"

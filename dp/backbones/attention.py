@@ -1,0 +1,124 @@
+"""The one attention function of gated sequences and of key/value prefixes (design section 4).
+
+Where a gate carries a gradient, key j of every query weighs gate_j * exp(score_j): log(gate + EPSILON) joins the
+attention's additive mask. Where it carries none, dropped positions are masked out. Without gate or prefix the backbone
+keeps transformers' own attention.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import eager_mask
+
+from dp.sequence import Sequence
+
+NAME = "dynamic_prompting"
+EPSILON = 1e-20
+"""A dropped key whose score is 29 above all others still adds less than float32 rounding; 1e-9 allows only 4."""
+
+Prefix = tuple[Tensor, Tensor]
+_log_gates: ContextVar[Mapping[nn.Module, Tensor] | None] = ContextVar("log gates", default=None)
+_prefixes: ContextVar[Mapping[nn.Module, Prefix] | None] = ContextVar("prefixes", default=None)
+
+
+@contextmanager
+def prefixed(backbone: Any, prefixes: Mapping[nn.Module, Prefix]) -> Iterator[None]:
+    """Within it, every query of each module sees the module's prefix in front of its own keys.
+
+    prefixes: a module of `backbone.self_attentions` -> (key [B, heads, P, d], value [B, heads, P, d]), with (heads, d)
+    the backbone's key_value_shape and the same P for every module. Text of a backbone with absolute or rotary
+    positions starts at position P, as in P-tuning v2 and in peft's prefix tuning; a T5's prefix has position bias 0.
+    """
+    with _through(backbone.model, _prefixes, prefixes):
+        yield
+
+
+@contextmanager
+def gated(model: nn.Module, sequence: Sequence, modules: list[nn.Module], causal: bool = False) -> Iterator[Tensor]:
+    """Within it, the modules' keys (the sequence's positions) weigh what its gate says; yields the mask [B, N] to pass.
+
+    The gate carries a gradient where it requires one and gradients are enabled: then a dropped vector weighs EPSILON.
+    Otherwise it is masked out. A causal row that sees nothing but dropped vectors sees itself in full: nothing reads
+    its state, and without this the gates' gradient would hold the derivative of EPSILON / EPSILON.
+    """
+    gate = sequence.gate
+    if gate is None:
+        yield sequence.present
+    elif not (gate.requires_grad and torch.is_grad_enabled()):
+        with _through(model, _log_gates, {}):
+            yield sequence.visible
+    else:
+        log_gate = torch.log(gate.float() + EPSILON)[:, None, None]
+        if causal:
+            blind = sequence.visible.cumsum(1) == 0
+            log_gate = log_gate.masked_fill(torch.diag_embed(blind)[:, None], 0.0)
+        with _through(model, _log_gates, dict.fromkeys(modules, log_gate)):
+            yield sequence.present
+
+
+def positions(sequence: Sequence) -> Tensor | None:
+    """[B, N]: places that count the prefix and the visible positions alone; None where those are simply 0 .. N - 1.
+
+    So a prompt with dropped vectors equals the shorter prompt without them. A dropped position has the place of the
+    visible one before it.
+    """
+    prefixes = _prefixes.get()
+    if sequence.gate is None and not prefixes:
+        return None
+    start = next(iter(prefixes.values()))[0].shape[2] if prefixes else 0
+    return (sequence.visible.long().cumsum(1) - 1).clamp(min=0) + start
+
+
+@contextmanager
+def _through(model: Any, variable: ContextVar, value: Mapping[nn.Module, Any]) -> Iterator[None]:
+    """The model attends by `attention`, which finds `value` in the variable; both are put back at the end."""
+    before, token = model.config._attn_implementation, variable.set(value)
+    try:
+        model.set_attn_implementation(NAME)
+        yield
+    finally:
+        model.set_attn_implementation(before)
+        variable.reset(token)
+
+
+def attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor,
+    position_bias: Tensor | None = None,
+    **rest: Any,
+) -> tuple[Tensor, None]:
+    """For transformers. query [B, heads, Nq, d], key and value [B, heads, Nk, d] -> [B, Nq, heads, d].
+
+    attention_mask [B, 1, Nq, Nk] and T5's position_bias [1, heads, Nq, Nk] are added to the scores.
+    """
+    log_gate = (_log_gates.get() or {}).get(module)
+    if log_gate is not None:
+        attention_mask = attention_mask + log_gate.to(attention_mask.dtype)
+    prefix = (_prefixes.get() or {}).get(module)
+    if prefix is not None:
+        front_key, front_value = prefix
+        length = front_key.shape[2]
+        key = torch.cat([front_key.to(key.dtype), key], dim=2)
+        value = torch.cat([front_value.to(value.dtype), value], dim=2)
+        attention_mask = pad(attention_mask, (length, 0))
+        position_bias = None if position_bias is None else pad(position_bias, (length, 0))
+    return sdpa_attention_forward(module, query, key, value, attention_mask, position_bias=position_bias, **rest)
+
+
+def full_mask(*args: Any, **rest: Any) -> Tensor:
+    """[B, 1, Nq, Nk]: 0 where a query may look, the lowest float elsewhere; never left out."""
+    return eager_mask(*args, **rest | {"allow_is_bidirectional_skip": False})
+
+
+AttentionInterface.register(NAME, attention)
+AttentionMaskInterface.register(NAME, full_mask)

@@ -1,0 +1,50 @@
+"""Protocols are sets of switches: what the paper's released code did, each usable alone (paper.md sections 1 and 2)."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+Switch = Literal[
+    "padded_feature",
+    "relu_position_logits",
+    "tanh_pool_scores",
+    "gumbel_at_evaluation",
+    "rotation",
+    "select_on_reported",
+    "dropout",
+    "update_every_micro_batch",
+    "padded_inputs",
+    "fillers",
+]
+
+MEANING: dict[str, str] = {
+    "padded_feature": "the instance feature is the mean over all max_tokens positions, padding included",
+    "relu_position_logits": "position logits pass through a ReLU",
+    "tanh_pool_scores": "pool scores pass through a tanh (by protocol: unless the position is learned too)",
+    "gumbel_at_evaluation": "choices are drawn at evaluation as in training, not the argmax",
+    "rotation": "the vectors behind the input are the head of the prompt: [p_j+1..p_P; x; p_1..p_j]",
+    "select_on_reported": "the best of all evaluations on the reported split is kept and reported",
+    "dropout": "the frozen backbone's dropout is on in training",
+    "update_every_micro_batch": "every micro-batch is an update (by protocol: unless the position alone is learned)",
+    "padded_inputs": "inputs are padded to max_tokens",
+    "fillers": "vectors that a learned length drops become -1e20 and stay visible",
+}
+FILLER = -1e20
+
+
+def in_force(protocol: Iterable[str], own: Iterable[str], definition: Mapping[str, Any]) -> list[str]:
+    """The switches of one run: those a variant names itself, and those of its protocol that its method had there.
+
+    The released drivers differ (paper.md sections 1 and 2): a tanh only where the pool is all that is learned, one
+    update per micro-batch wherever anything but the position alone is learned.
+    """
+    learns_position = definition.get("position") in ("task", "instance")
+    learns_else = definition.get("representation", "single") != "single" or definition.get("length") in (
+        "task",
+        "instance",
+    )
+    not_theirs = set()
+    if learns_position:
+        not_theirs.add("tanh_pool_scores")
+        if not learns_else:
+            not_theirs.add("update_every_micro_batch")
+    return sorted({*own, *(set(protocol) - not_theirs)})

@@ -1,0 +1,187 @@
+"""`params.yaml` and its scale, read and checked against each other before any job starts."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError, model_validator
+
+from dp.closed import Closed, Name, explain, nearest, read_yaml, validated
+from dp.errors import UserError
+from dp.params import Multitask, Params, Scale, Training
+from dp.search import settings
+from dp.variants import Baseline, Control, Prompted, Variant
+
+UNION = "all"
+"""Where other runs have a task, a multitask training has this."""
+
+
+class Study(Closed):
+    """`params.yaml` together with the scale that it names: everything a grid is made from."""
+
+    params: Params
+    scale_name: Name
+    scale: Scale
+
+    @property
+    def source(self) -> str:
+        return self.params.source or self.scale.source
+
+    @property
+    def tasks(self) -> list[str]:
+        return self.scale.tasks[self.source]  # type: ignore[index]
+
+    def variants_on(self, backbone: str) -> list[str]:
+        """The scale's variants but those that it leaves out on this backbone."""
+        left_out = self.scale.without.get(backbone, [])
+        return [name for name in self.scale.variants if name not in left_out]
+
+    @model_validator(mode="after")
+    def agrees(self) -> "Study":
+        _check_names(self)
+        if self.source not in self.scale.tasks:
+            raise ValueError(f"source: '{self.source}' has no tasks in this scale; it has {sorted(self.scale.tasks)}")
+        if self.source == "folder" and not self.params.folder:
+            raise ValueError("folder: is not set; source 'folder' needs the path of a SuperGLUE directory")
+        if UNION in self.tasks:
+            raise ValueError(f"tasks: '{UNION}' is the name of the union of the tasks; rename that task")
+        if len(self.tasks) < 2 and any(isinstance(regime, Multitask) for regime in self.scale.regimes):
+            raise ValueError(f"regimes: multitask needs at least two tasks, and the scale has {self.tasks}")
+        for name in self.scale.overrides:
+            training_of(self.scale, name)
+        for backbone in self.scale.backbones:
+            for name in self.variants_on(backbone):
+                _check_variant(self, backbone, name)
+        return self
+
+
+def head_of(study: Study, backbone: str, variant: str) -> str:
+    """The head of a variant's runs on a backbone: its own, or the backbone's."""
+    definition = study.params.variants[variant]
+    if isinstance(definition, Control):
+        return head_of(study, backbone, definition.control_of)
+    if isinstance(definition, Baseline) and definition.baseline == "linear_probe":
+        return "linear"
+    return definition.head or study.params.backbones[backbone].head
+
+
+def training_of(scale: Scale, variant: str) -> Training:
+    """The scale's training budget with the variant's overrides merged in, validated."""
+    merged = _merge(scale.training.model_dump(), scale.overrides.get(variant, {}))
+    try:
+        return Training.model_validate(merged)
+    except ValidationError as error:
+        raise ValueError(f"overrides.{variant}.{explain(error, Training)}") from None
+
+
+def length_of(study: Study, variant: Variant) -> int:
+    """P of a soft prompt."""
+    return variant.length if isinstance(variant, Prompted) and isinstance(variant.length, int) else (
+        study.scale.prompt.length
+    )
+
+
+def load(root: Path = Path(), settings: dict[str, Any] | None = None) -> Study:
+    """Read and check `params.yaml` and its scale. `settings` replaces top-level keys (`--config`, `--set`).
+
+    Raises UserError naming file, key, value and what is allowed.
+    """
+    path = root / "params.yaml"
+    raw = read_yaml(path) | (settings or {})
+    params = validated(Params, raw, path)
+    folder = root / "workflow" / "scales"
+    scale_path = folder / f"{params.scale}.yaml"
+    if not scale_path.is_file():
+        known = sorted(p.stem for p in folder.glob("*.yaml"))
+        raise UserError(f"{path}: scale: '{params.scale}' has no file {scale_path}; the scales are {known}.")
+    scale = validated(Scale, read_yaml(scale_path), scale_path)
+    return validated(Study, {"params": params, "scale_name": params.scale, "scale": scale}, scale_path)
+
+
+def _check_names(study: Study) -> None:
+    params, scale = study.params, study.scale
+    catalogues: list[tuple[str, list[str], dict[str, Any]]] = [
+        ("backbones", scale.backbones, params.backbones),
+        ("variants", scale.variants, params.variants),
+        ("overrides", list(scale.overrides), params.variants),
+        ("protocol", [scale.protocol], params.protocols),
+        ("without", list(scale.without), params.backbones),
+        ("without", [name for names in scale.without.values() for name in names], params.variants),
+    ]
+    for key, names, known in catalogues:
+        for name in names:
+            if name not in known:
+                raise ValueError(f"{key}: '{name}' is not defined in params.yaml{nearest(name, known)}")
+
+
+def _check_variant(study: Study, backbone: str, name: str) -> None:
+    """Raises ValueError where a variant cannot run on a backbone, with the reason and a remedy."""
+    variant, own_head = study.params.variants[name], study.params.backbones[backbone].head
+    where, leave = f"variants.{name} on backbone '{backbone}'", f"put it under without.{backbone}"
+    needed = variant.sources if isinstance(variant, Prompted) else {}
+    if isinstance(variant, Control):
+        needed = {"control_of": variant.control_of}
+        _check_control(study, name, variant)
+    for key, other in needed.items():
+        if other not in study.variants_on(backbone):
+            raise ValueError(f"{where}: {key} needs runs of '{other}', which this scale does not have; add it")
+    if isinstance(variant, Control):
+        return
+    if isinstance(variant, Baseline) and variant.baseline == "zero_shot" and own_head == "linear":
+        raise ValueError(f"{where}: a linear head is untrained, so there is nothing to evaluate at zero shot; {leave}")
+    if variant.head == "verbalizer" and own_head == "linear":
+        raise ValueError(f"{where}: head verbalizer needs a backbone whose own head is the verbalizer; {leave}")
+    if isinstance(variant, Prompted):
+        _check_prompt(study, name, variant)
+        if study.scale.prompt.init.kind == "label_words" and own_head == "linear":
+            raise ValueError(f"{where}: prompt.init label_words needs a verbalizer, and its head is linear; {leave}")
+    if study.scale.search and not (isinstance(variant, Baseline) and variant.baseline in ("majority", "zero_shot")):
+        try:
+            settings(study.scale.search.model_dump(), variant.model_dump(), name)
+        except UserError as error:
+            raise ValueError(str(error)) from None
+
+
+def _check_prompt(study: Study, name: str, variant: Prompted) -> None:
+    length = length_of(study, variant)
+    if isinstance(variant.position, int) and variant.position > length:
+        raise ValueError(f"variants.{name}.position: split {variant.position} is outside 0..{length}")
+    for factor, other in variant.sources.items():
+        source = study.params.variants.get(other)
+        if not isinstance(source, Prompted) or factor not in source.choices:
+            raise ValueError(f"variants.{name}.{factor}.learned_by: '{other}' does not learn a {factor}")
+        if length_of(study, source) != length:
+            raise ValueError(f"variants.{name}.{factor}.learned_by: '{other}' has another prompt length than {length}")
+        if name in _needs(study, other):
+            raise ValueError(f"variants.{name}.{factor}.learned_by: '{other}' needs '{name}' itself; break the circle")
+
+
+def _check_control(study: Study, name: str, control: Control) -> None:
+    target = study.params.variants.get(control.control_of)
+    choices = target.choices if isinstance(target, Prompted) else {}
+    if control.instances == "own" and not control.noise:
+        raise ValueError(f"variants.{name}: says neither instances: shuffled nor noise: true, so it controls nothing")
+    if control.instances == "shuffled" and "instance" not in choices.values():
+        raise ValueError(f"variants.{name}: '{control.control_of}' chooses nothing per instance, so nothing to shuffle")
+    if control.noise and not {"position", "length"} & set(choices):
+        raise ValueError(f"variants.{name}: '{control.control_of}' draws no choice in training, so it has no noise")
+
+
+def _needs(study: Study, name: str) -> set[str]:
+    """A variant and all whose runs its training reads."""
+    found: set[str] = set()
+    todo = [name]
+    while todo:
+        one = todo.pop()
+        if one not in found:
+            found.add(one)
+            variant = study.params.variants.get(one)
+            todo += variant.sources.values() if isinstance(variant, Prompted) else []
+    return found
+
+
+def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        nested = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = _merge(base[key], value) if nested else value
+    return merged
