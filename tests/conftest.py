@@ -69,7 +69,7 @@ def toy_split(study, tiny_folders):
         task = tasks.load("toy")
         answer = answering(tokenizer, task, definition.family, definition.head)
         render = partial(tasks.render, task, definition.family)
-        examples, rows = [], made_up.rows(split, count, seed=0)
+        examples, rows = [], made_up.rows("yes_no", split, count, seed=0)
         for n, row in enumerate(rows):
             found, _ = encode(tokenizer, definition.family, definition.head, render, answer(row), row, task.truncate, 99)
             # Rows of equal length would hide every mistake with padding.

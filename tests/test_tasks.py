@@ -17,6 +17,12 @@ SAMPLE = {
     "wic": {"word": "bank", "sentence1": "A bank of clouds.", "sentence2": "The bank is shut."},
     "multirc": {"paragraph": "Tom fed the goat.", "question": "Who ate?", "answer": "the goat"},
     "toy": {"statement": "the cat has a red ball.", "question": "is the ball blue?"},
+    "copa_val_resplit": {
+        "premise": "The lake froze.",
+        "question": "cause",
+        "choice1": "It was cold.",
+        "choice2": "It was noon.",
+    },
 }
 RTE = " sentence1: The lake froze in May. sentence2: It was cold in May."
 RTE_CAUSAL = "The lake froze in May.\nQuestion: Does it follow that It was cold in May. Yes or no?\nAnswer:"
@@ -49,6 +55,13 @@ GOLDEN = {
     ("toy", "seq2seq"): " statement: the cat has a red ball. question: is the ball blue?",
     ("toy", "causal"): "the cat has a red ball.\nQuestion: is the ball blue?\nAnswer:",
     ("toy", "encoder"): "is the ball blue? the cat has a red ball.",
+    ("copa_val_resplit", "seq2seq"): (
+        " premise: The lake froze. which was the cause? first: It was cold. second: It was noon."
+    ),
+    ("copa_val_resplit", "causal"): (
+        "The lake froze.\nEither: It was cold.\nOr: It was noon.\nQuestion: Which of the two was the cause?\nAnswer:"
+    ),
+    ("copa_val_resplit", "encoder"): "The lake froze. Either: It was cold. Or: It was noon. The cause:",
 }
 WORDS = {  # paper.md section 2, class order
     "boolq": ["no", "yes"],
@@ -58,6 +71,7 @@ WORDS = {  # paper.md section 2, class order
     "wic": ["no", "yes"],
     "multirc": ["no", "yes"],
     "toy": ["no", "yes"],
+    "copa_val_resplit": ["It was cold.", "It was noon."],
 }
 
 
@@ -71,9 +85,12 @@ def test_every_template_renders_to_its_golden_example(name):
 
 @pytest.mark.parametrize("name", model.names())
 def test_label_words_stand_in_class_order(name):
-    templates = model.load(name).templates
-    assert templates["seq2seq"].words == WORDS[name]
-    assert templates["causal"].words == [f" {word}" for word in WORDS[name]]
+    task = model.load(name)
+    words = {family: model.words(task, family, SAMPLE[name]) for family in task.templates}
+    assert words["seq2seq"] == WORDS[name]
+    assert words["causal"] == words["encoder"] == [f" {word}" for word in WORDS[name]]
+    choices = {task.templates[family].has_choices for family in task.templates}
+    assert choices == {name == "copa_val_resplit"}
 
 
 def test_metrics_and_labels():
@@ -81,7 +98,8 @@ def test_metrics_and_labels():
     assert metrics.pop("multirc") == ["accuracy", "f1a", "exact_match"]
     assert metrics.pop("cb") == ["accuracy", "macro_f1"]
     assert all(names == ["accuracy"] for names in metrics.values())
-    assert model.load("rte_val_resplit").labels == ["re-split"]
+    resplit = [name for name in model.names() if "re-split" in model.load(name).labels]
+    assert resplit == ["copa_val_resplit", "rte_val_resplit"]
 
 
 def test_unknown_task_names_the_nearest():
@@ -102,6 +120,9 @@ def test_unknown_task_names_the_nearest():
         (lambda t: t["templates"]["causal"].update(text="{question}"), "must hold the field that may be truncated"),
         (lambda t: t["templates"]["causal"].update(words=[" no"]), "must be 2 different words"),
         (lambda t: t["templates"]["causal"].update(words=[" no", " no"]), "must be 2 different words"),
+        (lambda t: t["templates"]["causal"].update(words=["{qestion}", " no"]), "causal.words: {qestion}.*'question'"),
+        (lambda t: t["templates"]["causal"].update(words=["{question", " no"]), "templates.causal.words: "),
+        (lambda t: t["templates"]["causal"].update(words=["{question:>9}", " no"]), "words: {question} is not a field"),
         (lambda t: t["expected"]["train"].update(rows=9428), "must be 2 counts that add up to rows"),
         (lambda t: t["expected"].pop("validation"), "expected: 'validation' is missing"),
         (lambda t: t["metrics"].append("f1"), "metrics"),

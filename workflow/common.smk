@@ -136,4 +136,4 @@ def targets(phase):
         case "evaluate":
             return [evaluation_files(cell.run) for cell in cells]
         case "report":
-            return named(paths.report(SCALE), "results.csv", "results.md", "record.json")
+            return named(paths.report(SCALE), "results.csv", "choices.csv", "results.md", "record.json")

@@ -22,7 +22,7 @@ def answering(tokenizer: Any, task: Task, family: Family, head: str) -> Callable
     Words that hold fields are cut into pieces row by row. Raises UserError where that cannot be done.
     """
     template = task.templates[family]
-    if template.has_choices:
+    if template.has_choices and head == "verbalizer":
         return lambda row: differing(tokenizer, words(task, family, row["fields"]), f"row {row['id']}")
     if head == "linear":
         fixed = Answer([], list(range(len(template.words))))

@@ -1,4 +1,4 @@
-"""Rows in pieces: rendered text, what a prompt must not come behind, and the outputs that score the classes."""
+"""Rows in pieces: the rendered text, what is read behind it before the choice, and what scores the classes."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -47,9 +47,9 @@ def encode(
     """One row in pieces, and whether it was truncated. Only the text of the field `truncate` gets shorter.
 
     The pieces that the row's choices share are read before the choice: by the decoder (seq2seq), behind the text
-    (causal), or between the text and the [MASK] that a verbalizer puts at the end (encoder). Nothing is behind a text's
-    end but its special token. Raises UserError where the row does not fit even with the field empty, where the
-    tokenizer has no mask token to put there, or where it ends a text otherwise than its family does.
+    (causal), or between the text and the [MASK] that a verbalizer puts at the end (encoder). max_tokens counts all of
+    ids. Raises UserError where the row does not fit even with the field empty, where the tokenizer has no mask token to
+    put there, or where it ends a text otherwise than its family does.
     """
     answer_pieces, behind = (answer.shared, []) if family == "seq2seq" else ([], list(answer.shared))
     if family == "encoder" and head == "verbalizer":

@@ -33,7 +33,7 @@ def fetch(task: Task, kind: str, folder: str | None) -> tuple[dict[str, list[rea
     match source:
         case MadeUpRows():
             made: dict[str, list[read.Row]] = {
-                split: made_up.rows(split, want.rows, source.seed) for split, want in task.expected.items()
+                split: made_up.rows(source.kind, split, want.rows, source.seed) for split, want in task.expected.items()
             }
             read.check(task, made, "made-up rows")
             return made, facts | {"seed": source.seed}

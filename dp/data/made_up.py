@@ -14,8 +14,9 @@ WORDS = (*LABEL_WORDS, *FRAME, *COLOURS, *THINGS, *OWNERS)
 """Every word and punctuation mark of the toy task's rows, templates and label words."""
 
 
-def rows(split: str, count: int, seed: int) -> list[dict[str, Any]]:
-    """`count` rows of task toy, half of each class: is the thing of the colour that is asked for? 1 is yes.
+def rows(kind: str, split: str, count: int, seed: int) -> list[dict[str, Any]]:
+    """`count` rows, half of each class. yes_no: is the thing of the colour that is asked for? 1 is yes. choice: which of
+    two things is there, choice1 (0) or choice2 (1)?
 
     Statements do not repeat within or across splits, so validation rows are new.
     """
@@ -28,8 +29,13 @@ def rows(split: str, count: int, seed: int) -> list[dict[str, Any]]:
     draw.shuffle(labels)
     made = []
     for number, (label, (owner, colour, thing)) in enumerate(zip(labels, own[:count], strict=True)):
-        asked = colour if label else draw.choice([c for c in COLOURS if c != colour])
-        fields = {"statement": f"the {owner} has a {colour} {thing}.", "question": f"is the {thing} {asked}?"}
+        other = draw.choice([c for c in COLOURS if c != colour])
+        fields = {"statement": f"the {owner} has a {colour} {thing}."}
+        if kind == "yes_no":
+            fields["question"] = f"is the {thing} {colour if label else other}?"
+        else:
+            choices = [f"a {colour} {thing}", f"a {other} {thing}"]
+            fields |= dict(zip(("choice1", "choice2"), choices[::-1] if label else choices, strict=True))
         name = f"{split}-{number}"
         made.append({"id": name, "label": label, "group": name, "cluster": name, "fields": fields})
     return made

@@ -18,6 +18,8 @@ def document(study: Study, table: list[Row], runs: list[Run], figures: Iterable[
     for (backbone, regime, k, metric), rows in sections.items():
         shots = f" ({k} per label)" if k else ""
         parts += [f"## {backbone}, {regime}{shots}: {metric}", _table(study, rows), _notes(study, rows, runs)]
+        if metric == "accuracy":
+            parts += [f"### {backbone}, {regime}{shots}: cost", _cost(rows)]
     parts += [f"## {name}\n\n![{name}](figures/{name}.png)" for name in figures]
     return "\n\n".join(parts) + "\n"
 
@@ -39,6 +41,19 @@ def _table(study: Study, rows: list[Row]) -> str:
     if rows[0]["metric"] == "accuracy" and not any(_is_majority(study, variant) for variant in variants):
         rate = {row["task"]: f"{100 * row['majority']:.1f}" for row in rows}
         lines.append(["*majority rate*", *[rate[task] for task in tasks]])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cost(rows: list[Row]) -> str:
+    """Trainable parameters / updates / seconds in them of a run, and the settings that were tried for it."""
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    lines = [["variant", "protocol", *tasks, "trials", "chosen"], ["---", "---", *["---:"] * len(tasks), "---:", "---"]]
+    for variant in dict.fromkeys(row["variant"] for row in rows if row["steps"]):
+        own = {row["task"]: row for row in rows if row["variant"] == variant}
+        costs = [f"{own[task]['trainable']:,} / {own[task]['steps']:,} / {own[task]['seconds']:.0f} s" for task in tasks]
+        chosen = [f"{task}: {own[task]['chosen']}" for task in tasks if own[task]["chosen"]]
+        first = own[tasks[0]]
+        lines.append([variant, first["protocol"], *costs, str(first["trials"]), "; ".join(chosen)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from dp import files, paths
 from dp.errors import UserError
-from dp.grid import Cell, cells, is_trained, run_config
+from dp.grid import Cell, cells, run_config, training
 from dp.study import Study
 
 
@@ -16,6 +16,7 @@ class Run:
 
     cell: Cell
     folder: Path
+    training: Path | None  # the folder of the training that it shows
     digest: str
     metrics: dict[str, Any]
     evaluated: dict[str, Any]
@@ -59,22 +60,24 @@ def sources(study: Study, cell: Cell) -> list[Path]:
     """Every file that the report reads about a cell."""
     evaluation = paths.evaluation(study.scale_name, cell.run)
     found = [evaluation / name for name in ("record.json", "metrics.json", "predictions.jsonl")]
-    if is_trained(study, cell.variant):
-        training = paths.train_run(study.scale_name, cell.run)
-        found += [training / "record.json", training / "steps.jsonl"]
+    if shown := training(study, cell):
+        folder = paths.train_run(study.scale_name, shown.run)
+        found += [folder / "record.json", folder / "steps.jsonl"]
     return [*found, paths.tokens(study.scale_name, cell.backbone, cell.task) / "record.json"]
 
 
 def _read(study: Study, cell: Cell) -> Run:
     folder = paths.evaluation(study.scale_name, cell.run)
-    training = paths.train_run(study.scale_name, cell.run) / "record.json"
+    shown = training(study, cell)
+    trained = paths.train_run(study.scale_name, shown.run) if shown else None
     return Run(
         cell=cell,
         folder=folder,
+        training=trained,
         digest=files.sha256(folder / "record.json"),
         metrics=files.read_json(folder / "metrics.json"),
         evaluated=files.read_json(folder / "record.json"),
-        trained=files.read_json(training) if is_trained(study, cell.variant) else None,
+        trained=files.read_json(trained / "record.json") if trained else None,
         tokens=files.read_json(paths.tokens(study.scale_name, cell.backbone, cell.task) / "record.json"),
     )
 

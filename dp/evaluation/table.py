@@ -10,11 +10,12 @@ from typing import Any
 from dp.errors import UserError
 from dp.evaluation.intervals import over_runs
 from dp.evaluation.runs import Run
+from dp.grid import switches
 from dp.study import Study
 
 COLUMNS = ("backbone", "regime", "k", "task", "source", "variant", "protocol", "metric", "split", "n", "seeds", "mean",
-           "low", "high", "interval", "majority", "collapsed", "steps", "trainable", "seconds", "truncated", "labels",
-           "runs")  # fmt: skip
+           "low", "high", "interval", "majority", "collapsed", "steps", "trials", "chosen", "trainable", "seconds",
+           "truncated", "labels", "runs")  # fmt: skip
 
 Row = dict[str, Any]
 Key = tuple[str, str, int | None, str, str]
@@ -31,8 +32,9 @@ def group(runs: Iterable[Run]) -> dict[Key, list[Run]]:
 def rows(study: Study, runs: Iterable[Run]) -> list[Row]:
     """The rows of results.csv, keyed by COLUMNS, in the order of the grid.
 
-    `seeds` counts runs, `seconds` is their mean time in training steps, `truncated` counts reported inputs that were
-    cut. Raises UserError where runs of one row report different examples.
+    `seeds` counts runs; `steps` counts updates with those of the run whose choice it keeps; `trials` is the number of
+    settings tried and `chosen` what the selection split chose; `seconds` is the mean time in training steps; `truncated`
+    counts reported inputs that were cut. Raises UserError where runs of one row report different examples.
     """
     table = []
     for (backbone, regime, k, task, variant), members in group(runs).items():
@@ -45,13 +47,15 @@ def rows(study: Study, runs: Iterable[Run]) -> list[Row]:
             "task": task,
             "source": study.source,
             "variant": variant,
-            "protocol": study.scale.protocol,
+            "protocol": protocol(study, variant),
             "split": first["split"],
             "n": first["n"],
             "seeds": len(members),
             "majority": first["majority"],
             "collapsed": f"{sum(run.metrics['collapsed'] for run in members)}/{len(members)}",
-            "steps": max(_trained(run, "steps") for run in members),
+            "steps": max(_trained(run, "steps") + _trained(run, "steps_before") for run in members),
+            "trials": max(_trained(run, "trials") for run in members),
+            "chosen": ";".join(dict.fromkeys(_setting(run) for run in members)),
             "trainable": max(_trained(run, "trainable_parameters") for run in members),
             "seconds": fmean(_trained(run, "step_seconds") for run in members),
             "truncated": members[0].tokens["made"]["truncated"][first["split"]],
@@ -60,6 +64,12 @@ def rows(study: Study, runs: Iterable[Run]) -> list[Row]:
         }
         table += [common | {"metric": metric} | _summary(members, metric) for metric in first["metrics"]]
     return table
+
+
+def protocol(study: Study, variant: str) -> str:
+    """The scale's protocol, and behind it the switches that the variant adds, as in `controlled+rotation`."""
+    base = study.scale.protocol
+    return "+".join([base, *(switch for switch in switches(study, variant) if switch not in study.params.protocols[base])])
 
 
 def labels(members: list[Run]) -> list[str]:
@@ -99,6 +109,12 @@ def _summary(members: list[Run], metric: str) -> Row:
 
 def _trained(run: Run, fact: str) -> int | float:
     return run.trained["made"][fact] if run.trained else 0
+
+
+def _setting(run: Run) -> str:
+    """What a search chose for a run, as `lr_factor=0.3 pool=8`; empty without a search."""
+    setting = run.trained["made"]["setting"] if run.trained else None
+    return " ".join(f"{axis}={value:g}" for axis, value in (setting or {}).items())
 
 
 def _same_examples(members: list[Run]) -> None:

@@ -1,13 +1,12 @@
 """Where a variant that chooses puts the input: how often each split was taken on the reported examples."""
 
-from collections import Counter
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from dp import files
+from dp.evaluation import choices
 from dp.evaluation.runs import Run
-from dp.evaluation.table import Row, group, labels
+from dp.evaluation.table import Row
 from dp.figures import style
 from dp.study import Study
 from dp.variants import Prompted
@@ -17,22 +16,13 @@ COLUMNS = ("backbone", "regime", "k", "task", "variant", "split", "share", "exam
 
 def data(study: Study, table: list[Row], runs: list[Run]) -> list[dict[str, Any]]:
     """One row per split 0..P; the share is taken over the examples of all runs together."""
-    rows: list[dict[str, Any]] = []
-    for (backbone, regime, k, task, variant), members in group(runs).items():
-        definition = study.params.variants[variant]
-        if not (isinstance(definition, Prompted) and definition.position in ("task", "instance")):
-            continue
-        chosen = Counter(
-            line["split"] for run in members for line in files.read_jsonl(run.folder / "predictions.jsonl")
-        )
-        examples = chosen.total()
-        setting = {"backbone": backbone, "regime": regime, "k": k, "task": task, "variant": variant}
-        about = {"examples": examples, "runs": len(members), "labels": ";".join(labels(members))}
-        rows += [
-            setting | about | {"split": split, "share": chosen[split] / examples}
-            for split in range(study.scale.prompt.length + 1)
-        ]
-    return rows
+    found = [row | {"split": row["value"]} for row in choices.rows(study, runs) if row["factor"] == "split"]
+    learned = {
+        name
+        for name, variant in study.params.variants.items()
+        if isinstance(variant, Prompted) and variant.position in ("task", "instance")
+    }
+    return [row for row in found if row["variant"] in learned]
 
 
 def draw(rows: style.Rows) -> Figure:

@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from dp import files, paths
+from dp import files
 from dp.evaluation.runs import Run
 from dp.evaluation.table import Row, group, labels
 from dp.figures import style
 from dp.study import Study
+from dp.variants import Control
 
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "quantity", "step", "value", "runs", "labels")
 POINTS = 50
@@ -22,12 +23,15 @@ def data(study: Study, table: list[Row], runs: list[Run]) -> list[dict[str, Any]
     """
     rows = []
     for (backbone, regime, k, task, variant), members in group(runs).items():
-        if not members[0].trained:
+        if isinstance(study.params.variants[variant], Control):
             continue
-        logs = [files.read_jsonl(paths.train_run(study.scale_name, run.cell.run) / "steps.jsonl") for run in members]
+        logs = [files.read_jsonl(run.training / "steps.jsonl") for run in members if run.training]
+        if not logs:
+            continue
         losses = [{line["step"]: line["loss"] for line in log if "loss" in line} for log in logs]
         accuracies = [
-            {line["step"]: line["selection"]["accuracy"] for line in log if "selection" in line} for log in logs
+            {line["step"]: _accuracy(study, task, line["selection"]) for line in log if "selection" in line}
+            for log in logs
         ]
         picked = [run.trained["made"]["selected_step"] for run in members if run.trained]
         found = [("loss", *point) for point in _binned(_mean(losses))]
@@ -38,6 +42,11 @@ def data(study: Study, table: list[Row], runs: list[Run]) -> list[dict[str, Any]
         about = {"runs": len(members), "labels": ";".join(labels(members))}
         rows += [setting | about | {"quantity": what, "step": step, "value": value} for what, step, value in found]
     return rows
+
+
+def _accuracy(study: Study, task: str, selection: dict[str, Any]) -> float:
+    """Of the task itself where a run selects by the mean over tasks."""
+    return selection["by_task"][study.tasks.index(task)] if "by_task" in selection else selection["accuracy"]
 
 
 def draw(rows: style.Rows) -> Figure:

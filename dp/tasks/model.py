@@ -75,6 +75,7 @@ class HubRows(Reading):
 class MadeUpRows(Closed):
     """Rows made by dp/data/made_up.py."""
 
+    kind: Literal["yes_no", "choice"] = "yes_no"
     seed: int = Field(0, ge=0)
 
 

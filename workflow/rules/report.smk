@@ -11,6 +11,7 @@ rule collect:
         code("report"),
     output:
         "results/report/{scale}/results.csv",
+        "results/report/{scale}/choices.csv",
         "results/report/{scale}/results.md",
         "results/report/{scale}/record.json",
         directory("results/report/{scale}/figures"),

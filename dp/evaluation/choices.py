@@ -1,0 +1,49 @@
+"""choices.csv: what the prompts ended with - splits, lengths and pool weights on the reported examples."""
+
+from collections import Counter
+from typing import Any
+
+from dp import files
+from dp.evaluation.runs import Run
+from dp.evaluation.table import group, labels
+from dp.study import Study, length_of
+from dp.variants import Control, Prompted
+
+COLUMNS = ("backbone", "regime", "k", "task", "variant", "factor", "value", "share", "examples", "runs", "labels")
+FACTORS = {"position": "split", "length": "length"}
+
+
+def rows(study: Study, runs: list[Run]) -> list[dict[str, Any]]:
+    """One row per candidate of each factor that a variant learns.
+
+    split, length: `share` of the examples, of all runs together, for which each value 0..P was chosen. pool: the mean
+    weight of prompt `value` of the pool; of one run, since the prompts of two runs have nothing in common but a number.
+    """
+    found: list[dict[str, Any]] = []
+    for (backbone, regime, k, task, variant), members in group(runs).items():
+        definition = study.params.variants[variant]
+        if isinstance(definition, Control):
+            definition = study.params.variants[definition.control_of]
+        if not isinstance(definition, Prompted):
+            continue
+        predictions = [files.read_jsonl(run.folder / "predictions.jsonl") for run in members]
+        setting = {"backbone": backbone, "regime": regime, "k": k, "task": task, "variant": variant}
+        about = {"examples": sum(map(len, predictions)), "labels": ";".join(labels(members))}
+        for factor, column in FACTORS.items():
+            if factor not in (*definition.choices, *definition.sources):
+                continue
+            counts = Counter(line[column] for lines in predictions for line in lines)
+            found += [
+                setting | about | {"factor": column, "value": value, "share": counts[value] / counts.total(),
+                                   "runs": len(members)}
+                for value in range(length_of(study, definition) + 1)
+            ]  # fmt: skip
+        if predictions[0][0]["pool"] is not None:
+            for run, lines in zip(members, predictions, strict=True):
+                weights = [sum(column) / len(lines) for column in zip(*(line["pool"] for line in lines), strict=True)]
+                found += [
+                    setting | about | {"factor": f"pool of {run.cell.run.rsplit('/', 1)[1]}", "value": value,
+                                       "share": weight, "examples": len(lines), "runs": 1}
+                    for value, weight in enumerate(weights)
+                ]  # fmt: skip
+    return found
