@@ -146,7 +146,7 @@ def test_a_wrong_task_file_is_refused(tmp_path, change, message):
 
 def test_toy_is_decidable_from_its_words_and_in_the_vocabulary():
     task = model.load("toy")
-    rows = {split: made_up.rows(split, want.rows, 0) for split, want in task.expected.items()}
+    rows = {split: made_up.rows("yes_no", split, want.rows, 0) for split, want in task.expected.items()}
     for row in rows["train"] + rows["validation"]:
         colour = re.search(rf"\b({'|'.join(made_up.COLOURS)})\b", row["fields"]["statement"])[0]
         assert row["label"] == (colour in row["fields"]["question"].replace("?", "").split())
@@ -155,5 +155,5 @@ def test_toy_is_decidable_from_its_words_and_in_the_vocabulary():
             assert set(re.findall(r"\w+|[^\w\s]+", text)) <= set(made_up.WORDS)
     statements = [{row["fields"]["statement"] for row in rows[split]} for split in ("train", "validation")]
     assert [len(found) for found in statements] == [96, 40] and not statements[0] & statements[1]
-    assert rows["train"] == made_up.rows("train", 96, 0) != made_up.rows("train", 96, 1)
+    assert rows["train"] == made_up.rows("yes_no", "train", 96, 0) != made_up.rows("yes_no", "train", 96, 1)
     assert len(set(made_up.WORDS)) == len(made_up.WORDS)

@@ -121,7 +121,7 @@ def targets(phase):
     pairs = sorted({(cell.backbone, cell.task) for cell in cells})
     match phase:
         case "download":
-            found = [task_files(task) for task in grid.tasks(STUDY)]
+            found = [task_files(task) for task in STUDY.tasks]
             return found + [backbone_files(name) for name in STUDY.scale.backbones]
         case "tokenize":
             read = {
