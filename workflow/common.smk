@@ -86,33 +86,35 @@ def evaluation_files(run):
 
 def row_files(cell):
     """Tokens of a run's tasks, the backbone, and features where the variant reads them."""
-    found = [token_files(cell.backbone, task) for task in grid.tasks_of(STUDY, cell)]
+    tasks, pooling = grid.tasks_of(STUDY, cell), grid.pooling(STUDY, cell.variant)
+    found = [file for task in tasks for file in token_files(cell.backbone, task)]
     if grid.needs_backbone(STUDY, cell.variant):
-        found.append(backbone_files(cell.backbone))
+        found += backbone_files(cell.backbone)
     if grid.needs_features(STUDY, cell.variant):
-        pooling = grid.pooling(STUDY, cell.variant)
-        found += [feature_files(cell.backbone, task, pooling) for task in grid.tasks_of(STUDY, cell)]
+        found += [file for task in tasks for file in feature_files(cell.backbone, task, pooling)]
     return found
 
 
 def train_inputs(run):
     """What a training reads: its rows, runs whose choice it keeps, and what a search chose."""
     cell = TRAININGS[run]
-    found = row_files(cell) + [train_files(other.run) for other in grid.sources(STUDY, cell).values()]
+    found = row_files(cell)
+    for source in grid.sources(STUDY, cell).values():
+        found += train_files(source.run)
     if STUDY.scale.search and cell.trial is None:
-        found.append(choice_files(cell.variant_path))
+        found += choice_files(cell.variant_path)
     return found
 
 
 def choice_inputs(variant):
-    return [train_files(trial.run) for trial in grid.trials(STUDY, VARIANTS[variant])]
+    return [file for trial in grid.trials(STUDY, VARIANTS[variant]) for file in train_files(trial.run)]
 
 
 def evaluation_inputs(run):
     """What an evaluation reads: its rows, and the training that it shows."""
     cell = CELLS[run]
     training = grid.training(STUDY, cell)
-    return row_files(cell) + ([train_files(training.run)] if training else [])
+    return row_files(cell) + (train_files(training.run) if training else [])
 
 
 def targets(phase):
