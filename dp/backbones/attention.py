@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
-from transformers import AttentionInterface, AttentionMaskInterface
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import eager_mask
 
+from dp.errors import UserError
 from dp.sequence import Sequence
 
 NAME = "dynamic_prompting"
@@ -77,14 +78,27 @@ def positions(sequence: Sequence) -> Tensor | None:
 
 
 @contextmanager
-def _through(model: Any, variable: ContextVar, value: Mapping[nn.Module, Any]) -> Iterator[None]:
-    """The model attends by `attention`, which finds `value` in the variable; both are put back at the end."""
-    before, token = model.config._attn_implementation, variable.set(value)
+def _through(model: nn.Module, variable: ContextVar, value: Mapping[nn.Module, Any]) -> Iterator[None]:
+    """The model attends by `attention`, which finds `value` in the variable; both are put back at the end.
+
+    Raises UserError for a model that does not attend through transformers' attention interface.
+    """
+    # Each part is told: under transformers 5.17 a T5's encoder and decoder do not hear what the whole is told.
+    parts = [part for part in model.modules() if isinstance(part, PreTrainedModel)]
+    before = [part.config._attn_implementation for part in parts]
+    token = variable.set(value)
     try:
-        model.set_attn_implementation(NAME)
+        for part in parts:
+            part.set_attn_implementation(NAME)
+            if part.config._attn_implementation != NAME:
+                raise UserError(
+                    f"{type(part).__name__} does not take another attention function, so neither learned lengths nor "
+                    "prefixes work with it. Choose a backbone like T5, Llama, Gemma, BERT or RoBERTa."
+                )
         yield
     finally:
-        model.set_attn_implementation(before)
+        for part, implementation in zip(parts, before, strict=True):
+            part.set_attn_implementation(implementation)
         variable.reset(token)
 
 

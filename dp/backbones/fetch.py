@@ -147,7 +147,7 @@ def _check_whole(model: Any, definition: Backbone, report: dict[str, Any], names
     if not absent:
         return
     masked = family == "encoder" and definition.head == "verbalizer"
-    if masked and not any(model.base_model_prefix in key for key in absent):
+    if masked and not any(f"{model.base_model_prefix}." in key for key in absent):
         raise UserError(
             f"{names}: this encoder has no masked-language-model head to score label words with: the weights "
             f"{absent[:5]} are missing. Give the backbone `head: linear` in params.yaml, or choose a checkpoint with "
