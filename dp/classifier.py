@@ -29,9 +29,12 @@ class Tuning(NamedTuple):
 class Classifier:
     """Joins the two seams: the prompt knows nothing of the task, the backbone nothing of the prompt."""
 
-    def __init__(self, backbone: Backbone, tuning: Tuning, probes: bool, dropout: bool, device: str) -> None:
-        self.backbone, self.probes, self.dropout, self.device = backbone, probes, dropout, device
+    def __init__(
+        self, backbone: Backbone, tuning: Tuning, adapters: nn.ModuleList, probes: bool, dropout: bool, device: str
+    ) -> None:
+        self.backbone, self.adapters, self.probes, self.dropout = backbone, adapters, probes, dropout
         self.prompt, self.prefix, self.head = tuning
+        self.device = device
         for module in tuning:
             if module is not None:
                 module.to(device)
@@ -61,7 +64,7 @@ class Classifier:
 
     def check_lengths(self, longest: int) -> None:
         """Raises UserError where the longest input and the prompt do not fit into the backbone's positions."""
-        limit, needed = self.backbone.max_positions, longest + (self.prompt_length if self.prompt else 0)
+        limit, needed = self.backbone.max_positions, longest + self.prompt_length
         if limit is not None and needed > limit:
             raise UserError(
                 f"The longest input ({longest} tokens) and the prompt take {needed} positions, and the backbone has "
@@ -70,7 +73,7 @@ class Classifier:
 
     def kept(self) -> dict[str, nn.Parameter]:
         """What tuned.safetensors holds: prompt, prefix and head in full, and what is trained of the backbone."""
-        found = {}
+        found: dict[str, nn.Parameter] = {}
         for name, module in (("prompt", self.prompt), ("prefix", self.prefix), ("head", self.head)):
             if module is not None:
                 found |= {f"{name}.{key}": value for key, value in module.named_parameters()}
@@ -89,12 +92,8 @@ class Classifier:
     def _prepare(self, moment: Moment) -> None:
         """Dropout on in training where the protocol or an adapter wants it, from a seed of this very pass."""
         self.backbone.model.train(moment.training and self.dropout)
-        drops = moment.training and self.dropout
-        for name, module in self.backbone.model.named_modules():
-            if "lora_dropout" in name and isinstance(module, nn.Dropout):
-                module.train(moment.training)
-                drops |= moment.training
-        if drops:
+        self.adapters.train(moment.training)
+        if moment.training and (self.dropout or len(self.adapters)):
             torch.manual_seed(seeds.derive(moment.seed, "dropout", moment.step, moment.number))
 
 
@@ -109,16 +108,18 @@ def classifier(
     method = definition.get("baseline", "prompt")
     backbone.model.requires_grad_(method == "finetune")
     prompt = prefix = None
+    adapters = nn.ModuleList()
     if method == "prompt":
-        prompt = build(definition, config["prompt"], config["switches"], backbone.model.get_input_embeddings().weight.cpu(),
-                       words, len(classes), config["learned"], seed)  # fmt: skip
+        vocabulary = backbone.model.get_input_embeddings().weight.cpu()
+        prompt = build(definition, config["prompt"], config["switches"], vocabulary, words, len(classes),
+                       config["learned"], seed)  # fmt: skip
     elif method == "p_tuning_v2":
         heads, dim = backbone.key_value_shape
         prefix = Prefix(len(backbone.self_attentions), settings["length"], heads, dim, settings["init_std"], seed)
     elif method == "lora":
         from dp.backbones.lora import add_lora  # peft takes seconds to import, and no other variant needs it
 
-        add_lora(backbone, settings, seeds.derive(seed, "adapter initialisation"))
+        adapters = add_lora(backbone, settings, seeds.derive(seed, "adapter initialisation"))
     head = LinearHead(backbone.hidden_size, classes, seed) if config["head"] == "linear" else None
-    return Classifier(backbone, Tuning(prompt, prefix, head), probes=method == "linear_probe",
+    return Classifier(backbone, Tuning(prompt, prefix, head), adapters, probes=method == "linear_probe",
                       dropout="dropout" in config["switches"], device=device)  # fmt: skip

@@ -84,9 +84,7 @@ def sources(study: Study, cell: Cell) -> dict[str, Cell]:
     if not isinstance(definition, Prompted):
         return {}
     seed = cell.seed if cell.trial is None else study.scale.seeds[0]
-    return {
-        factor: replace(cell, variant=other, seed=seed, trial=None) for factor, other in definition.sources.items()
-    }
+    return {factor: replace(cell, variant=other, seed=seed, trial=None) for factor, other in definition.sources.items()}
 
 
 def needed_trainings(study: Study) -> list[Cell]:

@@ -14,12 +14,12 @@ class LinearHead(nn.Module):
         generator = seeds.generator(seed, "head initialisation")
         self.weight = nn.Parameter(torch.randn(sum(classes), hidden, generator=generator) * 0.02)
         self.bias = nn.Parameter(torch.zeros(sum(classes)))
-        starts = [sum(classes[:task]) for task in range(len(classes))]
-        self.register_buffer("starts", torch.tensor(starts), persistent=False)
+        self.starts = [sum(classes[:task]) for task in range(len(classes))]
 
     def forward(self, state: Tensor, outputs: Tensor, tasks: Tensor) -> Tensor:
-        """state: [B, H]; outputs: [B, C], below 0 where a row has fewer classes; tasks: [B] -> scores [B, C], there -inf."""
-        columns = self.starts[tasks][:, None] + torch.arange(outputs.shape[1], device=outputs.device)
+        """Scores [B, C] of state [B, H] for rows of tasks [B]; -inf where outputs [B, C] is -1, a class they lack."""
+        start = torch.tensor(self.starts, device=tasks.device)[tasks]
+        columns = start[:, None] + torch.arange(outputs.shape[1], device=outputs.device)
         scores = nn.functional.linear(state, self.weight, self.bias)
         known = outputs >= 0
         return scores.gather(1, columns.where(known, 0)).masked_fill(~known, -torch.inf)

@@ -78,7 +78,7 @@ class FewShot(Closed):
 
 
 class Multitask(Closed):
-    """One prompt for the union of the tasks: a row is drawn from a task of n rows in proportion to min(n, cap)^alpha."""
+    """One prompt for the union of the tasks; a row comes from a task of n rows in proportion to min(n, cap)^alpha."""
 
     kind: Literal["multitask"]
     alpha: Annotated[float, Field(ge=0, le=1)] = 0.5

@@ -31,7 +31,10 @@ def features(scale: str, backbone: str, task: str, pooling: str) -> Path:
 
 
 def train_run(scale: str, run: str) -> Path:
-    """`run` is backbone/regime/task/variant/seed<n>, or trial<n> of a search. tuned.safetensors, config.json, steps.jsonl, record.json."""
+    """tuned.safetensors, config.json, steps.jsonl, record.json.
+
+    `run` is backbone/regime/task/variant/seed<n>, or .../trial<n> of a search.
+    """
     return TRAIN / scale / run
 
 

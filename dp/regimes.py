@@ -9,8 +9,8 @@ from dp.data.tokens import Split
 def rows_of(regime: str, splits: dict[str, Split]) -> tuple[list[int], list[int]]:
     """(train, selection): row numbers within the two splits.
 
-    `full` and `multitask`: all. `fewshot-k<k>-s<seed>`: k rows per label from train to learn from, and k per label from the selection
-    split to choose by, so that few-shot stays few-shot; a label with fewer rows gives all it has.
+    `full` and `multitask`: all. `fewshot-k<k>-s<seed>`: k rows per label from train to learn from, and k per label from
+    the selection split to choose by, so that few-shot stays few-shot; a label with fewer rows gives all it has.
     """
     if regime in ("full", "multitask"):
         return list(range(len(splits["train"]))), list(range(len(splits["selection"])))

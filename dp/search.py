@@ -33,7 +33,7 @@ class Range(Closed):
 class Space(Closed):
     """Values of each axis; a variant to which an axis means nothing leaves it out."""
 
-    lr_factor: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)] | Range = [1.0]
+    lr_factor: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)] | Range
     pool: Annotated[list[PositiveInt], Field(min_length=1)] | None = None
     anneal: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)] | Range | None = None
 
@@ -53,7 +53,9 @@ def settings(search: dict[str, Any], definition: dict[str, Any], variant: str) -
     grid: points of the product of the variant's axes, in a seeded order. random: every axis drawn by itself, the same
     draw for every variant. Raises UserError where a grid holds fewer points than trials.
     """
-    axes = {axis: values for axis, values in search["space"].items() if values is not None and applies(axis, definition)}
+    axes = {
+        axis: values for axis, values in search["space"].items() if values is not None and applies(axis, definition)
+    }
     count, seed = search["trials"], search["seed"]
     if search["method"] == "random":
         return [{axis: _drawn(values, seed, axis, trial) for axis, values in axes.items()} for trial in range(count)]

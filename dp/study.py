@@ -75,8 +75,10 @@ def training_of(scale: Scale, variant: str) -> Training:
 
 def length_of(study: Study, variant: Variant) -> int:
     """P of a soft prompt."""
-    return variant.length if isinstance(variant, Prompted) and isinstance(variant.length, int) else (
-        study.scale.prompt.length
+    return (
+        variant.length
+        if isinstance(variant, Prompted) and isinstance(variant.length, int)
+        else (study.scale.prompt.length)
     )
 
 

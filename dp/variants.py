@@ -29,9 +29,9 @@ class Prompted(Tuned):
     (dp/prompts/residual.py) or mixture (dp/prompts/mixture.py).
     """
 
-    position: (
-        Literal["prefix", "postfix", "random", "task", "instance"] | Annotated[int, Field(ge=0)] | LearnedBy
-    ) = "prefix"
+    position: Literal["prefix", "postfix", "random", "task", "instance"] | Annotated[int, Field(ge=0)] | LearnedBy = (
+        "prefix"
+    )
     length: Literal["fixed", "task", "instance"] | PositiveInt | LearnedBy = "fixed"
     representation: Literal["single", "task_pool", "instance_pool", "residual", "mixture"] = "single"
 

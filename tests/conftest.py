@@ -71,7 +71,9 @@ def toy_split(study, tiny_folders):
         render = partial(tasks.render, task, definition.family)
         examples, rows = [], made_up.rows("yes_no", split, count, seed=0)
         for n, row in enumerate(rows):
-            found, _ = encode(tokenizer, definition.family, definition.head, render, answer(row), row, task.truncate, 99)
+            found, _ = encode(
+                tokenizer, definition.family, definition.head, render, answer(row), row, task.truncate, 99
+            )
             # Rows of equal length would hide every mistake with padding.
             examples.append(found._replace(ids=[*found.ids[: 5 + n % 7], *found.ids[-2:]]))
         return gather(examples, rows)

@@ -5,9 +5,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from dp.backbones import attention
-from dp.backbones.heads import masked_mean, word_scores
+from dp.backbones.heads import word_scores
 from dp.errors import UserError
-from dp.sequence import Sequence
+from dp.sequence import Sequence, masked_mean
 
 
 class Encoder:

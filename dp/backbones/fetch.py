@@ -7,6 +7,7 @@ from typing import Any
 
 from dp import files
 from dp.backbones import gguf, random_weights
+from dp.backbones.pretrained import pretrained
 from dp.data import folder as folders
 from dp.data import hub, package
 from dp.errors import UserError
@@ -112,8 +113,6 @@ def _load(definition: Backbone, paths: dict[str, Path]) -> tuple[Any, Any]:
     The model has the output layer that the definition's head reads: none for an encoder with a linear head.
     """
     import torch
-
-    from dp.backbones.load import pretrained
 
     names, family = ", ".join(sorted(paths)), definition.family
     with tempfile.TemporaryDirectory() as name:

@@ -5,12 +5,6 @@ from typing import Any
 from torch import Tensor
 
 
-def masked_mean(states: Tensor, mask: Tensor) -> Tensor:
-    """Mean of [B, N, H] over the N positions that the mask [B, N] keeps: [B, H]."""
-    kept = mask[..., None].to(states)
-    return (states * kept).sum(1) / kept.sum(1)
-
-
 def word_scores(state: Tensor, head: Any, outputs: Tensor) -> Tensor:
     """[B, C]: the outputs [B, C] of a linear head, by row; -inf where an output is -1. state: [B, H], float32.
 

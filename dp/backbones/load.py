@@ -1,21 +1,14 @@
 """A frozen backbone from the folder that `fetch-backbone` made."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
-from transformers import (
-    AutoModel,
-    AutoModelForCausalLM,
-    AutoModelForMaskedLM,
-    AutoModelForSeq2SeqLM,
-    AutoTokenizer,
-)
+from transformers import AutoTokenizer
 from transformers.utils import logging
 
 from dp.backbones.causal import Causal
 from dp.backbones.encoder import Encoder
-from dp.backbones.heads import masked_mean as masked_mean
+from dp.backbones.pretrained import pretrained
 from dp.backbones.seq2seq import Seq2Seq
 
 Backbone = Causal | Seq2Seq | Encoder
@@ -35,18 +28,6 @@ def load(folder: Path, family: str, head: str = "verbalizer", dtype: str = "floa
     model = pretrained(folder, family, head, dtype=getattr(torch, dtype), use_safetensors=True)
     model.requires_grad_(False)
     return FAMILIES[family](model.eval().to(device), load_tokenizer(folder))
-
-
-def pretrained(folder: Path, family: str, head: str, **options: Any) -> Any:
-    """What transformers' from_pretrained gives, with the output layer that the head reads and no other."""
-    match family, head:
-        case "seq2seq", _:
-            return AutoModelForSeq2SeqLM.from_pretrained(folder, **options)
-        case "causal", _:
-            return AutoModelForCausalLM.from_pretrained(folder, **options)
-        case "encoder", "verbalizer":
-            return AutoModelForMaskedLM.from_pretrained(folder, **options)
-    return AutoModel.from_pretrained(folder, add_pooling_layer=False, **options)
 
 
 def load_tokenizer(folder: Path):  # type: ignore[no-untyped-def]

@@ -35,5 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
             for record in records
         ]
         chosen = best(found)
-        files.write_json(folder / "choice.json", {"trials": found, "chosen": chosen, "setting": found[chosen]["setting"]})
+        files.write_json(
+            folder / "choice.json", {"trials": found, "chosen": chosen, "setting": found[chosen]["setting"]}
+        )
         made |= {"trials": len(found), "chosen": chosen, "setting": found[chosen]["setting"]}

@@ -65,9 +65,7 @@ def run(arguments: argparse.Namespace) -> None:
             for i, row in enumerate(reported.rows)
         ]
         files.write_jsonl(folder / "predictions.jsonl", predictions)
-        found = metrics.compute(
-            predictions, facts["metrics"], classes, REPORTED, majority_class=int(counts.argmax())
-        )
+        found = metrics.compute(predictions, facts["metrics"], classes, REPORTED, majority_class=int(counts.argmax()))
         files.write_json(folder / "metrics.json", found)
         random = ["random-weights"] if this.config["random_weights"] and needs_backbone else []
         made |= {"labels": sorted({*facts["labels"], *random}), "n": len(predictions), "choices": _summary(choices)}
@@ -115,7 +113,7 @@ def _choices_of(choices: Choices | None, row: int) -> dict[str, Any]:
 
 
 def _summary(choices: Choices | None) -> dict[str, Any]:
-    """What was chosen on the whole: rows per split and per length, and the mean weight of each of the pool's prompts."""
+    """What was chosen on the whole: rows per split and per length, and the mean weight of each prompt of the pool."""
     if choices is None:
         return {}
     found: dict[str, Any] = {"split": _counts(choices.split)}

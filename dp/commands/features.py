@@ -21,8 +21,12 @@ from dp.sequence import Sequence, masked_mean
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backbone", required=True)
     parser.add_argument("--task", required=True)
-    parser.add_argument("--pooling", choices=("masked_mean", "padded_mean"), default="masked_mean",
-                        help="padded_mean: over all max_tokens positions, as the released code (paper.md section 1)")  # fmt: skip
+    parser.add_argument(
+        "--pooling",
+        choices=("masked_mean", "padded_mean"),
+        default="masked_mean",
+        help="padded_mean: over all max_tokens positions (paper.md section 1)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:

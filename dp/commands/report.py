@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write results.csv, choices.csv, results.md, figures/ and record.json of a scale. Raises UserError as `runs.read` does."""
+    """Write results.csv, choices.csv, results.md, figures/ and record.json of a scale; raises as `runs.read` does."""
     study = common.study(arguments)
     folder = paths.report(study.scale_name)
     found = runs.read(study)

@@ -31,7 +31,9 @@ def run(arguments: argparse.Namespace) -> None:
     study = common.study(arguments)
     cell = common.chosen(study, grid.needed_trainings(study), arguments.run)
     this, folder = common.run_of(study, cell), paths.train_run(study.scale_name, cell.run)
-    sources = {factor: paths.train_run(study.scale_name, other.run) for factor, other in grid.sources(study, cell).items()}
+    sources = {
+        factor: paths.train_run(study.scale_name, other.run) for factor, other in grid.sources(study, cell).items()
+    }
     asked, inputs = this.config, outputs_of(this.backbone)
     for upstream in (*this.tokens.values(), *this.features.values(), *sources.values()):
         inputs |= outputs_of(upstream)

@@ -15,8 +15,9 @@ WORDS = (*LABEL_WORDS, *FRAME, *COLOURS, *THINGS, *OWNERS)
 
 
 def rows(kind: str, split: str, count: int, seed: int) -> list[dict[str, Any]]:
-    """`count` rows, half of each class. yes_no: is the thing of the colour that is asked for? 1 is yes. choice: which of
-    two things is there, choice1 (0) or choice2 (1)?
+    """`count` rows, half of each class.
+
+    yes_no: is the thing of the colour that is asked for? 1 is yes. choice: which is there, choice1 (0) or choice2 (1)?
 
     Statements do not repeat within or across splits, so validation rows are new.
     """

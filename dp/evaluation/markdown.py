@@ -50,7 +50,9 @@ def _cost(rows: list[Row]) -> str:
     lines = [["variant", "protocol", *tasks, "trials", "chosen"], ["---", "---", *["---:"] * len(tasks), "---:", "---"]]
     for variant in dict.fromkeys(row["variant"] for row in rows if row["steps"]):
         own = {row["task"]: row for row in rows if row["variant"] == variant}
-        costs = [f"{own[task]['trainable']:,} / {own[task]['steps']:,} / {own[task]['seconds']:.0f} s" for task in tasks]
+        costs = [
+            f"{own[task]['trainable']:,} / {own[task]['steps']:,} / {own[task]['seconds']:.0f} s" for task in tasks
+        ]
         chosen = [f"{task}: {own[task]['chosen']}" for task in tasks if own[task]["chosen"]]
         first = own[tasks[0]]
         lines.append([variant, first["protocol"], *costs, str(first["trials"]), "; ".join(chosen)])

@@ -27,7 +27,7 @@ def score(
     width = config["max_tokens"] if "padded_inputs" in switches else None
     batches = evaluation_batches([len(ids) for ids in split.ids], config["evaluation_batch_size"])
     scores = torch.empty(split.outputs.shape)
-    chosen = []
+    chosen: list[Choices] = []
     for number, rows in enumerate(
         tqdm(batches, desc=progress, unit="batch", disable=not progress, file=sys.stderr, mininterval=5)
     ):
@@ -36,12 +36,18 @@ def score(
         moment = Moment(config["seed"], step, number, batch.rows, training=False, draws=draws)
         found, choices = classifier(batch, moment)
         scores[rows] = found.cpu()
-        chosen.append(choices)
+        if choices is not None:
+            chosen.append(choices)
     order = torch.tensor([row for rows in batches for row in rows]).argsort()
-    return scores, None if chosen[0] is None else _joined(chosen, order)
+    return scores, _joined(chosen, order) if chosen else None
 
 
 def _joined(chosen: list[Choices], order: Tensor) -> Choices:
-    """Each part over all rows, in the order of the split; a part that no batch has stays None."""
-    parts = (None if values[0] is None else torch.cat(values).cpu()[order] for values in zip(*chosen, strict=True))
-    return Choices(*parts)
+    """Each part over all rows, in the order of the split; a part that the prompt does not choose stays None."""
+
+    def joined(parts: list[Tensor | None]) -> Tensor | None:
+        there = [part for part in parts if part is not None]
+        return torch.cat(there).cpu()[order] if there else None
+
+    split = torch.cat([choices.split for choices in chosen]).cpu()[order]
+    return Choices(split, joined([one.length for one in chosen]), joined([one.pool for one in chosen]))

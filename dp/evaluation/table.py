@@ -33,8 +33,8 @@ def rows(study: Study, runs: Iterable[Run]) -> list[Row]:
     """The rows of results.csv, keyed by COLUMNS, in the order of the grid.
 
     `seeds` counts runs; `steps` counts updates with those of the run whose choice it keeps; `trials` is the number of
-    settings tried and `chosen` what the selection split chose; `seconds` is the mean time in training steps; `truncated`
-    counts reported inputs that were cut. Raises UserError where runs of one row report different examples.
+    settings tried and `chosen` what the selection split chose; `seconds` is the mean time in training steps;
+    `truncated` counts reported inputs that were cut. Raises UserError where runs of one row report different examples.
     """
     table = []
     for (backbone, regime, k, task, variant), members in group(runs).items():
@@ -69,7 +69,9 @@ def rows(study: Study, runs: Iterable[Run]) -> list[Row]:
 def protocol(study: Study, variant: str) -> str:
     """The scale's protocol, and behind it the switches that the variant adds, as in `controlled+rotation`."""
     base = study.scale.protocol
-    return "+".join([base, *(switch for switch in switches(study, variant) if switch not in study.params.protocols[base])])
+    return "+".join(
+        [base, *(switch for switch in switches(study, variant) if switch not in study.params.protocols[base])]
+    )
 
 
 def labels(members: list[Run]) -> list[str]:

@@ -105,7 +105,7 @@ def tensors_of(parameters: dict[str, nn.Parameter]) -> dict[str, Tensor]:
 
 
 def load_tuned(kept: dict[str, nn.Parameter], file: Path) -> None:
-    """Copy the tensors of `tuned.safetensors` into a classifier's `kept()`. Raises ValueError unless the names agree."""
+    """Copy `tuned.safetensors` into a classifier's `kept()`. Raises ValueError unless the names agree."""
     tensors = load_file(file)
     if tensors.keys() != kept.keys():
         raise ValueError(f"{file} holds {sorted(tensors)}, the variant keeps {sorted(kept)}")
