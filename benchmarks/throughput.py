@@ -24,8 +24,8 @@ from dp.data.batches import collate, padding_share, training_batches
 from dp.devices import device
 from dp.prompts.choice import Moment, temperature
 from dp.regimes import rows_of
+from dp.sequence import Sequence
 from dp.training.optimizers import optimizer
-from dp.training.state import trainable
 
 
 def main() -> None:
@@ -35,23 +35,25 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], dest="settings")
     arguments = parser.parse_args()
     study = common.study(arguments)
-    cell = common.cell(study, arguments.run)
+    cell = common.chosen(study, grid.needed_trainings(study), arguments.run)
     config = grid.run_config(study, cell)
     splits, facts = tokens.load(paths.tokens(study.scale_name, cell.backbone, cell.task))
     rows, _ = rows_of(cell.regime, splits)
     split = splits["train"].take(rows)
     features = None
     if grid.needs_features(study, cell.variant):
-        folder = paths.features(study.scale_name, cell.backbone, cell.task)
+        folder = paths.features(study.scale_name, cell.backbone, cell.task, grid.pooling(study, cell.variant))
         features = load_file(folder / "features.safetensors")["train"][rows]
     lengths = [len(ids) for ids in split.ids]
     batches = training_batches(lengths, config["training"]["batch_size"], config["training"]["steps"], config["seed"])
     print(f"padding share of the run's {len(batches)} batches: {padding_share(batches, lengths):.4f}")
 
     with device(config["compute"]) as where:
-        backbone = load(paths.backbone(cell.backbone), config["family"], config["compute"]["dtype"], where)
-        model = classifier(config, backbone, facts["words"], where)
-        parameters = trainable(model.tuned)
+        backbone = load(
+            paths.backbone(cell.backbone), config["family"], config["backbone_head"], config["compute"]["dtype"], where
+        )
+        model = classifier(config, backbone, [facts["classes"]], [], where)
+        parameters = model.trained()
         optimize = optimizer(parameters.values(), config["training"]["optimizer"])
 
         def wait() -> float:
@@ -63,7 +65,7 @@ def main() -> None:
             start = wait()
             batch = collate(split, numbers, features).to(where)
             tau = temperature(n, **config["choice"]["temperature"])
-            scores, _ = model(batch, Moment(config["seed"], n, 0, tau, batch.rows))
+            scores, _ = model(batch, Moment(config["seed"], n, 0, batch.rows, True, True, tau))
             functional.cross_entropy(scores, batch.labels).backward()
             torch.nn.utils.clip_grad_norm_(parameters.values(), 1.0)
             optimize.step()
@@ -71,15 +73,21 @@ def main() -> None:
             return wait() - start, int(batch.mask.sum()) + len(numbers) * model.prompt_length
 
         def bare(numbers: list[int]) -> float:
-            batch = collate(split, numbers).to(where)
+            batch = collate(split, numbers, features).to(where)
             width = batch.ids.shape[1] + model.prompt_length
-            hidden = backbone.model.get_input_embeddings().embedding_dim
-            embeds = torch.randn(len(numbers), width, hidden, device=where, dtype=backbone.head.dtype)
+            dtype = backbone.model.dtype
+            embeds = torch.randn(len(numbers), width, backbone.hidden_size, device=where, dtype=dtype)
             ones = torch.ones(len(numbers), model.prompt_length, dtype=torch.long, device=where)
             mask = torch.cat([ones, batch.mask], dim=1)
             embeds.requires_grad_()
             start = wait()
-            functional.cross_entropy(backbone.scores(embeds, mask, model.words), batch.labels).backward()
+            state = backbone.state(Sequence(embeds, mask, mask), config["head"], batch.answers)
+            scores = (
+                model.head(state, batch.outputs, batch.tasks)
+                if model.head
+                else backbone.word_scores(state, batch.outputs)
+            )
+            functional.cross_entropy(scores, batch.labels).backward()
             return wait() - start
 
         whole, floor, rates = [], [], []

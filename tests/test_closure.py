@@ -15,7 +15,7 @@ from dp.cli import COMMANDS
 from dp.lineage.closure import closure
 
 # Modules of a closure that importing the command does not load: command -> what is imported inside a function.
-IMPORTED_LATE: dict[str, set[str]] = {}
+IMPORTED_LATE = {"train": {"dp.backbones.lora"}, "evaluate": {"dp.backbones.lora"}}
 WORKFLOW_TOOLS = ["datasets", "snakemake", "dvc"]
 TRAINING_PATH = ["tokenize", "features", "train", "evaluate"]
 LOADED = """

@@ -14,7 +14,9 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from dp import grid, params
+from dp import grid
+from dp.study import load
+from dp.variants import Control
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 PHASES = ["download", "tokenize", "train", "evaluate", "report"]
@@ -32,6 +34,7 @@ PHASE_OF = {
     "encode": "tokenize",
     "features": "tokenize",
     "tune": "train",
+    "choose": "train",
     "predict": "evaluate",
     "collect": "report",
 }
@@ -70,6 +73,9 @@ def plan(tmp_path_factory):
     thin = yaml.safe_load((root / "workflow/scales/paper.yaml").read_text())
     thin |= {"seeds": [0], "regimes": [{"kind": "full"}, {"kind": "fewshot", "k": [2]}]}
     (root / "workflow/scales/paper-thin.yaml").write_text(yaml.safe_dump(thin))
+    searched = yaml.safe_load((root / "workflow/scales/smoke.yaml").read_text())
+    searched["search"] = {"method": "random", "trials": 3, "space": {"lr_factor": [0.3, 1], "anneal": [1]}}
+    (root / "workflow/scales/searched.yaml").write_text(yaml.safe_dump(searched))
     settings = yaml.safe_load((root / "params.yaml").read_text()) | {"folder": "a-superglue-folder"}
     (root / "params.yaml").write_text(yaml.safe_dump(settings))
     (root / "blocked").mkdir()
@@ -105,6 +111,9 @@ SCALES = [
     "open",
     "open-gpu",
     "paper-thin",
+    "searched",
+    "methods-minilm",
+    "multitask-minilm",
     pytest.param("paper", marks=pytest.mark.slow),
 ]
 
@@ -160,25 +169,29 @@ def test_the_plan_counts_what_the_grid_counts(plan, scale):
     """Each cell is predicted once, each trained cell tuned once, each backbone and task fetched once, and so on."""
     counts = Counter(job.rule for job in plan(scale))
     print(scale, dict(counts))
-    study = params.load(plan.root, {"scale": scale})
-    cells, names, tasks = grid.cells(study), study.scale.backbones, grid.tasks(study)
-    instance = {(c.backbone, c.task) for c in cells if grid.needs_features(study, c.variant)}
+    study = load(plan.root, {"scale": scale})
+    cells, names, tasks = grid.cells(study), study.scale.backbones, study.tasks
+    read = {(c.backbone, c.task) for c in cells if grid.needs_features(study, c.variant)}
+    trained = {grid.training(study, cell) for cell in cells} - {None}
+    searches = len({cell.variant_path for cell in trained}) if study.scale.search else 0
     expected = {
         "fetch_task": len(tasks),
         "fetch_backbone": len(names),
         "encode": len(tasks) * len(names),
-        "features": len(instance),
-        "tune": sum(grid.is_trained(study, cell.variant) for cell in cells),
+        "features": len(read),
+        "tune": len(trained) + searches * (study.scale.search.trials if study.scale.search else 0),
+        "choose": searches,
         "predict": len(cells),
         "collect": 1,
     }
-    assert counts == expected
+    assert counts == Counter(expected)
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_a_run_reads_features_if_it_chooses_by_instance_and_is_evaluated_with_what_it_tuned(plan, scale):
-    study = params.load(plan.root, {"scale": scale})
-    cells = {cell.run: cell for cell in grid.cells(study)}
+def test_a_run_reads_what_its_variant_needs(plan, scale):
+    """Features where a choice is made by instance, the runs whose choices it keeps, and what a search chose."""
+    study = load(plan.root, {"scale": scale})
+    cells = {cell.run: cell for cell in [*grid.needed_trainings(study), *grid.cells(study)]}
     for job in plan(scale):
         if job.rule not in ("tune", "predict"):
             continue
@@ -187,10 +200,25 @@ def test_a_run_reads_features_if_it_chooses_by_instance_and_is_evaluated_with_wh
         names = {Path(path).name for path in job.inputs}
         assert {"tokens.safetensors", "rows.json"} <= names
         definition = study.params.variants[cells[run].variant]
-        assert ("features.safetensors" in names) == (getattr(definition, "position", None) == "instance"), run
-        assert ("model.safetensors" in names) == (getattr(definition, "baseline", None) != "majority"), run
-        tuned = job.rule == "predict" and getattr(definition, "baseline", None) not in ("majority", "zero_shot")
-        assert ("tuned.safetensors" in names) == tuned, run
+        if isinstance(definition, Control):
+            definition = study.params.variants[definition.control_of]
+        said = definition.model_dump()
+        kept = [said.get("position"), said.get("length")]
+        learners = [one["learned_by"] for one in kept if isinstance(one, dict)]
+        by_instance = [said, *(study.params.variants[name].model_dump() for name in learners)]
+        features = said.get("baseline") == "linear_probe" or any(
+            "instance" in (one.get("position"), one.get("length")) or one.get("representation") == "instance_pool"
+            for one in by_instance
+        )
+        assert ("features.safetensors" in names) == features, run
+        assert ("model.safetensors" in names) == (said.get("baseline") != "majority"), run
+        tuned = [Path(path).parent for path in job.inputs if path.endswith("tuned.safetensors")]
+        if job.rule == "predict":
+            assert len(tuned) == (said.get("baseline") not in ("majority", "zero_shot")), run
+        else:
+            assert {folder.parent.name for folder in tuned} == set(learners), run
+            chosen = study.scale.search is not None and cells[run].trial is None
+            assert ("choice.json" in names) == chosen, run
 
 
 @pytest.mark.parametrize("phase", PHASES)

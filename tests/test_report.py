@@ -41,7 +41,7 @@ def predictions(accuracy, seed=0, split=None):
     wrong = set(random.Random(seed).sample(range(N), N - round(N * accuracy)))
     return [
         {"id": f"e{i}", "gold": gold, "prediction": 1 - gold if i in wrong else gold, "scores": [0.0, 0.0],
-         "split": split(i) if split else None, "group": f"e{i}", "cluster": f"e{i}", "tokens": 10}
+         "length": None, "pool": None, "split": split(i) if split else None, "group": f"e{i}", "cluster": f"e{i}", "tokens": 10}
         for i, gold in enumerate(GOLD)
     ]  # fmt: skip
 
@@ -82,7 +82,8 @@ def write_results(study, lines_of, dirty=False, metric_names=("accuracy",)):
                         {"step": step, "selection": {"accuracy": selection[step], "loss": 1.0}, "best": step < 100}
                     )
             files.write_jsonl(folder / "steps.jsonl", log)
-            made = {"trainable_parameters": 128, "steps": 120, "selected_step": 80, "step_seconds": 10.0 + cell.seed}
+            made = {"trainable_parameters": 128, "steps": 120, "steps_before": 0, "selected_step": 80,
+                    "step_seconds": 10.0 + cell.seed, "trials": 1, "setting": None}  # fmt: skip
             record = {"asked": run_config(study, cell), "with": surroundings, "made": made}
             files.write_json(folder / "record.json", record)
 
@@ -117,7 +118,7 @@ def test_results_csv(tmp_path, monkeypatch):
     rows = table(report())
     assert ",".join(rows[0]) == (
         "backbone,regime,k,task,source,variant,protocol,metric,split,n,seeds,mean,low,high,interval,majority,collapsed,"
-        "steps,trainable,seconds,truncated,labels,runs"
+        "steps,trials,chosen,trainable,seconds,truncated,labels,runs"
     )
     assert [(row["task"], row["variant"]) for row in rows] == [
         (task, variant) for task in ("alpha", "beta") for variant in ("majority", "fixed", "adap_ins_pos")
@@ -127,7 +128,8 @@ def test_results_csv(tmp_path, monkeypatch):
         "backbone": "tiny-t5", "regime": "full", "k": "", "task": "alpha", "source": "made_up",
         "variant": "adap_ins_pos", "protocol": "controlled", "metric": "accuracy", "split": "validation", "n": "100",
         "seeds": "1", "mean": "0.900000", "low": "0.825634", "high": "0.944771", "interval": "examples",
-        "majority": "0.600000", "collapsed": "0/1", "steps": "120", "trainable": "128", "seconds": "10.000000",
+        "majority": "0.600000", "collapsed": "0/1", "steps": "120", "trials": "1",
+        "chosen": "", "trainable": "128", "seconds": "10.000000",
         "truncated": "5", "labels": "random-weights;single-seed;subset",
         "runs": hashlib.sha256(record.read_bytes()).hexdigest()[:12],
     }  # fmt: skip
@@ -261,7 +263,7 @@ def test_bytes_repeat_under_another_time_zone_locale_and_directory(tmp_path, mon
         command = [sys.executable, "-m", "dp", "report", "--set", "scale=synthetic"]
         subprocess.run(command, check=True, cwd=root, env=environment)
         outputs.append(files.read_json(root / paths.report("synthetic") / "record.json")["made"]["outputs"])
-    assert len(outputs[0]) == 11
+    assert len(outputs[0]) == 12
     assert outputs[0] == outputs[1]
 
 

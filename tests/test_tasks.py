@@ -17,6 +17,7 @@ SAMPLE = {
     "wic": {"word": "bank", "sentence1": "A bank of clouds.", "sentence2": "The bank is shut."},
     "multirc": {"paragraph": "Tom fed the goat.", "question": "Who ate?", "answer": "the goat"},
     "toy": {"statement": "the cat has a red ball.", "question": "is the ball blue?"},
+    "toy_choice": {"statement": "the cat has a red ball.", "choice1": "a red ball", "choice2": "a blue ball"},
     "copa_val_resplit": {
         "premise": "The lake froze.",
         "question": "cause",
@@ -55,6 +56,9 @@ GOLDEN = {
     ("toy", "seq2seq"): " statement: the cat has a red ball. question: is the ball blue?",
     ("toy", "causal"): "the cat has a red ball.\nQuestion: is the ball blue?\nAnswer:",
     ("toy", "encoder"): "is the ball blue? the cat has a red ball.",
+    ("toy_choice", "seq2seq"): " statement: the cat has a red ball. question: a red ball and a blue ball",
+    ("toy_choice", "causal"): "the cat has a red ball.\nQuestion: a red ball and a blue ball?\nAnswer:",
+    ("toy_choice", "encoder"): "a red ball and a blue ball? the cat has a red ball.",
     ("copa_val_resplit", "seq2seq"): (
         " premise: The lake froze. which was the cause? first: It was cold. second: It was noon."
     ),
@@ -71,6 +75,7 @@ WORDS = {  # paper.md section 2, class order
     "wic": ["no", "yes"],
     "multirc": ["no", "yes"],
     "toy": ["no", "yes"],
+    "toy_choice": ["a red ball", "a blue ball"],
     "copa_val_resplit": ["It was cold.", "It was noon."],
 }
 
@@ -90,7 +95,7 @@ def test_label_words_stand_in_class_order(name):
     assert words["seq2seq"] == WORDS[name]
     assert words["causal"] == words["encoder"] == [f" {word}" for word in WORDS[name]]
     choices = {task.templates[family].has_choices for family in task.templates}
-    assert choices == {name == "copa_val_resplit"}
+    assert choices == {name in ("copa_val_resplit", "toy_choice")}
 
 
 def test_metrics_and_labels():
@@ -157,3 +162,12 @@ def test_toy_is_decidable_from_its_words_and_in_the_vocabulary():
     assert [len(found) for found in statements] == [96, 40] and not statements[0] & statements[1]
     assert rows["train"] == made_up.rows("yes_no", "train", 96, 0) != made_up.rows("yes_no", "train", 96, 1)
     assert len(set(made_up.WORDS)) == len(made_up.WORDS)
+
+
+def test_made_up_choices_name_what_is_there_in_the_labelled_place():
+    rows = made_up.rows("choice", "train", 96, 0)
+    assert len({row["fields"]["statement"] for row in rows}) == 96
+    assert sum(row["label"] for row in rows) == 48
+    for row in rows:
+        there = [row["fields"][name] in row["fields"]["statement"] for name in ("choice1", "choice2")]
+        assert there == [row["label"] == 0, row["label"] == 1]

@@ -17,7 +17,7 @@ from dp.errors import UserError
 from dp.lineage.closure import PACKAGE, closure
 
 PACKAGES = ("torch", "transformers", "datasets", "tokenizers", "safetensors", "numpy", "scipy", "pydantic",
-            "huggingface_hub", "gguf", "snakemake", "dvc")  # fmt: skip
+            "huggingface_hub", "gguf", "peft", "snakemake", "dvc")  # fmt: skip
 CODE_PATHS = ("dp", "workflow/rules", "workflow/common.smk", "Snakefile", "pyproject.toml", "environment.yml")
 
 
