@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dp import protocols, search
-from dp.params import FewShot, Full, Multitask
+from dp.params import Multitask
 from dp.study import UNION, Study, head_of, length_of, training_of
 from dp.variants import Baseline, Control, Prompted
 
@@ -33,16 +33,7 @@ class Cell:
 
 def regime_names(study: Study) -> list[str]:
     """`full`, `fewshot-k<k>-s<sample seed>` and `multitask`, in the order of the scale file."""
-    names = []
-    for regime in study.scale.regimes:
-        match regime:
-            case Full():
-                names.append("full")
-            case FewShot(k=ks, sample_seeds=seeds):
-                names += [f"fewshot-k{k}-s{seed}" for k in ks for seed in seeds]
-            case Multitask():
-                names.append("multitask")
-    return names
+    return [name for regime in study.scale.regimes for name in regime.names]
 
 
 def cells(study: Study) -> list[Cell]:
@@ -190,7 +181,7 @@ def run_config(study: Study, cell: Cell) -> dict[str, Any]:
         control, definition = definition.model_dump(), study.params.variants[definition.control_of]
         assert not isinstance(definition, Control)
     in_force = switches(study, cell.variant)
-    prompt = scale.prompt.model_dump() | {"length": length_of(study, definition)}
+    trained = is_trained(study, cell.variant)
     config: dict[str, Any] = {
         "scale": study.scale_name,
         "backbone": cell.backbone,
@@ -199,7 +190,7 @@ def run_config(study: Study, cell: Cell) -> dict[str, Any]:
         "head": head_of(study, cell.backbone, cell.variant),
         "random_weights": study.params.backbones[cell.backbone].source.kind == "random",
         "regime": cell.regime,
-        "multitask": _multitask(study) if cell.regime == "multitask" else None,
+        "multitask": _multitask(study) if cell.regime == "multitask" and trained else None,
         "task": cell.task,
         "source": study.source,
         "variant": cell.variant,
@@ -210,18 +201,18 @@ def run_config(study: Study, cell: Cell) -> dict[str, Any]:
         "protocol": scale.protocol,
         "switches": in_force,
         "max_tokens": scale.max_tokens,
-        "prompt": prompt,
-        "choice": scale.choice.model_dump(),
+        "prompt": _prompt(study, definition),
+        "choice": scale.choice.model_dump() if search.applies("anneal", definition.model_dump()) else None,
         "baseline": _baseline(study, cell, definition),
-        "training": _training(study, cell, in_force),
-        "search": _search(study, cell),
+        "training": _training(study, cell, in_force) if trained else None,
+        "search": _search(study, definition) if trained else None,
         "trial": None,
         "evaluation_batch_size": scale.evaluation_batch_size,
         "compute": scale.compute.model_dump(),
     }
     if cell.trial is not None:
         setting = search.settings(config["search"], config["definition"], cell.variant)[cell.trial]
-        config = search.applied(config, setting) | {"trial": setting}
+        config = search.applied(config, setting) | {"trial": setting, "search": None}
     return config
 
 
@@ -241,8 +232,8 @@ def _baseline(study: Study, cell: Cell, definition: Prompted | Baseline) -> dict
         return None
     match definition.baseline:
         case "p_tuning_v2":
-            settings = study.scale.baselines.p_tuning_v2
-            return {"length": settings.lengths.get(cell.task, settings.length), "init_std": settings.init_std}
+            settings, task = study.scale.baselines.p_tuning_v2, UNION if cell.regime == "multitask" else cell.task
+            return {"length": settings.lengths.get(task, settings.length), "init_std": settings.init_std}
         case "lora":
             return study.scale.baselines.lora.model_dump()
     return None
@@ -251,14 +242,31 @@ def _baseline(study: Study, cell: Cell, definition: Prompted | Baseline) -> dict
 def _training(study: Study, cell: Cell, in_force: list[str]) -> dict[str, Any]:
     variant = study.params.variants[cell.variant]
     budget = training_of(study.scale, variant.control_of if isinstance(variant, Control) else cell.variant).model_dump()
+    budget["updates_per_step"] = 1  # the temperature goes by the nominal steps of paper.md section 1
     if "update_every_micro_batch" in in_force:
-        parts = budget["batch_size"] // budget["micro_batch_size"]
+        parts = budget["updates_per_step"] = budget["batch_size"] // budget["micro_batch_size"]
         budget["batch_size"] = budget["micro_batch_size"]
         for key in ("steps", "evaluate_every", "checkpoint_every"):
             budget[key] *= parts
     return budget
 
 
-def _search(study: Study, cell: Cell) -> dict[str, Any] | None:
-    plan = study.scale.search
-    return plan.model_dump() if plan and is_trained(study, cell.variant) else None
+def _prompt(study: Study, definition: Prompted | Baseline) -> dict[str, Any] | None:
+    """The settings of a soft prompt that its definition reads."""
+    if isinstance(definition, Baseline):
+        return None
+    found = study.scale.prompt.model_dump() | {"length": length_of(study, definition)}
+    if not search.applies("pool", definition.model_dump()):
+        del found["pool"]
+    if definition.representation != "residual":
+        del found["bottleneck"]
+    return found
+
+
+def _search(study: Study, definition: Prompted | Baseline) -> dict[str, Any] | None:
+    """The search with the axes that mean something to a definition."""
+    if study.scale.search is None:
+        return None
+    plan = study.scale.search.model_dump()
+    space = {axis: values for axis, values in plan["space"].items() if search.applies(axis, definition.model_dump())}
+    return plan | {"space": space}

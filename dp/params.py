@@ -70,11 +70,19 @@ class Backbone(Closed):
 class Full(Closed):
     kind: Literal["full"]
 
+    @property
+    def names(self) -> list[str]:
+        return ["full"]
+
 
 class FewShot(Closed):
     kind: Literal["fewshot"]
     k: list[PositiveInt] = Field(min_length=1, description="examples per label")
     sample_seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1)
+
+    @property
+    def names(self) -> list[str]:
+        return [f"fewshot-k{k}-s{seed}" for k in self.k for seed in self.sample_seeds]
 
 
 class Multitask(Closed):
@@ -83,6 +91,10 @@ class Multitask(Closed):
     kind: Literal["multitask"]
     alpha: Annotated[float, Field(ge=0, le=1)] = 0.5
     cap: PositiveInt | None = None
+
+    @property
+    def names(self) -> list[str]:
+        return ["multitask"]
 
 
 class Rows(Closed):

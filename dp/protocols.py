@@ -18,7 +18,7 @@ Switch = Literal[
 
 MEANING: dict[str, str] = {
     "padded_feature": "the instance feature is the mean over all max_tokens positions, padding included",
-    "relu_position_logits": "position logits pass through a ReLU",
+    "relu_position_logits": "an instance's position logits pass through a ReLU (a task's free logits start at 0, where it has no gradient)",
     "tanh_pool_scores": "pool scores pass through a tanh (by protocol: unless the position is learned too)",
     "gumbel_at_evaluation": "choices are drawn at evaluation as in training, not the argmax",
     "rotation": "the vectors behind the input are the head of the prompt: [p_j+1..p_P; x; p_1..p_j]",

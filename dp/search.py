@@ -3,7 +3,7 @@
 import itertools
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Discriminator, Field, PositiveInt, Tag, model_validator
 
 from dp import seeds
 from dp.closed import Closed
@@ -30,12 +30,18 @@ class Range(Closed):
         return self
 
 
+Values = Annotated[
+    Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1), Tag("list")] | Annotated[Range, Tag("Range")],
+    Discriminator(lambda given: "list" if isinstance(given, list) else "Range"),
+]
+
+
 class Space(Closed):
     """Values of each axis; a variant to which an axis means nothing leaves it out."""
 
-    lr_factor: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)] | Range
+    lr_factor: Values = Field([1.0])
     pool: Annotated[list[PositiveInt], Field(min_length=1)] | None = None
-    anneal: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)] | Range | None = None
+    anneal: Values | None = None
 
 
 class Search(Closed):

@@ -42,6 +42,7 @@ class Study(Closed):
             raise ValueError(f"source: '{self.source}' has no tasks in this scale; it has {sorted(self.scale.tasks)}")
         if self.source == "folder" and not self.params.folder:
             raise ValueError("folder: is not set; source 'folder' needs the path of a SuperGLUE directory")
+        _check_repeats(self)
         if UNION in self.tasks:
             raise ValueError(f"tasks: '{UNION}' is the name of the union of the tasks; rename that task")
         if len(self.tasks) < 2 and any(isinstance(regime, Multitask) for regime in self.scale.regimes):
@@ -115,6 +116,27 @@ def _check_names(study: Study) -> None:
                 raise ValueError(f"{key}: '{name}' is not defined in params.yaml{nearest(name, known)}")
 
 
+def _check_repeats(study: Study) -> None:
+    """What stands twice would be run once and counted twice."""
+    scale = study.scale
+    lists: dict[str, list[Any]] = {
+        "backbones": scale.backbones,
+        f"tasks.{study.source}": study.tasks,
+        "variants": scale.variants,
+        "seeds": scale.seeds,
+        "regimes": [name for regime in scale.regimes for name in regime.names],
+    }
+    for key, names in lists.items():
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"{key}: '{name}' stands there twice; take one out")
+    known = {UNION, *(task for tasks in scale.tasks.values() for task in tasks)}
+    for task in scale.baselines.p_tuning_v2.lengths:
+        if task not in known:
+            hint = nearest(task, known)
+            raise ValueError(f"baselines.p_tuning_v2.lengths: '{task}' is no task of this scale{hint}")
+
+
 def _check_variant(study: Study, backbone: str, name: str) -> None:
     """Raises ValueError where a variant cannot run on a backbone, with the reason and a remedy."""
     variant, own_head = study.params.variants[name], study.params.backbones[backbone].head
@@ -122,13 +144,14 @@ def _check_variant(study: Study, backbone: str, name: str) -> None:
     needed = variant.sources if isinstance(variant, Prompted) else {}
     if isinstance(variant, Control):
         needed = {"control_of": variant.control_of}
-        _check_control(study, name, variant)
     for key, other in needed.items():
         if other not in study.variants_on(backbone):
             raise ValueError(f"{where}: {key} needs runs of '{other}', which this scale does not have; add it")
     if isinstance(variant, Control):
-        return
-    if isinstance(variant, Baseline) and variant.baseline == "zero_shot" and own_head == "linear":
+        return _check_control(study, name, variant)
+    if isinstance(variant, Baseline) and variant.head and variant.baseline in ("majority", "linear_probe"):
+        raise ValueError(f"variants.{name}.head: means nothing to baseline {variant.baseline}; leave it out")
+    if isinstance(variant, Baseline) and variant.baseline == "zero_shot" and "linear" in (own_head, variant.head):
         raise ValueError(f"{where}: a linear head is untrained, so there is nothing to evaluate at zero shot; {leave}")
     if variant.head == "verbalizer" and own_head == "linear":
         raise ValueError(f"{where}: head verbalizer needs a backbone whose own head is the verbalizer; {leave}")

@@ -1,8 +1,8 @@
 """Variants as data: soft prompts, baselines, and controls of either (design section 4)."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Discriminator, Field, PositiveInt, Tag
 
 from dp.closed import Closed, Name
 from dp.protocols import Switch
@@ -62,4 +62,13 @@ class Control(Closed):
     noise: bool = Field(False, description="draw the choices with Gumbel noise, as in training")
 
 
-Variant = Prompted | Baseline | Control
+def _kind(given: Any) -> str:
+    """Which of the three a definition means, so that a mistake in it is explained as one of that kind."""
+    keys = given if isinstance(given, dict) else vars(given)
+    return "Baseline" if "baseline" in keys else "Control" if "control_of" in keys else "Prompted"
+
+
+Variant = Annotated[
+    Annotated[Prompted, Tag("Prompted")] | Annotated[Baseline, Tag("Baseline")] | Annotated[Control, Tag("Control")],
+    Discriminator(_kind),
+]

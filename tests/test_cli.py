@@ -35,8 +35,37 @@ def test_an_unknown_run_names_the_nearest(capsys):
 
 
 def test_a_run_before_its_inputs_says_what_makes_them(capsys):
-    message = said(capsys, "train", "--run", "tiny-t5/full/toy/fixed/seed0", *SMOKE)
-    assert "results/tokenize/smoke/tiny-t5/toy/tokens has no record.json; `snakemake --cores all` makes it" in message
+    for made, missing in (
+        ([], "results/download/backbones/tiny-t5"),
+        (["fetch-backbone", "--backbone", "tiny-t5"], "results/tokenize/smoke/tiny-t5/toy/tokens"),
+        (["fetch-task", "--task", "toy"], "results/tokenize/smoke/tiny-t5/toy/tokens"),
+        (
+            ["tokenize", "--task", "toy", "--backbone", "tiny-t5"],
+            "results/tokenize/smoke/tiny-t5/toy/features/masked_mean",
+        ),
+    ):
+        if made:
+            cli.main([*made, *SMOKE])
+        message = said(capsys, "train", "--run", "tiny-t5/full/toy/adap_ins_pos/seed0", *SMOKE)
+        assert f"{missing} has no record.json; `snakemake --cores all` makes it" in message
+    message = said(capsys, "evaluate", "--run", "tiny-t5/full/toy/fixed/seed0", *SMOKE)
+    assert "results/train/smoke/tiny-t5/full/toy/fixed/seed0 has no record.json" in message
+
+
+def test_what_is_not_trained_is_no_run_to_train(capsys, project):
+    assert "has no such run" in said(capsys, "train", "--run", "tiny-t5/full/toy/majority/seed0", *SMOKE)
+    assert "has no such run" in said(capsys, "train", "--run", "tiny-t5/full/toy/fixed/trial0", *SMOKE)
+    assert "has no search" in said(capsys, "choose", "--variant", "tiny-t5/full/toy/fixed", *SMOKE)
+
+
+@pytest.mark.xfail(raises=IndexError, strict=True, reason="common.chosen looks for the nearest of no runs")
+def test_a_scale_that_trains_nothing_says_so(capsys, project):
+    path = project / "workflow/scales/smoke.yaml"
+    text = path.read_text().replace(
+        "variants: [majority, zero-shot, finetune, fixed, adap_pos, adap_ins_pos]", "variants: [majority]"
+    )
+    path.write_text(text)
+    assert "scale 'smoke'" in said(capsys, "train", "--run", "tiny-t5/full/toy/fixed/seed0", *SMOKE)
 
 
 def test_a_setting_without_a_value_shows_the_form(capsys):

@@ -27,14 +27,13 @@ ADAMW = {"name": "adamw", "lr": 0.05, "weight_decay": 0.01, "schedule": "linear"
 def run(tiny, toy_split, tmp_path):
     """Start (or resume) a run in tmp_path/<name>; its tuned bytes and the outcome."""
 
-    def start(name, family="seq2seq", variant="adap_ins_pos", identity="same", **training):
+    def start(name, family="seq2seq", variant="adap_ins_pos", identity="same", selections=1, **training):
         backbone = tiny(family)
-        split, words = toy_split(family)
+        split = toy_split(family)
         config = config_of(family, variant, **training)
-        features = features_of(backbone, split)
-        model = classifier(config, backbone, words, "cpu")
-        both = {"train": features, "selection": features}
-        made = loop.train(model, split, split, both, config, tmp_path / name, identity)
+        rows = loop.Rows(split, features_of(backbone, split))
+        model = classifier(config, backbone, [2], [], "cpu")
+        made = loop.train(model, rows, [rows] * selections, config, tmp_path / name, identity)
         return save(made["tensors"]), made
 
     return start
@@ -143,28 +142,56 @@ def test_a_non_finite_loss_stops_the_run_and_says_where(run, monkeypatch, tmp_pa
     assert not (tmp_path / "exploded" / "failure.json").exists()
 
 
-def test_selection_keeps_the_best_then_the_lowest_loss_then_the_earliest(run, monkeypatch):
-    gold = torch.tensor([n % 2 for n in range(24)])
+GOLD = torch.tensor([n % 2 for n in range(24)])
 
-    def scores(right, confidence):
-        wrong = torch.arange(24) >= right
-        return confidence * torch.nn.functional.one_hot(torch.where(wrong, 1 - gold, gold), 2).float()
 
-    def outcome(*evaluations):
+def scores(right, confidence=1.0):
+    """Scores [24, 2] of rows that alternate between the classes, of which the first `right` are right."""
+    wrong = torch.arange(24) >= right
+    return confidence * torch.nn.functional.one_hot(torch.where(wrong, 1 - GOLD, GOLD), 2).float()
+
+
+@pytest.fixture
+def outcome(run, monkeypatch):
+    """What comes out of a run whose evaluations are these; several a step where there are several tasks."""
+    names = iter(range(10**6))
+
+    def train(*evaluations, selections=1):
         queue = list(evaluations)
 
-        def fake(classifier, split, features, config):
+        def fake(classifier, split, features, config, step):
             labels = torch.tensor([row["label"] for row in split.rows])
             found = queue.pop(0)
-            flip = labels != gold
-            return torch.where(flip[:, None], found.flip(1), found), None
+            return torch.where((labels != GOLD)[:, None], found.flip(1), found), None
 
         monkeypatch.setattr(loop, "score", fake)
-        return run(f"r{len(list(evaluations))}{id(queue)}", evaluate_every=2)[1]["selected_step"]
+        name = f"run{next(names)}"
+        return run(name, evaluate_every=2, selections=selections)[1] | {"name": name}
 
-    assert outcome(scores(12, 1), scores(20, 1), scores(18, 1), scores(20, 1)) == 4
-    assert outcome(scores(20, 0.5), scores(20, 1), scores(12, 1), scores(20, 1)) == 4
-    assert outcome(scores(12, 1), scores(12, 1), scores(12, 1), scores(12, 1)) == 2
+    return train
+
+
+def test_selection_keeps_the_best_then_the_lowest_loss_then_the_earliest(outcome):
+    def selected(*evaluations):
+        return outcome(*evaluations)["selected_step"]
+
+    assert selected(scores(12), scores(20), scores(18), scores(20)) == 4
+    assert selected(scores(20, 0.5), scores(20), scores(12), scores(20)) == 4
+    assert selected(scores(12), scores(12), scores(12), scores(12)) == 2
+
+
+def test_selection_over_several_tasks_goes_by_their_mean(outcome, tmp_path):
+    """Right answers of the two tasks: (24, 0), (14, 14), (20, 6), (12, 15): the best step for either alone loses."""
+    rights = [24, 0, 14, 14, 20, 6, 12, 15]
+    made = outcome(*(scores(right) for right in rights), selections=2)
+    assert made["selected_step"] == 4 and made["selection"]["accuracy"] == pytest.approx(14 / 24)
+    assert made["selection"]["rows"] == 48
+    log = files.read_jsonl(tmp_path / made["name"] / "steps.jsonl")
+    selection = [line["selection"] for line in log if "selection" in line]
+    assert [line["by_task"] for line in selection] == [
+        pytest.approx([first / 24, second / 24]) for first, second in zip(rights[::2], rights[1::2], strict=True)
+    ]
+    assert [line["best"] for line in log if "selection" in line] == [True, True, False, False]
 
 
 def test_temperature_is_the_compounding_schedule_of_the_paper():
@@ -200,7 +227,7 @@ def test_batches_are_full_bucketed_and_cover_every_row_equally():
 
 def test_micro_batches_add_up_to_the_batch(run, tmp_path):
     whole, halves = (
-        run(f"micro{size}", variant="fixed", micro_batch_size=size)[1]["tensors"]["representation.vectors"]
+        run(f"micro{size}", variant="fixed", micro_batch_size=size)[1]["tensors"]["prompt.representation.vectors"]
         for size in (8, 4)
     )
     torch.testing.assert_close(whole, halves, rtol=1e-3, atol=1e-4)
@@ -216,9 +243,19 @@ def test_every_step_and_micro_batch_draws_anew(run, tmp_path):
     assert any(count % 2 for splits in steps for count in splits), "two equal micro-batches would draw even counts"
 
 
+def test_step_log_counts_lengths_and_averages_the_pool(run, tmp_path):
+    run("joint", variant="adap_ins_all")
+    steps = [line for line in files.read_jsonl(tmp_path / "joint" / "steps.jsonl") if "loss" in line]
+    for key in ("splits", "lengths"):
+        assert all(sum(line[key]) == 8 and len(line[key]) == 5 for line in steps)
+    assert any(line["splits"] != line["lengths"] for line in steps), "the two draws must not be one"
+    assert all(len(line["pool"]) == 3 and sum(line["pool"]) == pytest.approx(1, abs=1e-3) for line in steps)
+
+
 def test_step_log_counts_tokens_and_splits(run, tmp_path):
     run("logged")
     steps = [line for line in files.read_jsonl(tmp_path / "logged" / "steps.jsonl") if "loss" in line]
     assert [line["step"] for line in steps] == list(range(1, 9))
     assert all(sum(line["splits"]) == 8 and len(line["splits"]) == 5 for line in steps)
+    assert all(line["lengths"] is None and line["pool"] is None for line in steps)
     assert steps[0]["temperature"] == 1.0 and steps[-1]["temperature"] < 1.0

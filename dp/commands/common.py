@@ -35,7 +35,8 @@ def chosen(study: Study, cells: list[Cell], run: str) -> Cell:
     if run in known:
         return known[run]
     close = difflib.get_close_matches(run, known, n=1, cutoff=0.0)
-    raise UserError(f"--run {run}: scale '{study.scale_name}' has no such run; the nearest is {close[0]}.")
+    hint = f"the nearest is {close[0]}" if close else "it has none of this kind"
+    raise UserError(f"--run {run}: scale '{study.scale_name}' has no such run; {hint}.")
 
 
 class Run(NamedTuple):

@@ -72,7 +72,7 @@ def build(
         if kind not in ("task", "instance"):
             return None
         generator = seeds.generator(seed, f"{factor} initialisation")
-        relu = factor == "position" and "relu_position_logits" in switches
+        relu = (factor, kind) == ("position", "instance") and "relu_position_logits" in switches
         return Policy(kind, length + 1, tasks, hidden, generator, frozen, relu)
 
     lengths = policy("length")
@@ -94,8 +94,8 @@ def _representation(
     tasks: int,
     seed: int,
 ) -> nn.Module:
-    length, size, hidden = prompt["length"], prompt["pool"], vocabulary.shape[1]
-    prompts = size if kind in ("task_pool", "instance_pool", "mixture") else 1
+    length, hidden = prompt["length"], vocabulary.shape[1]
+    prompts = size = prompt["pool"] if kind in ("task_pool", "instance_pool", "mixture") else 1
     initial = initial_vectors(prompts * length, prompt["init"], vocabulary, label_words, seed)
     generator = seeds.generator(seed, "representation initialisation")
     match kind:

@@ -56,7 +56,8 @@ def train(
     with stop_requests() as stop, bar:
         for step in range(done, budget["steps"]):
             started = time.perf_counter()
-            tau = temperature(step, **config["choice"]["temperature"])
+            nominal = step // budget["updates_per_step"]
+            tau = temperature(nominal, **config["choice"]["temperature"]) if config["choice"] else 1.0
             rate = learning_rate(step, budget["steps"], budget["optimizer"])
             total_loss, positions, chosen = 0.0, 0, Chosen()
             for number, start in enumerate(range(0, budget["batch_size"], micro)):
