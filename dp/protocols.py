@@ -1,4 +1,7 @@
-"""Protocols are sets of switches: what the paper's released code did, each usable alone (paper.md sections 1 and 2)."""
+"""Protocols are sets of switches: what the paper's released code did, each usable alone (paper.md sections 1 and 2).
+
+A task's free logits begin at 0, where a ReLU has no slope: they would never move, so relu_position_logits leaves them.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
@@ -18,7 +21,7 @@ Switch = Literal[
 
 MEANING: dict[str, str] = {
     "padded_feature": "the instance feature is the mean over all max_tokens positions, padding included",
-    "relu_position_logits": "an instance's position logits pass through a ReLU (a task's free logits start at 0, where it has no gradient)",
+    "relu_position_logits": "an instance's position logits pass through a ReLU",
     "tanh_pool_scores": "pool scores pass through a tanh (by protocol: unless the position is learned too)",
     "gumbel_at_evaluation": "choices are drawn at evaluation as in training, not the argmax",
     "rotation": "the vectors behind the input are the head of the prompt: [p_j+1..p_P; x; p_1..p_j]",

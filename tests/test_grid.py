@@ -211,9 +211,6 @@ PROMPTS = {*POSITIONS, *STAGED, "fixed", "residual", "smop"}
 TRAINED = {*OWN, *STAGED, *CONTROLS}
 
 
-WIDE = pytest.mark.xfail(strict=True, reason="run_config holds it for runs that it does not concern")
-
-
 def stale(**changes):
     after = configs(study(**changes))
     return {one for one in BEFORE if one in after and BEFORE[one] != after[one]}
@@ -227,13 +224,13 @@ def stale(**changes):
         ({"overrides": {"finetune": {"steps": 6}}}, {"finetune"}),
         ({"overrides": {"adap_pos": {"steps": 6}}}, {"adap_pos", "adap_pos-noise"}),
         ({"evaluation_batch_size": 4}, set(VARIANTS)),
-        pytest.param({"prompt": PROMPT | {"length": 5}}, PROMPTS - {"residual", "smop"}, marks=WIDE),
-        pytest.param({"prompt": PROMPT | {"init": {"kind": "uniform"}}}, PROMPTS, marks=WIDE),
-        pytest.param({"prompt": PROMPT | {"pool": 4}}, POOLS, marks=WIDE),
-        pytest.param({"prompt": PROMPT | {"bottleneck": 7}}, {"residual"}, marks=WIDE),
-        pytest.param({"choice": {"temperature": {"anneal": 1}}}, POSITIONS, marks=WIDE),
-        pytest.param({"training": TRAINING | {"steps": 6}}, TRAINED, marks=WIDE),
-        pytest.param({"search": SEARCH | {"space": SPACE | {"pool": [4, 5]}}}, POOLS, marks=WIDE),
+        pytest.param({"prompt": PROMPT | {"length": 5}}, PROMPTS - {"residual", "smop"}),
+        pytest.param({"prompt": PROMPT | {"init": {"kind": "uniform"}}}, PROMPTS),
+        pytest.param({"prompt": PROMPT | {"pool": 4}}, POOLS),
+        pytest.param({"prompt": PROMPT | {"bottleneck": 7}}, {"residual"}),
+        pytest.param({"choice": {"temperature": {"anneal": 1}}}, POSITIONS),
+        pytest.param({"training": TRAINING | {"steps": 6}}, TRAINED),
+        pytest.param({"search": SEARCH | {"space": SPACE | {"pool": [4, 5]}}}, POOLS),
     ],
 )
 def test_a_parameter_concerns_the_runs_that_it_concerns(changes, variants):
@@ -259,14 +256,12 @@ def test_a_prefix_length_of_one_task_concerns_that_task():
     assert all(one.task != "all" for one in found)
 
 
-@pytest.mark.xfail(strict=True, reason="the union is trained and evaluated with the length of `all`")
 def test_a_prefix_length_of_one_task_does_not_concern_the_union():
     assert not [
         one for one in stale(baselines={"p_tuning_v2": {"lengths": {"second": 7}}}) if one.regime == "multitask"
     ]
 
 
-@pytest.mark.xfail(strict=True, reason="a trial's configuration holds the whole search")
 def test_more_trials_leave_those_that_were_run():
     found = stale(search=SEARCH | {"trials": 5})
     assert not [one for one in found if one.trial is not None]

@@ -41,7 +41,8 @@ def predictions(accuracy, seed=0, split=None):
     wrong = set(random.Random(seed).sample(range(N), N - round(N * accuracy)))
     return [
         {"id": f"e{i}", "gold": gold, "prediction": 1 - gold if i in wrong else gold, "scores": [0.0, 0.0],
-         "length": None, "pool": None, "split": split(i) if split else None, "group": f"e{i}", "cluster": f"e{i}", "tokens": 10}
+         "length": None, "pool": None, "split": split(i) if split else None,
+         "group": f"e{i}", "cluster": f"e{i}", "tokens": 10}
         for i, gold in enumerate(GOLD)
     ]  # fmt: skip
 

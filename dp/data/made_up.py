@@ -30,12 +30,12 @@ def rows(kind: str, split: str, count: int, seed: int) -> list[dict[str, Any]]:
     draw.shuffle(labels)
     made = []
     for number, (label, (owner, colour, thing)) in enumerate(zip(labels, own[:count], strict=True)):
-        other = draw.choice([c for c in COLOURS if c != colour])
+        others = [c for c in COLOURS if c != colour]
         fields = {"statement": f"the {owner} has a {colour} {thing}."}
         if kind == "yes_no":
-            fields["question"] = f"is the {thing} {colour if label else other}?"
+            fields["question"] = f"is the {thing} {colour if label else draw.choice(others)}?"
         else:
-            choices = [f"a {colour} {thing}", f"a {other} {thing}"]
+            choices = [f"a {colour} {thing}", f"a {draw.choice(others)} {thing}"]
             fields |= dict(zip(("choice1", "choice2"), choices[::-1] if label else choices, strict=True))
         name = f"{split}-{number}"
         made.append({"id": name, "label": label, "group": name, "cluster": name, "fields": fields})
