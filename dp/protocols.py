@@ -40,7 +40,8 @@ def in_force(protocol: Iterable[str], own: Iterable[str], definition: Mapping[st
     The released drivers differ (paper.md sections 1 and 2): a tanh only where the pool is all that is learned, one
     update per micro-batch wherever anything but the position alone is learned.
     """
-    learns_position = definition.get("position") in ("task", "instance")
+    position = definition.get("position")
+    learns_position = position in ("task", "instance") or isinstance(position, dict)  # a dict: learned by another run
     learns_else = definition.get("representation", "single") != "single" or definition.get("length") in (
         "task",
         "instance",

@@ -19,7 +19,7 @@ from dp.classifier import classifier
 from dp.cli import main
 from dp.commands import common
 from dp.data import tokens
-from dp.data.batches import collate
+from dp.data.batches import collate, padding_share
 from dp.evaluation.predict import score
 from dp.prompts.choice import Moment, Policy, temperature
 from dp.training.loop import Rows, train
@@ -566,3 +566,12 @@ def test_under_controlled_the_reported_rows_take_no_part_in_the_selection(inside
     record = files.read_json(inside / "results/train/tests" / run / "record.json")["made"]
     splits, _ = tokens.load(inside / "results/tokenize/tests/tiny-t5/toy/tokens")
     assert record["selection"]["rows"] == len(splits["selection"]) != len(splits["validation"])
+
+
+def test_a_kept_split_counts_as_learned_and_padding_counts_the_padded_width():
+    released, in_force = list(protocols.MEANING), protocols.in_force
+    kept = {"position": {"learned_by": "adap_pos"}, "length": "fixed", "representation": "single"}
+    assert in_force(released, [], kept) == in_force(released, [], kept | {"position": "task"})
+    staged = kept | {"representation": "instance_pool"}
+    assert "tanh_pool_scores" not in in_force(released, [], staged)
+    assert padding_share([[0, 1]], [2, 6], width=10) == pytest.approx(12 / 20)

@@ -90,7 +90,8 @@ def _scores(
     if config["control"] and config["control"]["instances"] == "shuffled":
         assert features is not None
         features = features[_another_row(len(reported), config["seed"])]
-    model.check_lengths(max(len(ids) for ids in reported.ids))
+    padded = config["max_tokens"] if "padded_inputs" in config["switches"] else 0
+    model.check_lengths(max(padded, *(len(ids) for ids in reported.ids)))
     return score(model, reported, features, config, made["selected_step"], progress)
 
 

@@ -130,8 +130,8 @@ def evaluation_batches(lengths: list[int], batch_size: int) -> list[list[int]]:
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
 
-def padding_share(batches: list[list[int]], lengths: list[int]) -> float:
-    """Share of the positions of all batches that hold padding."""
+def padding_share(batches: list[list[int]], lengths: list[int], width: int | None = None) -> float:
+    """Share of the positions of all batches that hold padding; `width` as in `collate`."""
     text = sum(lengths[row] for batch in batches for row in batch)
-    positions = sum(len(batch) * max(lengths[row] for row in batch) for batch in batches)
+    positions = sum(len(batch) * (width or max(lengths[row] for row in batch)) for batch in batches)
     return 1 - text / positions

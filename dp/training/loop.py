@@ -43,14 +43,14 @@ def train(
     """
     budget, seed, device = config["training"], config["seed"], classifier.device
     split, trained = train_rows.split, classifier.trained()
-    classifier.check_lengths(max(len(ids) for rows in (train_rows, *selection) for ids in rows.split.ids))
+    width = config["max_tokens"] if "padded_inputs" in config["switches"] else None
+    classifier.check_lengths(width or max(len(ids) for rows in (train_rows, *selection) for ids in rows.split.ids))
     optimize = optimizer(trained.values(), budget["optimizer"])
     state = State(run, identity)
     done, best = state.resume(trained, optimize)
     lengths = [len(ids) for ids in split.ids]
     batches = training_batches(lengths, budget["batch_size"], budget["steps"], seed, **_mixing(split, config))
     micro = budget["micro_batch_size"]
-    width = config["max_tokens"] if "padded_inputs" in config["switches"] else None
     bar = tqdm(total=budget["steps"], initial=done, unit="step", desc=str(run), file=sys.stderr, mininterval=5)
 
     with stop_requests() as stop, bar:
@@ -112,7 +112,7 @@ def train(
         "train_rows": len(split),
         "trainable_parameters": sum(p.numel() for p in trained.values()),
         "backbone_frozen": config["definition"].get("baseline") != "finetune",
-        "padding_share": round(padding_share(batches, lengths), 4),
+        "padding_share": round(padding_share(batches, lengths, width), 4),
     }  # fmt: skip
 
 
