@@ -92,8 +92,8 @@ def tasks_of(study: Study, cell: Cell) -> list[str]:
 
 def is_trained(study: Study, variant: str) -> bool:
     """Whether a variant's numbers come from trained runs, its own or those it controls."""
-    definition = study.params.variants[variant]
-    return not (isinstance(definition, Baseline) and definition.baseline in ("majority", "zero_shot"))
+    definition = study.definition(variant)
+    return isinstance(definition, Prompted) or definition.is_trained
 
 
 def needs_backbone(study: Study, variant: str) -> bool:
@@ -103,12 +103,9 @@ def needs_backbone(study: Study, variant: str) -> bool:
 
 def needs_features(study: Study, variant: str) -> bool:
     """Whether runs of a variant read the cached instance features."""
-    definition = study.params.variants[variant]
-    match definition:
-        case Control():
-            return needs_features(study, definition.control_of)
-        case Baseline():
-            return definition.baseline == "linear_probe"
+    definition = study.definition(variant)
+    if isinstance(definition, Baseline):
+        return definition.baseline == "linear_probe"
     return "instance" in (*definition.choices.values(), *learned(study, definition).values())
 
 
@@ -175,11 +172,7 @@ def run_config(study: Study, cell: Cell) -> dict[str, Any]:
 
     Without a search, or for a trial, it is final; otherwise the values that the search chose are merged in by the job.
     """
-    scale, definition = study.scale, study.params.variants[cell.variant]
-    control = None
-    if isinstance(definition, Control):
-        control, definition = definition.model_dump(), study.params.variants[definition.control_of]
-        assert not isinstance(definition, Control)
+    scale, definition, own = study.scale, study.definition(cell.variant), study.params.variants[cell.variant]
     in_force = switches(study, cell.variant)
     trained = is_trained(study, cell.variant)
     config: dict[str, Any] = {
@@ -196,7 +189,7 @@ def run_config(study: Study, cell: Cell) -> dict[str, Any]:
         "variant": cell.variant,
         "definition": definition.model_dump(),
         "learned": learned(study, definition),
-        "control": control,
+        "control": own.model_dump() if isinstance(own, Control) else None,
         "seed": cell.seed,
         "protocol": scale.protocol,
         "switches": in_force,

@@ -35,6 +35,11 @@ class Study(Closed):
         left_out = self.scale.without.get(backbone, [])
         return [name for name in self.scale.variants if name not in left_out]
 
+    def definition(self, variant: str) -> Prompted | Baseline:
+        """What a variant's runs are made by: its own definition, or that of the variant it controls."""
+        found = self.params.variants[variant]
+        return self.definition(found.control_of) if isinstance(found, Control) else found
+
     @model_validator(mode="after")
     def agrees(self) -> "Study":
         _check_names(self)
@@ -57,9 +62,7 @@ class Study(Closed):
 
 def head_of(study: Study, backbone: str, variant: str) -> str:
     """The head of a variant's runs on a backbone: its own, or the backbone's."""
-    definition = study.params.variants[variant]
-    if isinstance(definition, Control):
-        return head_of(study, backbone, definition.control_of)
+    definition = study.definition(variant)
     if isinstance(definition, Baseline) and definition.baseline == "linear_probe":
         return "linear"
     return definition.head or study.params.backbones[backbone].head
@@ -76,11 +79,8 @@ def training_of(scale: Scale, variant: str) -> Training:
 
 def length_of(study: Study, variant: Variant) -> int:
     """P of a soft prompt."""
-    return (
-        variant.length
-        if isinstance(variant, Prompted) and isinstance(variant.length, int)
-        else (study.scale.prompt.length)
-    )
+    own = variant.length if isinstance(variant, Prompted) else None
+    return own if isinstance(own, int) else study.scale.prompt.length
 
 
 def load(root: Path = Path(), settings: dict[str, Any] | None = None) -> Study:
@@ -159,7 +159,7 @@ def _check_variant(study: Study, backbone: str, name: str) -> None:
         _check_prompt(study, name, variant)
         if study.scale.prompt.init.kind == "label_words" and own_head == "linear":
             raise ValueError(f"{where}: prompt.init label_words needs a verbalizer, and its head is linear; {leave}")
-    if study.scale.search and not (isinstance(variant, Baseline) and variant.baseline in ("majority", "zero_shot")):
+    if study.scale.search and (isinstance(variant, Prompted) or variant.is_trained):
         try:
             settings(study.scale.search.model_dump(), variant.model_dump(), name)
         except UserError as error:

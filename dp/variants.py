@@ -53,6 +53,10 @@ class Baseline(Tuned):
 
     baseline: Literal["majority", "zero_shot", "linear_probe", "finetune", "lora", "p_tuning_v2"]
 
+    @property
+    def is_trained(self) -> bool:
+        return self.baseline not in ("majority", "zero_shot")
+
 
 class Control(Closed):
     """Another variant's trained runs, evaluated under a changed condition."""

@@ -7,7 +7,7 @@ from dp import files
 from dp.evaluation.runs import Run
 from dp.evaluation.table import group, labels
 from dp.study import Study, length_of
-from dp.variants import Control, Prompted
+from dp.variants import Prompted
 
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "factor", "value", "share", "examples", "runs", "labels")
 FACTORS = {"position": "split", "length": "length"}
@@ -21,9 +21,7 @@ def rows(study: Study, runs: list[Run]) -> list[dict[str, Any]]:
     """
     found: list[dict[str, Any]] = []
     for (backbone, regime, k, task, variant), members in group(runs).items():
-        definition = study.params.variants[variant]
-        if isinstance(definition, Control):
-            definition = study.params.variants[definition.control_of]
+        definition = study.definition(variant)
         if not isinstance(definition, Prompted):
             continue
         predictions = [files.read_jsonl(run.folder / "predictions.jsonl") for run in members]
