@@ -34,6 +34,11 @@ MEANING: dict[str, str] = {
 FILLER = -1e20
 
 
+def input_width(config: Mapping[str, Any]) -> int | None:
+    """Positions that a run's inputs are padded to (padded_inputs); None: each batch to its own longest row."""
+    return config["max_tokens"] if "padded_inputs" in config["switches"] else None
+
+
 def in_force(protocol: Iterable[str], own: Iterable[str], definition: Mapping[str, Any]) -> list[str]:
     """The switches of one run: those a variant names itself, and those of its protocol that its method had there.
 

@@ -24,6 +24,7 @@ from dp.study import load as load_params  # noqa: E402
 from dp.tasks import model as tasks  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
+SUPERGLUE = Path(os.environ.get("SUPERGLUE", ROOT.parent / "shared" / "superglue"))
 # Family under test -> its tiny backbone; `masked` is the encoder family with a verbalizer.
 TINY = {"seq2seq": "tiny-t5", "causal": "tiny-llama", "encoder": "tiny-encoder", "masked": "tiny-bert"}
 FAMILIES = sorted(TINY)
@@ -84,10 +85,9 @@ def toy_split(study, tiny_folders):
 @pytest.fixture(scope="session")
 def superglue() -> Path:
     """The official SuperGLUE files, for tests that need real data."""
-    folder = Path(os.environ.get("SUPERGLUE", ROOT.parent / "shared" / "superglue"))
-    if not (folder / "BoolQ" / "train.jsonl").exists():
-        pytest.skip(f"no SuperGLUE data at {folder}; set SUPERGLUE to a folder with <Task>/{{train,val}}.jsonl")
-    return folder
+    if not (SUPERGLUE / "BoolQ" / "train.jsonl").exists():
+        pytest.skip(f"no SuperGLUE data at {SUPERGLUE}; set SUPERGLUE to a folder with <Task>/{{train,val}}.jsonl")
+    return SUPERGLUE
 
 
 @cache

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import ROOT, SUPERGLUE
 
 from dp import files
 from dp.backbones import fetch as backbones
@@ -22,10 +23,8 @@ from dp.errors import UserError
 from dp.params import Backbone
 from dp.tasks import model
 
-ROOT = Path(__file__).parents[1]
-SUPERGLUE = ROOT.parent / "shared" / "superglue"
 OFFICIAL = ["boolq", "cb", "rte", "wic", "multirc"]
-needs_superglue = pytest.mark.skipif(not SUPERGLUE.is_dir(), reason="the official SuperGLUE folder is not there")
+needs_superglue = pytest.mark.skipif(not SUPERGLUE.is_dir(), reason="set SUPERGLUE to the official folder")
 
 
 @pytest.fixture(autouse=True)

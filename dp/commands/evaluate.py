@@ -20,6 +20,7 @@ from dp.evaluation import metrics
 from dp.evaluation.predict import score
 from dp.lineage.record import outputs_of, recording
 from dp.prompts.prompt import Choices
+from dp.protocols import input_width
 from dp.regimes import rows_of
 from dp.training.state import load_tuned
 
@@ -90,8 +91,7 @@ def _scores(
     if config["control"] and config["control"]["instances"] == "shuffled":
         assert features is not None
         features = features[_another_row(len(reported), config["seed"])]
-    padded = config["max_tokens"] if "padded_inputs" in config["switches"] else 0
-    model.check_lengths(max(padded, *(len(ids) for ids in reported.ids)))
+    model.check_lengths(input_width(config) or max(len(ids) for ids in reported.ids))
     return score(model, reported, features, config, made["selected_step"], progress)
 
 

@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
         device(config["compute"]) as where,
         recording(folder, "train", asked, inputs, ["tuned.safetensors", "config.json", "steps.jsonl"]) as made,
     ):
-        train_rows, selection, facts = _rows(this, config)
+        train_rows, selection, facts, counts = _rows(this, config)
         backbone = load(this.backbone, config["family"], config["backbone_head"], config["compute"]["dtype"], where)
         words = sorted({int(word) for rows in selection for word in rows.split.outputs.flatten() if word >= 0})
         model = classifier(config, backbone, [fact["classes"] for fact in facts], words, where)
@@ -65,15 +65,15 @@ def run(arguments: argparse.Namespace) -> None:
             "trials": asked["search"]["trials"] if asked["search"] else 1,
             "setting": setting,
             "classes": [fact["classes"] for fact in facts],
-            "label_counts": _label_counts(list(this.tokens), train_rows, selection, facts),
+            "label_counts": counts,
             "steps_before": sum(_steps(source) for source in sources.values()),
         }
 
 
-def _rows(this: common.Run, config: dict[str, Any]) -> tuple[Rows, list[Rows], list[dict[str, Any]]]:
-    """The rows to train on, the rows to select by of each task, and each task's facts."""
+def _rows(this: common.Run, config: dict[str, Any]) -> tuple[Rows, list[Rows], list[dict[str, Any]], dict[str, Any]]:
+    """The rows to train on; by task, the rows to select by and the facts; and the rows of each class, by task."""
     parts: list[tuple[tokens.Split, Tensor | None]] = []
-    selection, facts = [], []
+    selection, facts, counts = [], [], {}
     reported = "select_on_reported" in config["switches"]
     for number, (task, folder) in enumerate(this.tokens.items()):
         splits, fact = tokens.load(folder)
@@ -86,21 +86,13 @@ def _rows(this: common.Run, config: dict[str, Any]) -> tuple[Rows, list[Rows], l
         own = splits[name].take(chosen)
         own = replace(own, tasks=torch.full_like(own.tasks, number))
         selection.append(Rows(own, cached[name][chosen] if cached else None))
-    found = [features for _, features in parts if features is not None]
-    return Rows(tokens.union([split for split, _ in parts]), torch.cat(found) if found else None), selection, facts
-
-
-def _label_counts(tasks: list[str], train_rows: Rows, selection: list[Rows], facts: list[dict[str, Any]]) -> Any:
-    """Rows of each class, by task, of both splits."""
-    counts = {}
-    for number, (task, fact) in enumerate(zip(tasks, facts, strict=True)):
-        own = [row for row, home in zip(train_rows.split.rows, train_rows.split.tasks.tolist(), strict=True)
-               if home == number]  # fmt: skip
         counts[task] = {
-            "train": label_counts(own, fact["classes"]),
-            "selection": label_counts(selection[number].split.rows, fact["classes"]),
+            "train": label_counts(parts[-1][0].rows, fact["classes"]),
+            "selection": label_counts(own.rows, fact["classes"]),
         }
-    return counts
+    found = [features for _, features in parts if features is not None]
+    train_rows = Rows(tokens.union([split for split, _ in parts]), torch.cat(found) if found else None)
+    return train_rows, selection, facts, counts
 
 
 def _steps(source: Path) -> int:

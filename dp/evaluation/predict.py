@@ -12,6 +12,7 @@ from dp.data.batches import collate, evaluation_batches
 from dp.data.tokens import Split
 from dp.prompts.choice import Moment
 from dp.prompts.prompt import Choices
+from dp.protocols import input_width
 
 
 @torch.no_grad()
@@ -23,8 +24,7 @@ def score(
     Choices are the argmax, or drawn under the switch gumbel_at_evaluation; the draw depends on the step, so the same
     step gives the same numbers again. features: [R, H] or None. `progress` names the bar; without it there is none.
     """
-    switches = config["switches"]
-    width = config["max_tokens"] if "padded_inputs" in switches else None
+    width, draws = input_width(config), "gumbel_at_evaluation" in config["switches"]
     batches = evaluation_batches([len(ids) for ids in split.ids], config["evaluation_batch_size"])
     scores = torch.empty(split.outputs.shape)
     chosen: list[Choices] = []
@@ -32,7 +32,6 @@ def score(
         tqdm(batches, desc=progress, unit="batch", disable=not progress, file=sys.stderr, mininterval=5)
     ):
         batch = collate(split, rows, features, width).to(classifier.device)
-        draws = "gumbel_at_evaluation" in switches
         moment = Moment(config["seed"], step, number, batch.rows, training=False, draws=draws)
         found, choices = classifier(batch, moment)
         scores[rows] = found.cpu()

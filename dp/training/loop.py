@@ -19,6 +19,7 @@ from dp.data.tokens import Split
 from dp.errors import Interrupted, UserError
 from dp.evaluation.predict import score
 from dp.prompts.choice import Moment, temperature
+from dp.protocols import input_width
 from dp.training.optimizers import learning_rate, optimizer
 from dp.training.signals import stop_requests
 from dp.training.state import State, tensors_of
@@ -43,7 +44,7 @@ def train(
     """
     budget, seed, device = config["training"], config["seed"], classifier.device
     split, trained = train_rows.split, classifier.trained()
-    width = config["max_tokens"] if "padded_inputs" in config["switches"] else None
+    width = input_width(config)
     classifier.check_lengths(width or max(len(ids) for rows in (train_rows, *selection) for ids in rows.split.ids))
     optimize = optimizer(trained.values(), budget["optimizer"])
     state = State(run, identity)
@@ -59,7 +60,7 @@ def train(
             nominal = step // budget["updates_per_step"]
             tau = temperature(nominal, **config["choice"]["temperature"]) if config["choice"] else 1.0
             rate = learning_rate(step, budget["steps"], budget["optimizer"])
-            total_loss, positions, chosen = 0.0, 0, Chosen()
+            total_loss, positions, chosen = 0.0, 0, ChoiceCounts()
             for number, start in enumerate(range(0, budget["batch_size"], micro)):
                 rows = batches[step][start : start + micro]
                 batch = collate(split, rows, train_rows.features, width).to(device)
@@ -116,7 +117,7 @@ def train(
     }  # fmt: skip
 
 
-class Chosen:
+class ChoiceCounts:
     """What the prompt chose for the rows of one update: counts of splits and lengths, mean weights of the pool."""
 
     def __init__(self) -> None:
