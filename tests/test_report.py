@@ -329,3 +329,21 @@ def test_runs_of_one_cell_that_report_different_examples_are_refused(tmp_path, m
     write_results(study, lambda cell: predictions(0.8, cell.seed)[: N - cell.seed])
     with pytest.raises(SystemExit):
         report()
+
+
+def test_pools_of_two_sample_seeds_are_told_apart(tmp_path, monkeypatch):
+    regimes = [{"kind": "fewshot", "k": [8], "sample_seeds": [0, 1]}]
+    study = study_in(tmp_path, monkeypatch, regimes=regimes, variants=["adap_ins_vec"])
+
+    def lines_of(cell):
+        weights = [0.25, 0.75] if cell.regime.endswith("s0") else [1.0, 0.0]
+        return [line | {"pool": weights} for line in predictions(0.8)]
+
+    write_results(study, lines_of)
+    with (report() / "choices.csv").open() as file:
+        found = {(row["factor"], row["value"]): float(row["share"]) for row in csv.DictReader(file)
+                 if row["task"] == "alpha"}  # fmt: skip
+    assert found == {
+        ("pool of fewshot-k8-s0, seed0", "0"): 0.25, ("pool of fewshot-k8-s0, seed0", "1"): 0.75,
+        ("pool of fewshot-k8-s1, seed0", "0"): 1.0, ("pool of fewshot-k8-s1, seed0", "1"): 0.0,
+    }  # fmt: skip
