@@ -17,6 +17,18 @@ localrules:
     report,
 
 
+onstart:
+    start_worker()
+
+
+onsuccess:
+    WORKER.close()
+
+
+onerror:
+    WORKER.close()
+
+
 # Every phase, not the report alone: a file that was lost on the way is made again.
 rule all:
     default_target: True

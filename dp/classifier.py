@@ -62,6 +62,16 @@ class Classifier:
             return self.prefix.vectors.shape[3]
         return self.prompt.position.vectors if self.prompt else 0
 
+    @property
+    def copies(self) -> int:
+        """Forward passes that one training row takes: candidates that its choices are tried with."""
+        return self.prompt.copies if self.prompt else 1
+
+    def fit_features(self, features: Tensor | None) -> None:
+        """features: [R, H], of the training rows, where the variant reads any."""
+        if self.prompt and self.prompt.standard and features is not None:
+            self.prompt.standard.fit(features)
+
     def check_lengths(self, longest: int) -> None:
         """Raises UserError where the longest input and the prompt do not fit into the backbone's positions."""
         limit, needed = self.backbone.max_positions, longest + self.prompt_length
@@ -111,8 +121,8 @@ def classifier(
     adapters = nn.ModuleList()
     if method == "prompt":
         vocabulary = backbone.model.get_input_embeddings().weight.cpu()
-        prompt = build(definition, config["prompt"], config["switches"], vocabulary, words, len(classes),
-                       config["learned"], seed)  # fmt: skip
+        prompt = build(definition, config["prompt"], config["choice"], config["switches"], vocabulary, words,
+                       len(classes), config["learned"], seed)  # fmt: skip
     elif method == "p_tuning_v2":
         heads, dim = backbone.key_value_shape
         prefix = Prefix(len(backbone.self_attentions), settings["length"], heads, dim, settings["init_std"], seed)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dp import protocols, search
-from dp.params import Multitask
+from dp.params import Multitask, Part
 from dp.study import UNION, Study, head_of, length_of, training_of
 from dp.variants import Baseline, Control, Prompted
 
@@ -31,19 +31,24 @@ class Cell:
         return f"{self.variant_path}/{f'seed{self.seed}' if self.trial is None else f'trial{self.trial}'}"
 
 
-def regime_names(study: Study) -> list[str]:
-    """`full`, `fewshot-k<k>-s<sample seed>` and `multitask`, in the order of the scale file."""
-    return [name for regime in study.scale.regimes for name in regime.names]
+def regimes(study: Study) -> list[tuple[str, Part]]:
+    """(name, part of the grid): `full`, `fewshot-k<k>-s<sample seed>`, `multitask[-<name>]`, in the scale's order."""
+    return [(name, regime) for regime in study.scale.regimes for name in regime.names]
+
+
+def is_union(regime: str) -> bool:
+    """Whether a regime trains on the union of its tasks."""
+    return regime.partition("-")[0] == "multitask"
 
 
 def cells(study: Study) -> list[Cell]:
     """All evaluated runs of the scale. What draws nothing (majority, zero-shot) has one run, under seed 0."""
     return [
-        Cell(backbone, regime, task, variant, seed)
+        Cell(backbone, name, task, variant, seed)
         for backbone in study.scale.backbones
-        for regime in regime_names(study)
-        for task in study.tasks
-        for variant in study.variants_on(backbone)
+        for name, regime in regimes(study)
+        for task in study.tasks_in(regime)
+        for variant in study.variants_on(backbone, regime)
         for seed in (study.scale.seeds if is_trained(study, variant) else [0])
     ]
 
@@ -55,7 +60,7 @@ def training(study: Study, cell: Cell) -> Cell | None:
     definition = study.params.variants[cell.variant]
     if isinstance(definition, Control):
         cell = replace(cell, variant=definition.control_of)
-    return replace(cell, task=UNION) if cell.regime == "multitask" else cell
+    return replace(cell, task=UNION) if is_union(cell.regime) else cell
 
 
 def trainings(study: Study) -> list[Cell]:
@@ -87,7 +92,7 @@ def needed_trainings(study: Study) -> list[Cell]:
 
 def tasks_of(study: Study, cell: Cell) -> list[str]:
     """The tasks whose rows a training reads."""
-    return study.tasks if cell.task == UNION else [cell.task]
+    return study.tasks_in(_union(study, cell.regime)) if cell.task == UNION else [cell.task]
 
 
 def is_trained(study: Study, variant: str) -> bool:
@@ -183,7 +188,7 @@ def run_config(study: Study, cell: Cell) -> dict[str, Any]:
         "head": head_of(study, cell.backbone, cell.variant),
         "random_weights": study.params.backbones[cell.backbone].source.kind == "random",
         "regime": cell.regime,
-        "multitask": _multitask(study) if cell.regime == "multitask" and trained else None,
+        "multitask": _multitask(study, cell.regime) if is_union(cell.regime) and trained else None,
         "task": cell.task,
         "source": study.source,
         "variant": cell.variant,
@@ -195,7 +200,7 @@ def run_config(study: Study, cell: Cell) -> dict[str, Any]:
         "switches": in_force,
         "max_tokens": scale.max_tokens,
         "prompt": _prompt(study, definition),
-        "choice": scale.choice.model_dump() if search.applies("anneal", definition.model_dump()) else None,
+        "choice": _choice(study, in_force) if search.applies("anneal", definition.model_dump()) else None,
         "baseline": _baseline(study, cell, definition),
         "training": _training(study, cell, in_force) if trained else None,
         "search": _search(study, definition) if trained else None,
@@ -215,9 +220,13 @@ def report_config(study: Study) -> dict[str, Any]:
             "runs": [cell.run for cell in cells(study)]}  # fmt: skip
 
 
-def _multitask(study: Study) -> dict[str, Any]:
-    regime = next(regime for regime in study.scale.regimes if isinstance(regime, Multitask))
-    return regime.model_dump() | {"tasks": study.tasks}
+def _union(study: Study, name: str) -> Multitask:
+    return next(part for part in study.scale.regimes if isinstance(part, Multitask) and name in part.names)
+
+
+def _multitask(study: Study, name: str) -> dict[str, Any]:
+    regime = _union(study, name)
+    return {"alpha": regime.alpha, "cap": regime.cap, "tasks": study.tasks_in(regime)}
 
 
 def _baseline(study: Study, cell: Cell, definition: Prompted | Baseline) -> dict[str, Any] | None:
@@ -225,7 +234,7 @@ def _baseline(study: Study, cell: Cell, definition: Prompted | Baseline) -> dict
         return None
     match definition.baseline:
         case "p_tuning_v2":
-            settings, task = study.scale.baselines.p_tuning_v2, UNION if cell.regime == "multitask" else cell.task
+            settings, task = study.scale.baselines.p_tuning_v2, UNION if is_union(cell.regime) else cell.task
             return {"length": settings.lengths.get(task, settings.length), "init_std": settings.init_std}
         case "lora":
             return study.scale.baselines.lora.model_dump()
@@ -254,6 +263,11 @@ def _prompt(study: Study, definition: Prompted | Baseline) -> dict[str, Any] | N
     if definition.representation != "residual":
         del found["bottleneck"]
     return found
+
+
+def _choice(study: Study, in_force: list[str]) -> dict[str, Any]:
+    forced = {"estimator": "straight_through"} if "straight_through" in in_force else {}
+    return study.scale.choice.model_dump() | forced
 
 
 def _search(study: Study, definition: Prompted | Baseline) -> dict[str, Any] | None:

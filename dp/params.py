@@ -56,18 +56,52 @@ class RandomSource(Closed):
     tokenizer: Annotated[WordsTokenizer | PackageTokenizer, Field(discriminator="kind")]
 
 
+class Pretraining(Closed):
+    """AdamW, warm-up then linear to 0; first on instructions for the nearest word, then on all."""
+
+    steps: PositiveInt = 1400
+    nearest: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.45, description="share of the steps on the nearest word alone"
+    )
+    batch_size: PositiveInt = 192
+    lr: Annotated[float, Field(gt=0)] = 0.002
+    warmup_steps: PositiveInt = 100
+    clip_norm: Annotated[float, Field(gt=0)] = 1.0
+    accuracy: Annotated[float, Field(gt=0, le=1)] = Field(0.98, description="on held-out texts; below it, no backbone")
+    threads: PositiveInt = Field(2, description="CPU threads; part of what makes bytes repeatable")
+
+
+class PlantedSource(Closed):
+    """A T5 pre-trained from scratch on the planted world (dp/data/planted.py), within the DAG."""
+
+    kind: Literal["planted"]
+    seed: int = Field(0, ge=0)
+    architecture: Literal["t5"] = "t5"
+    shape: dict[str, int | float | str | bool] = Field(description="keyword arguments of the transformers config")
+    pretraining: Pretraining = Pretraining()
+
+
 class Backbone(Closed):
     family: Literal["seq2seq", "causal", "encoder"]
     head: Literal["verbalizer", "linear"] = Field(
         "verbalizer", description="scores of label words, or a linear layer (tuned with the prompt) on the pooled state"
     )
-    source: Annotated[HubSource | FolderSource | PackageSource | RandomSource, Field(discriminator="kind")]
+    source: Annotated[
+        HubSource | FolderSource | PackageSource | RandomSource | PlantedSource, Field(discriminator="kind")
+    ]
 
 
 # Scales (design section 9)
 
 
-class Full(Closed):
+class Part(Closed):
+    """What every regime may say: the part of the scale's grid that it stands for."""
+
+    tasks: Annotated[list[Name], Field(min_length=1)] | None = Field(None, description="null: all tasks of the scale")
+    variants: Annotated[list[Name], Field(min_length=1)] | None = Field(None, description="null: all of the scale")
+
+
+class Full(Part):
     kind: Literal["full"]
 
     @property
@@ -75,7 +109,7 @@ class Full(Closed):
         return ["full"]
 
 
-class FewShot(Closed):
+class FewShot(Part):
     kind: Literal["fewshot"]
     k: list[PositiveInt] = Field(min_length=1, description="examples per label")
     sample_seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1)
@@ -85,16 +119,17 @@ class FewShot(Closed):
         return [f"fewshot-k{k}-s{seed}" for k in self.k for seed in self.sample_seeds]
 
 
-class Multitask(Closed):
+class Multitask(Part):
     """One prompt for the union of the tasks; a row comes from a task of n rows in proportion to min(n, cap)^alpha."""
 
     kind: Literal["multitask"]
+    name: Name | None = Field(None, description="tells several unions apart: the regime is called multitask-<name>")
     alpha: Annotated[float, Field(ge=0, le=1)] = 0.5
     cap: PositiveInt | None = None
 
     @property
     def names(self) -> list[str]:
-        return ["multitask"]
+        return [f"multitask-{self.name}" if self.name else "multitask"]
 
 
 class Rows(Closed):
@@ -157,8 +192,14 @@ class Temperature(Closed):
 
 
 class Choice(Closed):
-    estimator: Literal["straight_through"] = "straight_through"
-    temperature: Temperature = Temperature()
+    """How choices are learned (dp/prompts/estimators.py); under the switch straight_through, by that alone."""
+
+    estimator: Literal["straight_through", "reinforce", "exact"] = "reinforce"
+    samples: Annotated[int, Field(ge=2)] = Field(2, description="reinforce: candidates drawn for each row")
+    entropy: Annotated[float, Field(ge=0)] = Field(
+        0.05, description="weight of the choices' entropy, linear to 0 over training; not with straight_through"
+    )
+    temperature: Temperature = Field(Temperature(), description="of straight_through")
 
 
 class Optimizer(Closed):
@@ -204,7 +245,9 @@ class Scale(Closed):
     source: Literal["package", "folder", "hub", "made_up"] = Field(
         description="the source unless params.yaml names one"
     )
-    regimes: list[Annotated[Full | FewShot | Multitask, Field(discriminator="kind")]] = Field(min_length=1)
+    regimes: list[Annotated[Full | FewShot | Multitask, Field(discriminator="kind")]] = Field(
+        min_length=1, description="several entries of one kind add up, each with its own tasks and variants"
+    )
     variants: list[Name] = Field(min_length=1)
     without: dict[Name, list[Name]] = Field({}, description="backbone -> variants that are not run on it")
     seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 Switch = Literal[
+    "straight_through",
+    "raw_feature",
     "padded_feature",
     "relu_position_logits",
     "tanh_pool_scores",
@@ -20,6 +22,8 @@ Switch = Literal[
 ]
 
 MEANING: dict[str, str] = {
+    "straight_through": "choices are learned by straight-through Gumbel-Softmax",
+    "raw_feature": "the instance feature is read as it is, not standardised over the training rows",
     "padded_feature": "the instance feature is the mean over all max_tokens positions, padding included",
     "relu_position_logits": "an instance's position logits pass through a ReLU",
     "tanh_pool_scores": "pool scores pass through a tanh (by protocol: unless the position is learned too)",

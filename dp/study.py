@@ -1,5 +1,6 @@
 """`params.yaml` and its scale, read and checked against each other before any job starts."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ from pydantic import ValidationError, model_validator
 
 from dp.closed import Closed, Name, explain, nearest, read_yaml, validated
 from dp.errors import UserError
-from dp.params import Multitask, Params, Scale, Training
+from dp.params import Multitask, Params, Part, Scale, Training
 from dp.search import settings
 from dp.variants import Baseline, Control, Prompted, Variant
 
@@ -30,10 +31,14 @@ class Study(Closed):
     def tasks(self) -> list[str]:
         return self.scale.tasks[self.source]  # type: ignore[index]
 
-    def variants_on(self, backbone: str) -> list[str]:
-        """The scale's variants but those that it leaves out on this backbone."""
+    def variants_on(self, backbone: str, regime: Part | None = None) -> list[str]:
+        """The scale's variants, or a regime's, but those that the scale leaves out on this backbone."""
         left_out = self.scale.without.get(backbone, [])
-        return [name for name in self.scale.variants if name not in left_out]
+        named = regime.variants if regime and regime.variants else self.scale.variants
+        return [name for name in named if name not in left_out]
+
+    def tasks_in(self, regime: Part) -> list[str]:
+        return regime.tasks or self.tasks
 
     def definition(self, variant: str) -> Prompted | Baseline:
         """What a variant's runs are made by: its own definition, or that of the variant it controls."""
@@ -50,8 +55,7 @@ class Study(Closed):
         _check_repeats(self)
         if UNION in self.tasks:
             raise ValueError(f"tasks: '{UNION}' is the name of the union of the tasks; rename that task")
-        if len(self.tasks) < 2 and any(isinstance(regime, Multitask) for regime in self.scale.regimes):
-            raise ValueError(f"regimes: multitask needs at least two tasks, and the scale has {self.tasks}")
+        _check_regimes(self)
         for name in self.scale.overrides:
             training_of(self.scale, name)
         for backbone in self.scale.backbones:
@@ -116,6 +120,34 @@ def _check_names(study: Study) -> None:
                 raise ValueError(f"{key}: '{name}' is not defined in params.yaml{nearest(name, known)}")
 
 
+def _check_regimes(study: Study) -> None:
+    """Every part of the grid lies within the scale, and holds the variants that its own ones need."""
+    scale, unions = study.scale, []
+    for number, regime in enumerate(scale.regimes):
+        where = f"regimes.{number}"
+        for key, names, known in (("tasks", regime.tasks, study.tasks), ("variants", regime.variants, scale.variants)):
+            for name in names or []:
+                if name not in known:
+                    raise ValueError(f"{where}.{key}: '{name}' is not in this scale's {key}{nearest(name, known)}")
+        for variant in regime.variants or []:
+            for other in _direct_needs(study.params.variants[variant]):
+                if other not in regime.variants:  # type: ignore[operator]
+                    raise ValueError(f"{where}.variants: '{variant}' needs runs of '{other}'; add it there")
+        if isinstance(regime, Multitask):
+            unions += regime.names
+            if len(study.tasks_in(regime)) < 2:
+                raise ValueError(f"{where}: multitask needs at least two tasks, and has {study.tasks_in(regime)}")
+    for name in unions:
+        if unions.count(name) > 1:
+            raise ValueError(f"regimes: '{name}' stands there twice; give each union a `name` of its own")
+
+
+def _direct_needs(variant: Variant) -> list[str]:
+    if isinstance(variant, Control):
+        return [variant.control_of]
+    return list(variant.sources.values()) if isinstance(variant, Prompted) else []
+
+
 def _check_repeats(study: Study) -> None:
     """What stands twice would be run once and counted twice."""
     scale = study.scale
@@ -124,12 +156,18 @@ def _check_repeats(study: Study) -> None:
         f"tasks.{study.source}": study.tasks,
         "variants": scale.variants,
         "seeds": scale.seeds,
-        "regimes": [name for regime in scale.regimes for name in regime.names],
     }
     for key, names in lists.items():
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"{key}: '{name}' stands there twice; take one out")
+    seen = set()
+    for regime in scale.regimes:
+        runs = itertools.product(regime.names, study.tasks_in(regime), regime.variants or scale.variants)
+        for name, task, variant in runs:
+            if (name, task, variant) in seen:
+                raise ValueError(f"regimes: '{name}' has {variant} on {task} twice; take one out")
+            seen.add((name, task, variant))
     known = {UNION, *(task for tasks in scale.tasks.values() for task in tasks)}
     for task in scale.baselines.p_tuning_v2.lengths:
         if task not in known:
@@ -200,7 +238,7 @@ def _needs(study: Study, name: str) -> set[str]:
         if one not in found:
             found.add(one)
             variant = study.params.variants.get(one)
-            todo += variant.sources.values() if isinstance(variant, Prompted) else []
+            todo += _direct_needs(variant) if variant else []
     return found
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+from contextlib import ExitStack
 
 from snakemake.settings.types import DeploymentMethod
 
@@ -12,6 +13,8 @@ from dp.commands.common import SETTINGS_VARIABLE
 from dp.errors import UserError
 from dp.lineage.closure import closure
 from dp.study import load
+from dp.worker.client import VARIABLE as WORKER_VARIABLE
+from dp.worker.start import worker
 
 try:
     STUDY = load(settings=dict(config))
@@ -27,10 +30,20 @@ COMPUTE = STUDY.scale.compute
 # Neither the interpreter nor the settings of this call are part of a rule's shell line: another virtual environment or
 # another `--config` makes no job stale by itself, only through the parameters that it changes.
 os.environ.update({SETTINGS_VARIABLE: json.dumps(dict(config))})
-if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
+OTHER_PYTHON = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+if not OTHER_PYTHON:
     os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()]))
 # A job asks for a GPU where there is one to ask for; profiles/default admits as many such jobs as `gpu` says.
 GPU = int(COMPUTE.device == "cuda" or (COMPUTE.device == "auto" and shutil.which("nvidia-smi") is not None))
+
+# Jobs of this process and machine share what they import (docs/results.md); others find no worker and run alone.
+WORKER = ExitStack()
+
+
+def start_worker():
+    here = workflow.is_main_process and workflow.local_exec
+    if here and not OTHER_PYTHON and os.environ.get(WORKER_VARIABLE) != "":
+        WORKER.enter_context(worker())
 
 
 wildcard_constraints:

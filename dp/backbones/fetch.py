@@ -2,16 +2,26 @@
 
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from dp import files
-from dp.backbones import gguf, random_weights
+from dp.backbones import gguf, pretraining, random_weights
 from dp.backbones.pretrained import pretrained
 from dp.data import folder as folders
-from dp.data import hub, package
+from dp.data import hub, made_up, package, planted
 from dp.errors import UserError
-from dp.params import Backbone, FolderSource, HubSource, PackageFile, PackageSource, PackageTokenizer, RandomSource
+from dp.params import (
+    Backbone,
+    FolderSource,
+    HubSource,
+    PackageFile,
+    PackageSource,
+    PackageTokenizer,
+    PlantedSource,
+    RandomSource,
+)
 
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 ENCODERS = ("bert", "roberta", "xlm-roberta", "camembert")
@@ -45,6 +55,10 @@ def fetch(definition: Backbone, out: Path) -> dict[str, Any]:
             facts |= {"labels": ["random-weights"], "seed": source.seed, "files": digests}
             if isinstance(source.tokenizer, PackageTokenizer):
                 facts["package"] = source.tokenizer.package
+        case PlantedSource():
+            tokenizer = _words_tokenizer(source.architecture, planted.VOCABULARY)
+            model, log = pretraining.pretrained(source, tokenizer)
+            facts |= {"seed": source.seed, "files": {}, "pretraining": log}
         case PackageSource():
             paths = package.obtain(source.package, source.files)
             quantized = [path for path in paths.values() if path.suffix == ".gguf"]
@@ -95,16 +109,20 @@ def _in_folder(source: FolderSource) -> dict[str, Path]:
 
 
 def _random_tokenizer(source: RandomSource) -> tuple[Any, dict[str, str]]:
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        digests: dict[str, str] = {}
-        if isinstance(source.tokenizer, PackageFile):
+    if isinstance(source.tokenizer, PackageFile):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
             digests = dict(source.tokenizer.files)
             _gather(package.obtain(source.tokenizer.package, digests), folder)
             random_weights.write_config(folder, source.architecture)
-        else:
-            random_weights.write_words_tokenizer(folder, source.architecture)
-        return _tokenizer(folder), digests
+            return _tokenizer(folder), digests
+    return _words_tokenizer(source.architecture, made_up.WORDS), {}
+
+
+def _words_tokenizer(architecture: str, words: Sequence[str]) -> Any:
+    with tempfile.TemporaryDirectory() as name:
+        random_weights.write_words_tokenizer(Path(name), architecture, words)
+        return _tokenizer(Path(name))
 
 
 def _load(definition: Backbone, paths: dict[str, Path]) -> tuple[Any, Any]:

@@ -1,21 +1,21 @@
 """Backbones with random weights of a given shape, and the word-level tokenizer that goes with the small ones."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from dp import files
 from dp.closed import nearest
-from dp.data import made_up
 from dp.errors import UserError
-from dp.params import RandomSource
+from dp.params import PlantedSource, RandomSource
 
 SPECIAL = ("<pad>", "</s>", "<unk>", "<extra_id_0>")
 """Ids 0..3, T5's pad and end among them; words follow."""
 SPECIAL_OF_BERT = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
-def write_words_tokenizer(folder: Path, architecture: str) -> None:
-    """A fast tokenizer over made_up.WORDS. t5: it ends a text with </s>; bert: [CLS] text [SEP]; llama: text alone."""
+def write_words_tokenizer(folder: Path, architecture: str, vocabulary: Sequence[str]) -> None:
+    """A fast tokenizer over words. t5: it ends a text with </s>; bert: [CLS] text [SEP]; llama: text alone."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -23,21 +23,21 @@ def write_words_tokenizer(folder: Path, architecture: str) -> None:
     special["additional_special_tokens"] = ["<extra_id_0>"]
     if architecture == "bert":
         special = {f"{token[1:-1].lower()}_token": token for token in SPECIAL_OF_BERT}
-    words = (*(SPECIAL_OF_BERT if architecture == "bert" else SPECIAL), *made_up.WORDS)
-    vocabulary = {word: index for index, word in enumerate(words)}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=special["unk_token"]))
+    pieces = (*(SPECIAL_OF_BERT if architecture == "bert" else SPECIAL), *vocabulary)
+    ids = {piece: number for number, piece in enumerate(pieces)}
+    tokenizer = Tokenizer(models.WordLevel(ids, unk_token=special["unk_token"]))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     added = {"t5": ("$A </s>", "$A </s> $B </s>"), "bert": ("[CLS] $A [SEP]", "[CLS] $A [SEP] $B [SEP]")}
     if architecture in added:
         single, pair = added[architecture]
-        used = [(token, vocabulary[token]) for token in ("</s>", "[CLS]", "[SEP]") if token in single]
+        used = [(token, ids[token]) for token in ("</s>", "[CLS]", "[SEP]") if token in single]
         tokenizer.post_processor = processors.TemplateProcessing(single=single, pair=pair, special_tokens=used)
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, model_input_names=["input_ids", "attention_mask"], **special
     ).save_pretrained(folder)
 
 
-def model(source: RandomSource, tokenizer: Any) -> Any:
+def model(source: RandomSource | PlantedSource, tokenizer: Any) -> Any:
     """A float32 model drawn from the source's seed; the same seed gives the same bytes.
 
     Raises UserError for a key of `shape` that the architecture does not know, or a vocabulary smaller than the

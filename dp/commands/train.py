@@ -54,6 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
         backbone = load(this.backbone, config["family"], config["backbone_head"], config["compute"]["dtype"], where)
         words = sorted({int(word) for rows in selection for word in rows.split.outputs.flatten() if word >= 0})
         model = classifier(config, backbone, [fact["classes"] for fact in facts], words, where)
+        model.fit_features(train_rows.features)
         for factor, source in sources.items():
             load_choice(model.kept(), factor, source / "tuned.safetensors")
         outcome = train(model, train_rows, selection, config, folder, identity)

@@ -32,6 +32,16 @@ class Batch:
         moved: dict[str, Any] = {key: None if value is None else value.to(device) for key, value in vars(self).items()}
         return Batch(**moved)
 
+    def repeated(self, copies: int) -> "Batch":
+        """All rows, `copies` times in a row."""
+        if copies == 1:
+            return self
+        repeated: dict[str, Any] = {
+            key: None if value is None else value.repeat(copies, *[1] * (value.dim() - 1))
+            for key, value in vars(self).items()
+        }
+        return Batch(**repeated)
+
 
 def collate(split: Split, numbers: list[int], features: Tensor | None = None, width: int | None = None) -> Batch:
     """One batch of the rows `numbers`. features: [rows of the split, H]. Padding has id 0, which the mask hides.

@@ -5,11 +5,11 @@ from typing import Any
 
 from dp import files
 from dp.data import folder as folders
-from dp.data import hub, made_up, package, read
+from dp.data import hub, made_up, package, planted, read
 from dp.errors import UserError
-from dp.tasks.model import FolderRows, HubRows, MadeUpRows, PackageRows, Task
+from dp.tasks.model import FolderRows, HubRows, MadeUpRows, PackageRows, PlantedRows, Task
 
-Source = FolderRows | HubRows | PackageRows | MadeUpRows
+Source = FolderRows | HubRows | PackageRows | MadeUpRows | PlantedRows
 
 
 def source_of(task: Task, kind: str) -> Source:
@@ -36,6 +36,13 @@ def fetch(task: Task, kind: str, folder: str | None) -> tuple[dict[str, list[rea
                 split: made_up.rows(source.kind, split, want.rows, source.seed) for split, want in task.expected.items()
             }
             read.check(task, made, "made-up rows")
+            return made, facts | {"seed": source.seed}
+        case PlantedRows():
+            made = {
+                split: planted.rows(source.questions, split, want.rows, source.seed)
+                for split, want in task.expected.items()
+            }
+            read.check(task, made, "planted rows")
             return made, facts | {"seed": source.seed}
         case FolderRows():
             wanted = {file.path: file.sha256 for file in source.files.values()}

@@ -51,10 +51,11 @@ def _cost(rows: list[Row]) -> str:
     for variant in dict.fromkeys(row["variant"] for row in rows if row["steps"]):
         own = {row["task"]: row for row in rows if row["variant"] == variant}
         costs = [
-            f"{own[task]['trainable']:,} / {own[task]['steps']:,} / {own[task]['seconds']:.0f} s" for task in tasks
+            f"{own[task]['trainable']:,} / {own[task]['steps']:,} / {own[task]['seconds']:.0f} s" if task in own else ""
+            for task in tasks
         ]
-        chosen = [f"{task}: {own[task]['chosen']}" for task in tasks if own[task]["chosen"]]
-        first = own[tasks[0]]
+        chosen = [f"{task}: {row['chosen']}" for task, row in own.items() if row["chosen"]]
+        first = next(iter(own.values()))
         lines.append([variant, first["protocol"], *costs, str(first["trials"]), "; ".join(chosen)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

@@ -25,7 +25,8 @@ class Run:
 
     @property
     def regime(self) -> str:
-        return self.cell.regime.partition("-")[0]
+        """The grid's name of the regime, without the k and the sample seed of few-shot."""
+        return "fewshot" if self.cell.regime.startswith("fewshot-") else self.cell.regime
 
     @property
     def k(self) -> int | None:

@@ -30,8 +30,8 @@ def data(study: Study, table: list[Row], runs: list[Run]) -> list[dict[str, Any]
             continue
         losses = [{line["step"]: line["loss"] for line in log if "loss" in line} for log in logs]
         accuracies = [
-            {line["step"]: _accuracy(study, task, line["selection"]) for line in log if "selection" in line}
-            for log in logs
+            {line["step"]: _accuracy(run, line["selection"]) for line in log if "selection" in line}
+            for run, log in zip(members, logs, strict=True)
         ]
         picked = [run.trained["made"]["selected_step"] for run in members if run.trained]
         found = [("loss", *point) for point in _binned(_mean(losses))]
@@ -44,9 +44,12 @@ def data(study: Study, table: list[Row], runs: list[Run]) -> list[dict[str, Any]
     return rows
 
 
-def _accuracy(study: Study, task: str, selection: dict[str, Any]) -> float:
+def _accuracy(run: Run, selection: dict[str, Any]) -> float:
     """Of the task itself where a run selects by the mean over tasks."""
-    return selection["by_task"][study.tasks.index(task)] if "by_task" in selection else selection["accuracy"]
+    if "by_task" not in selection:
+        return selection["accuracy"]
+    assert run.trained is not None
+    return selection["by_task"][run.trained["asked"]["multitask"]["tasks"].index(run.cell.task)]
 
 
 def draw(rows: style.Rows) -> Figure:

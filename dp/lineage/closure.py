@@ -6,6 +6,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
 DISPATCH = ("dp", "dp.__main__", "dp.cli")
+"""Without dp.worker: like Snakemake and the shell it starts a job and has no say in what the job computes."""
 
 
 def closure(command: str) -> list[Path]:

@@ -5,12 +5,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dp.prompts.choice import Moment, Policy
+from dp.prompts.choice import Chosen, Moment, Policy
 
 
 class Kept(NamedTuple):
-    length: Tensor  # [B]
-    gate: Tensor  # [B, P], 1 for the first `length` vectors, 0 for the rest
+    chosen: Chosen
+    gate: Tensor  # [B, P], 1 for the first vectors, 0 for the rest
 
 
 class Length(nn.Module):
@@ -25,6 +25,6 @@ class Length(nn.Module):
         chosen = self.policy(feature, tasks, moment, "length")
         if chosen.weights is None:
             gate = torch.arange(self.vectors, device=chosen.candidate.device) < chosen.candidate[:, None]
-            return Kept(chosen.candidate, gate.float())
+            return Kept(chosen, gate.float())
         # Vector i is kept by every length above i: the gate carries the choice's gradient as sums of its weights.
-        return Kept(chosen.candidate, chosen.weights.flip(1).cumsum(1).flip(1)[:, 1:])
+        return Kept(chosen, chosen.weights.flip(1).cumsum(1).flip(1)[:, 1:])

@@ -20,11 +20,11 @@ class Position(nn.Module):
         match self.where:
             case "random":
                 share = moment.each("random split", 1)[:, 0]
-                return Chosen((share * (self.vectors + 1)).long().to(moment.rows), None)
+                return Chosen((share * (self.vectors + 1)).long().to(moment.rows))
             case "prefix":
                 split = self.vectors
             case "postfix":
                 split = 0
             case _:
                 split = int(self.where)
-        return Chosen(torch.full_like(moment.rows, split), None)
+        return Chosen(torch.full_like(moment.rows, split))

@@ -2,11 +2,13 @@
 
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from dp import seeds
 from dp.prompts.choice import InstanceLogits, Moment, Policy, TaskLogits
 from dp.prompts.compose import compose
+from dp.prompts.feature import Standard
 from dp.prompts.initial import initial_vectors
 from dp.prompts.lengths import Length
 from dp.prompts.mixture import Mixture
@@ -23,35 +25,58 @@ class Choices(NamedTuple):
     split: Tensor  # [B]
     length: Tensor | None  # [B]; None: all P vectors
     pool: Tensor | None  # [B, K], weights of the pool's prompts
+    log_prob: Tensor | None = None  # [B], of all that was drawn for a row; None: nothing, or by straight-through
+    entropy: Tensor | None = None  # [B], summed over its choices
 
 
 class SoftPrompt(nn.Module):
-    """The tuned parameters of a prompted variant."""
+    """The tuned parameters of a prompted variant. `copies` is how often training has each row in a batch."""
 
     def __init__(
-        self, representation: nn.Module, position: Position, length: Length | None, rotate: bool, fillers: bool
+        self,
+        representation: nn.Module,
+        position: Position,
+        length: Length | None,
+        rotate: bool,
+        fillers: bool,
+        standard: Standard | None = None,
+        copies: int = 1,
     ) -> None:
         super().__init__()
-        self.representation, self.position, self.length = representation, position, length
-        self.rotate, self.fillers = rotate, fillers
+        self.representation, self.position, self.length, self.standard = representation, position, length, standard
+        self.rotate, self.fillers, self.copies = rotate, fillers, copies
 
     def forward(
         self, x: Tensor, mask: Tensor, tails: Tensor, feature: Tensor | None, tasks: Tensor, moment: Moment
     ) -> tuple[Sequence, Choices]:
         """x: [B, T, H], mask: [B, T], tails: [B], feature: [B, H] or None, tasks: [B] -> X' and what was chosen."""
+        if feature is not None and self.standard:
+            feature = self.standard(feature)
         vectors, pool = self.representation(feature, tasks, masked_mean(x, mask), moment)
-        split, weights = self.position(feature, tasks, moment)
+        placed = self.position(feature, tasks, moment)
         kept = self.length(feature, tasks, moment) if self.length else None
         gate = kept.gate if kept else None
         if self.fillers and gate is not None:
             vectors, gate = vectors * gate[..., None] + FILLER * (1 - gate[..., None]), None
-        sequence = compose(vectors, split, x, mask, tails, weights, gate, self.rotate)
-        return sequence, Choices(split, kept.length if kept else None, pool)
+        sequence = compose(vectors, placed.candidate, x, mask, tails, placed.weights, gate, self.rotate)
+        drawn = [chosen for chosen in (placed, kept and kept.chosen) if chosen and chosen.log_prob is not None]
+        return sequence, Choices(
+            split=placed.candidate,
+            length=kept.chosen.candidate if kept else None,
+            pool=pool,
+            log_prob=_sum([chosen.log_prob for chosen in drawn]),
+            entropy=_sum([chosen.entropy for chosen in drawn]),
+        )
+
+
+def _sum(parts: list[Any]) -> Tensor | None:
+    return torch.stack(parts).sum(0) if parts else None
 
 
 def build(
     definition: dict[str, Any],
     prompt: dict[str, Any],
+    choice: dict[str, Any] | None,
     switches: list[str],
     vocabulary: Tensor,
     label_words: list[int],
@@ -59,7 +84,7 @@ def build(
     learned: dict[str, str],
     seed: int,
 ) -> SoftPrompt:
-    """A prompt from a variant's definition, the scale's `prompt` parameters and the switches in force.
+    """A prompt from a variant's definition, the scale's `prompt` and `choice` parameters and the switches in force.
 
     vocabulary: [V, H]. label_words: vocabulary ids, for the initialisation of that name. tasks: how many tasks share
     the prompt. learned: factor -> `task` or `instance`, for choices that another run learned and this one keeps frozen.
@@ -67,22 +92,37 @@ def build(
     """
     length, hidden = prompt["length"], vocabulary.shape[1]
 
+    estimator = choice["estimator"] if choice else "straight_through"
+    drawn = [factor for factor in ("position", "length") if definition[factor] in ("task", "instance")]
+
     def policy(factor: str) -> Policy | None:
         kind, frozen = learned.get(factor, definition[factor]), factor in learned
         if kind not in ("task", "instance"):
             return None
         generator = seeds.generator(seed, f"{factor} initialisation")
         relu = (factor, kind) == ("position", "instance") and "relu_position_logits" in switches
-        return Policy(kind, length + 1, tasks, hidden, generator, frozen, relu)
+        stride = length + 1 if drawn[0:1] != [factor] else 1
+        return Policy(kind, length + 1, tasks, hidden, generator, frozen, relu, estimator, stride)
 
     lengths = policy("length")
+    kinds = [learned.get(factor, definition[factor]) for factor in ("position", "length")]
+    reads = "instance" in kinds or definition["representation"] == "instance_pool"
     return SoftPrompt(
         _representation(definition["representation"], prompt, switches, vocabulary, label_words, tasks, seed),
         Position(definition["position"], length, policy("position")),
         Length(length, lengths) if lengths else None,
         rotate="rotation" in switches,
         fillers="fillers" in switches,
+        standard=Standard(hidden) if reads and "raw_feature" not in switches else None,
+        copies=_copies(estimator, choice, (length + 1) ** len(drawn)) if drawn else 1,
     )
+
+
+def _copies(estimator: str, choice: dict[str, Any] | None, candidates: int) -> int:
+    """Forward passes that one training row takes."""
+    if choice is None or estimator == "straight_through":
+        return 1
+    return candidates if estimator == "exact" else choice["samples"]
 
 
 def _representation(

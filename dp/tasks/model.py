@@ -75,7 +75,22 @@ class HubRows(Reading):
 class MadeUpRows(Closed):
     """Rows made by dp/data/made_up.py."""
 
-    kind: Literal["yes_no", "choice"] = "yes_no"
+    kind: Literal["yes_no", "choice"]
+    seed: int = Field(0, ge=0)
+
+
+class Question(Closed):
+    """A feature of a word of the planted world (dp/data/planted.py)."""
+
+    word: Literal[1, 2, -1, -2] = Field(description="counted from the first word, or from the last where negative")
+    feature: Annotated[int, Field(ge=0, le=3)]
+
+
+class PlantedRows(Closed):
+    """Rows made by dp/data/planted.py: they ask one question, or, of several, the one that a cue in the text names."""
+
+    kind: Literal["planted"]
+    questions: list[Question] = Field(min_length=1, max_length=4)
     seed: int = Field(0, ge=0)
 
 
@@ -83,7 +98,7 @@ class Sources(Closed):
     folder: FolderRows | None = None
     package: PackageRows | None = None
     hub: HubRows | None = None
-    made_up: MadeUpRows | None = None
+    made_up: Annotated[MadeUpRows | PlantedRows, Field(discriminator="kind")] | None = None
 
 
 class Task(Closed):

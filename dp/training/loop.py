@@ -19,6 +19,7 @@ from dp.data.tokens import Split
 from dp.errors import Interrupted, UserError
 from dp.evaluation.predict import score
 from dp.prompts.choice import Moment, temperature
+from dp.prompts.estimators import objective
 from dp.protocols import input_width
 from dp.training.optimizers import learning_rate, optimizer
 from dp.training.signals import stop_requests
@@ -51,25 +52,32 @@ def train(
     done, best = state.resume(trained, optimize)
     lengths = [len(ids) for ids in split.ids]
     batches = training_batches(lengths, budget["batch_size"], budget["steps"], seed, **_mixing(split, config))
-    micro = budget["micro_batch_size"]
+    micro, copies, choice = budget["micro_batch_size"], classifier.copies, config["choice"]
+    estimator = choice["estimator"] if choice else "straight_through"
     bar = tqdm(total=budget["steps"], initial=done, unit="step", desc=str(run), file=sys.stderr, mininterval=5)
 
     with stop_requests() as stop, bar:
         for step in range(done, budget["steps"]):
             started = time.perf_counter()
             nominal = step // budget["updates_per_step"]
-            tau = temperature(nominal, **config["choice"]["temperature"]) if config["choice"] else 1.0
+            tau = temperature(nominal, **choice["temperature"]) if choice else 1.0
+            bonus = choice["entropy"] * (1 - step / budget["steps"]) if choice else 0.0
             rate = learning_rate(step, budget["steps"], budget["optimizer"])
             total_loss, positions, chosen = 0.0, 0, ChoiceCounts()
             for number, start in enumerate(range(0, budget["batch_size"], micro)):
                 rows = batches[step][start : start + micro]
-                batch = collate(split, rows, train_rows.features, width).to(device)
-                moment = Moment(seed, step, number, batch.rows, training=True, draws=True, temperature=tau)
+                batch = collate(split, rows, train_rows.features, width).to(device).repeated(copies)
+                moment = Moment(seed, step, number, batch.rows, True, draws=True, temperature=tau, copies=copies)
                 scores, choices = classifier(batch, moment)
-                loss = functional.cross_entropy(scores, batch.labels, reduction="sum") / budget["batch_size"]
-                loss.backward()
+                losses = functional.cross_entropy(scores, batch.labels, reduction="none").view(copies, -1)
+                log_prob, entropy = (choices.log_prob, choices.entropy) if choices else (None, None)
+                expected = objective(estimator, losses, None if log_prob is None else log_prob.view(copies, -1))
+                loss = expected.sum() / budget["batch_size"]
                 total_loss += loss.item()
-                positions += int(batch.mask.sum()) + len(rows) * classifier.prompt_length
+                if entropy is not None:
+                    loss = loss - bonus * entropy.sum() / (copies * budget["batch_size"])
+                loss.backward()
+                positions += int(batch.mask.sum()) + len(batch.rows) * classifier.prompt_length
                 chosen.add(choices)
             if not math.isfinite(total_loss):
                 status = {"status": "non-finite loss", "step": step, "loss": str(total_loss), "lr": rate}
@@ -113,6 +121,7 @@ def train(
         "train_rows": len(split),
         "trainable_parameters": sum(p.numel() for p in trained.values()),
         "backbone_frozen": config["definition"].get("baseline") != "finetune",
+        "forward_passes_per_row": copies,
         "padding_share": round(padding_share(batches, lengths, width), 4),
     }  # fmt: skip
 
