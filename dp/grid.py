@@ -217,7 +217,14 @@ def run_config(study: Study, cell: Cell) -> dict[str, Any]:
 def report_config(study: Study) -> dict[str, Any]:
     """What decides the tables and figures besides the runs themselves."""
     return {"scale": study.scale_name, "source": study.source, "allow_dirty": study.params.allow_dirty,
-            "runs": [cell.run for cell in cells(study)]}  # fmt: skip
+            "runs": [cell.run for cell in cells(study)],
+            "predictions": study.predictions.model_dump(mode="json") if study.predictions else None}  # fmt: skip
+
+
+def report_files(study: Study) -> list[str]:
+    """What a report consists of besides its record and its figures."""
+    predicted = ["predictions.csv", "null_task.csv", "planted_choices.csv", "predictions.md"]
+    return ["results.csv", "choices.csv", "results.md", *(predicted if study.predictions else [])]
 
 
 def _union(study: Study, name: str) -> Multitask:

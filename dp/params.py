@@ -57,12 +57,15 @@ class RandomSource(Closed):
 
 
 class Pretraining(Closed):
-    """AdamW, warm-up then linear to 0; first on instructions for the nearest word, then on all."""
+    """AdamW with warm-up, then linear to 0: first on instructions for the nearest word, then on all, then under noise.
 
-    steps: PositiveInt = 1400
-    nearest: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.45, description="share of the steps on the nearest word alone"
-    )
+    The noise makes every vector near an instruction's embedding work like it, so that prompt tuning can find one.
+    """
+
+    steps: PositiveInt = 1600
+    nearest: Annotated[float, Field(ge=0, le=1)] = Field(0.4, description="share of the steps, at the start")
+    noisy: Annotated[float, Field(ge=0, le=1)] = Field(0.3, description="share of the steps, at the end")
+    noise: Annotated[float, Field(ge=0)] = Field(0.6, description="on instructions; in the embeddings' deviations")
     batch_size: PositiveInt = 192
     lr: Annotated[float, Field(gt=0)] = 0.002
     warmup_steps: PositiveInt = 100
@@ -262,6 +265,7 @@ class Scale(Closed):
     evaluation_batch_size: PositiveInt = 16
     compute: Compute = Compute()
     overrides: dict[Name, dict[str, Any]] = Field({}, description="variant -> changes to `training` for it alone")
+    predictions: str | None = Field(None, description="a file of predicted results (docs/predictions.md)")
 
 
 class Params(Closed):

@@ -9,6 +9,9 @@ from pydantic import ValidationError, model_validator
 from dp.closed import Closed, Name, explain, nearest, read_yaml, validated
 from dp.errors import UserError
 from dp.params import Multitask, Params, Part, Scale, Training
+from dp.predictions import FACTORS, Predictions
+from dp.predictions import check as check_predictions
+from dp.predictions import read as read_predictions
 from dp.search import settings
 from dp.variants import Baseline, Control, Prompted, Variant
 
@@ -22,6 +25,7 @@ class Study(Closed):
     params: Params
     scale_name: Name
     scale: Scale
+    predictions: Predictions | None = None
 
     @property
     def source(self) -> str:
@@ -61,6 +65,7 @@ class Study(Closed):
         for backbone in self.scale.backbones:
             for name in self.variants_on(backbone):
                 _check_variant(self, backbone, name)
+        _check_predictions(self)
         return self
 
 
@@ -70,6 +75,12 @@ def head_of(study: Study, backbone: str, variant: str) -> str:
     if isinstance(definition, Baseline) and definition.baseline == "linear_probe":
         return "linear"
     return definition.head or study.params.backbones[backbone].head
+
+
+def learned_factors(study: Study, variant: str) -> set[str]:
+    """Which of split, length and pool a variant's runs learned to choose."""
+    definition = study.definition(variant)
+    return {FACTORS[what] for what in definition.choices} if isinstance(definition, Prompted) else set()
 
 
 def training_of(scale: Scale, variant: str) -> Training:
@@ -101,7 +112,9 @@ def load(root: Path = Path(), settings: dict[str, Any] | None = None) -> Study:
         known = sorted(p.stem for p in folder.glob("*.yaml"))
         raise UserError(f"{path}: scale: '{params.scale}' has no file {scale_path}; the scales are {known}.")
     scale = validated(Scale, read_yaml(scale_path), scale_path)
-    return validated(Study, {"params": params, "scale_name": params.scale, "scale": scale}, scale_path)
+    predicted = read_predictions(root / scale.predictions) if scale.predictions else None
+    parts = {"params": params, "scale_name": params.scale, "scale": scale, "predictions": predicted}
+    return validated(Study, parts, scale_path)
 
 
 def _check_names(study: Study) -> None:
@@ -173,6 +186,24 @@ def _check_repeats(study: Study) -> None:
         if task not in known:
             hint = nearest(task, known)
             raise ValueError(f"baselines.p_tuning_v2.lengths: '{task}' is no task of this scale{hint}")
+
+
+def _check_predictions(study: Study) -> None:
+    if study.predictions is None:
+        return
+    evaluated = {
+        (name, task, variant)
+        for backbone in study.scale.backbones
+        for regime in study.scale.regimes
+        for name in regime.names
+        for task in study.tasks_in(regime)
+        for variant in study.variants_on(backbone, regime)
+    }
+    on = {variant for _, _, variant in evaluated}
+    try:
+        check_predictions(study.predictions, evaluated, {variant: learned_factors(study, variant) for variant in on})
+    except ValueError as error:
+        raise ValueError(f"{study.scale.predictions}: {error}") from None
 
 
 def _check_variant(study: Study, backbone: str, name: str) -> None:

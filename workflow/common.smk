@@ -130,6 +130,12 @@ def evaluation_inputs(run):
     return row_files(cell) + (train_files(training.run) if training else [])
 
 
+def question_files():
+    """Canonical rows that say which question each reported row asks, where the report looks at questions."""
+    tasks = sorted(STUDY.predictions.tasks_with_questions) if STUDY.predictions else []
+    return [str(paths.task_rows(task, STUDY.source) / "validation.jsonl") for task in tasks]
+
+
 def targets(phase):
     """Every file that a phase makes for the chosen scale."""
     cells = CELLS.values()
@@ -151,4 +157,4 @@ def targets(phase):
         case "evaluate":
             return [evaluation_files(cell.run) for cell in cells]
         case "report":
-            return named(paths.report(SCALE), "results.csv", "choices.csv", "results.md", "record.json")
+            return named(paths.report(SCALE), *grid.report_files(STUDY), "record.json")

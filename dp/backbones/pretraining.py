@@ -44,8 +44,11 @@ def pretrained(source: PlantedSource, tokenizer: Any) -> tuple[Any, dict[str, An
             for group in optimizer.param_groups:
                 group["lr"] = plan.lr * min((step + 1) / plan.warmup_steps, 1 - step / plan.steps)
             reach = 1 if step < plan.nearest * plan.steps else planted.REACH
-            texts = instructed(tokenizer, plan.batch_size, reach, seeds.generator(source.seed, "pre-training", step))
-            loss = functional.cross_entropy(_scores(backbone, texts, words), texts.labels)
+            generator = seeds.generator(source.seed, "pre-training", step)
+            texts = instructed(tokenizer, plan.batch_size, reach, generator)
+            noise = plan.noise * torch.randn(*texts.ids.shape, backbone.hidden_size, generator=generator)
+            smooth = step >= (1 - plan.noisy) * plan.steps
+            loss = functional.cross_entropy(_scores(backbone, texts, words, noise if smooth else None), texts.labels)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), plan.clip_norm)
             optimizer.step()
@@ -88,10 +91,13 @@ def instructed(tokenizer: Any, count: int, reach: int, generator: torch.Generato
     return Texts(torch.where(place > total, 0, ids), labels)
 
 
-def _scores(backbone: Seq2Seq, texts: Texts, words: Tensor) -> Tensor:
-    """[B, 2]."""
-    mask = (texts.ids != 0).long()
-    state = backbone.state(Sequence(backbone.embed(texts.ids), mask, mask), "verbalizer")
+def _scores(backbone: Seq2Seq, texts: Texts, words: Tensor, noise: Tensor | None = None) -> Tensor:
+    """[B, 2]. noise: [B, T, H], in standard deviations of the embeddings, for the instructions."""
+    mask, embeds = (texts.ids != 0).long(), backbone.embed(texts.ids)
+    if noise is not None:
+        instructions = torch.tensor(backbone.tokenizer.convert_tokens_to_ids(list(planted.INSTRUCTIONS)))
+        embeds = embeds + torch.isin(texts.ids, instructions)[..., None] * noise * embeds.detach().std()
+    state = backbone.state(Sequence(embeds, mask, mask), "verbalizer")
     return backbone.word_scores(state, words.expand(len(mask), -1))
 
 

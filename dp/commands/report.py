@@ -4,16 +4,19 @@ import argparse
 
 from dp import files, paths
 from dp.commands import common
-from dp.evaluation import choices, markdown, runs, table
-from dp.figures import accuracy_by_variant, chosen_splits, learning_curves, style
-from dp.grid import cells, report_config
+from dp.evaluation import choices, markdown, predictions_page, runs, separation, table, verdicts
+from dp.evaluation.runs import Run
+from dp.figures import accuracy_by_variant, chosen_splits, learning_curves, planted_choices, predictions, style
+from dp.grid import cells, report_config, report_files
 from dp.lineage.record import recording
+from dp.study import Study
 
 FIGURES = {
     "accuracy_by_variant": accuracy_by_variant,
     "chosen_splits": chosen_splits,
     "learning_curves": learning_curves,
 }
+OF_PREDICTIONS = {"predictions": predictions, "planted_choices": planted_choices}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,22 +24,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write results.csv, choices.csv, results.md, figures/ and record.json of a scale; raises as `runs.read` does."""
+    """Write the tables, pages, figures/ and record.json of a scale; raises as `runs.read` does."""
     study = common.study(arguments)
     folder = paths.report(study.scale_name)
     found = runs.read(study)
     read = sorted({path for cell in cells(study) for path in runs.sources(study, cell)})
-    drawings = [f"figures/{name}.{kind}" for name in FIGURES for kind in ("csv", "svg", "png")]
-    outputs = ["results.csv", "choices.csv", "results.md", *drawings]
+    figures = FIGURES | (OF_PREDICTIONS if study.predictions else {})
+    drawings = [f"figures/{name}.{kind}" for name in figures for kind in ("csv", "svg", "png")]
+    outputs = [*report_files(study), *drawings]
     with recording(
         folder, "report", report_config(study), {str(path): files.sha256(path) for path in read}, outputs
     ) as made:
         rows = table.rows(study, found)
-        files.write_text(folder / "results.csv", table.to_csv(table.COLUMNS, rows))
-        files.write_text(folder / "choices.csv", table.to_csv(choices.COLUMNS, choices.rows(study, found)))
-        files.write_text(folder / "results.md", markdown.document(study, rows, found, FIGURES))
-        for name, figure in FIGURES.items():
+        texts = {
+            "results.csv": table.to_csv(table.COLUMNS, rows),
+            "choices.csv": table.to_csv(choices.COLUMNS, choices.rows(study, found)),
+            "results.md": markdown.document(study, rows, found, FIGURES),
+        }
+        if study.predictions:
+            texts |= _predictions(study, found)
+        for name, text in texts.items():
+            files.write_text(folder / name, text)
+        for name, figure in figures.items():
             data = folder / "figures" / f"{name}.csv"
             files.write_text(data, table.to_csv(figure.COLUMNS, figure.data(study, rows, found)))
             style.save(data, figure.draw)
         made |= {"runs": len(found), "rows": len(rows)}
+
+
+def _predictions(study: Study, found: list[Run]) -> dict[str, str]:
+    judged, null = verdicts.rows(study, found), verdicts.null_rows(study, found)
+    chosen = separation.rows(study, found)
+    return {
+        "predictions.csv": table.to_csv(verdicts.COLUMNS, judged),
+        "null_task.csv": table.to_csv(verdicts.NULL_COLUMNS, null),
+        "planted_choices.csv": table.to_csv(separation.COLUMNS, chosen),
+        "predictions.md": predictions_page.document(study, judged, null, chosen, OF_PREDICTIONS),
+    }

@@ -23,7 +23,8 @@ LABEL_WORDS = ("no", "yes")
 VOCABULARY = (*LABEL_WORDS, *INSTRUCTIONS, *WORDS)
 LENGTHS = range(7, 15)
 """Words of a text."""
-CUES = len(WORDS) - 4
+CUE_WORDS = 4
+CUES = len(WORDS) - 4 * CUE_WORDS
 """Words from here on stand in a task's text as cues alone: the n-th for its n-th question."""
 COPIES = 3
 """Places of a text that hold its cue, none of them a place that can be asked about."""
@@ -52,7 +53,7 @@ def rows(questions: list[Question], split: str, count: int, seed: int) -> list[d
                 break
         if len(questions) > 1:
             for inner in draw.sample(range(REACH, len(text) - REACH), COPIES):
-                text[inner] = CUES + asked
+                text[inner] = CUES + CUE_WORDS * asked + draw.randrange(CUE_WORDS)
         fields = {"words": " ".join(WORDS[word] for word in text), "question": name(question)}
         own = f"{split}-{number}"
         made.append({"id": own, "label": label, "group": own, "cluster": own, "fields": fields})

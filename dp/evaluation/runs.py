@@ -64,6 +64,8 @@ def sources(study: Study, cell: Cell) -> list[Path]:
     if shown := training(study, cell):
         folder = paths.train_run(study.scale_name, shown.run)
         found += [folder / "record.json", folder / "steps.jsonl"]
+    if study.predictions and cell.task in study.predictions.tasks_with_questions:
+        found.append(paths.task_rows(cell.task, study.source) / "validation.jsonl")
     return [*found, paths.tokens(study.scale_name, cell.backbone, cell.task) / "record.json"]
 
 

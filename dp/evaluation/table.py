@@ -62,7 +62,7 @@ def rows(study: Study, runs: Iterable[Run]) -> list[Row]:
             "labels": ";".join(labels(members)),
             "runs": ";".join(run.digest[:12] for run in members),
         }
-        table += [common | {"metric": metric} | _summary(members, metric) for metric in first["metrics"]]
+        table += [common | {"metric": metric} | summary(members, metric) for metric in first["metrics"]]
     return table
 
 
@@ -94,7 +94,7 @@ def to_csv(columns: Iterable[str], table: Iterable[Row]) -> str:
     return text.getvalue()
 
 
-def _summary(members: list[Run], metric: str) -> Row:
+def summary(members: list[Run], metric: str) -> Row:
     """Mean over runs with its interval: over runs (`seeds`) where they differ, else over examples (`examples`).
 
     Runs that agree exactly, as collapsed or untrained ones do, have no spread over seeds; an interval of no width

@@ -8,12 +8,10 @@ rule collect:
         targets("tokenize"),
         targets("evaluate"),
         targets("train"),
+        question_files(),
         code("report"),
     output:
-        "results/report/{scale}/results.csv",
-        "results/report/{scale}/choices.csv",
-        "results/report/{scale}/results.md",
-        "results/report/{scale}/record.json",
+        named(paths.report("{scale}"), *grid.report_files(STUDY), "record.json"),
         directory("results/report/{scale}/figures"),
     params:
         asked=asked(grid.report_config(STUDY)),
