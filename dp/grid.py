@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dp import protocols, search
-from dp.params import Multitask, Part
+from dp.params import Multitask, Part, PlantedSource
 from dp.study import UNION, Study, head_of, length_of, training_of
 from dp.variants import Baseline, Control, Prompted
 
@@ -144,6 +144,12 @@ def rows_config(study: Study, task: str) -> dict[str, Any]:
 def backbone_config(study: Study, backbone: str) -> dict[str, Any]:
     """What decides the files of a backbone."""
     return study.params.backbones[backbone].model_dump()
+
+
+def backbone_threads(study: Study, backbone: str) -> int:
+    """CPU threads of the job that gets a backbone: of its pre-training, where it has one."""
+    source = study.params.backbones[backbone].source
+    return source.pretraining.threads if isinstance(source, PlantedSource) else 1
 
 
 def tokens_config(study: Study, backbone: str, task: str) -> dict[str, Any]:

@@ -27,6 +27,7 @@ EPSILON = 1e-20
 Prefix = tuple[Tensor, Tensor]
 _log_gates: ContextVar[Mapping[nn.Module, Tensor] | None] = ContextVar("log gates", default=None)
 _prefixes: ContextVar[Mapping[nn.Module, Prefix] | None] = ContextVar("prefixes", default=None)
+_places: ContextVar[Tensor | None] = ContextVar("places", default=None)
 
 
 @contextmanager
@@ -67,6 +68,8 @@ def gated(model: nn.Module, sequence: Sequence, modules: list[nn.Module], causal
 def positions(sequence: Sequence) -> Tensor | None:
     """[B, N]: places that count the prefix and the visible positions alone; None where those are simply 0 .. N - 1.
 
+    Position ids, for backbones that take them; within `placed`, what a T5's relative distances are taken from.
+
     So a prompt with dropped vectors equals the shorter prompt without them. A dropped position has the place of the
     visible one before it.
     """
@@ -75,6 +78,16 @@ def positions(sequence: Sequence) -> Tensor | None:
         return None
     start = next(iter(prefixes.values()))[0].shape[2] if prefixes else 0
     return (sequence.visible.long().cumsum(1) - 1).clamp(min=0) + start
+
+
+@contextmanager
+def placed(places: Tensor | None) -> Iterator[None]:
+    """Within it, a T5's self-attention takes relative distances from places [B, N]; None: as they stand."""
+    token = _places.set(places)
+    try:
+        yield
+    finally:
+        _places.reset(token)
 
 
 @contextmanager
@@ -118,6 +131,9 @@ def attention(
     log_gate = (_log_gates.get() or {}).get(module)
     if log_gate is not None:
         attention_mask = attention_mask + log_gate.to(attention_mask.dtype)
+    places = _places.get()
+    if places is not None and position_bias is not None:
+        position_bias = _moved(position_bias, places)
     prefix = (_prefixes.get() or {}).get(module)
     if prefix is not None:
         front_key, front_value = prefix
@@ -127,6 +143,14 @@ def attention(
         attention_mask = pad(attention_mask, (length, 0))
         position_bias = None if position_bias is None else pad(position_bias, (length, 0))
     return sdpa_attention_forward(module, query, key, value, attention_mask, position_bias=position_bias, **rest)
+
+
+def _moved(position_bias: Tensor, places: Tensor) -> Tensor:
+    """[B, heads, N, N]: the bias [1, heads, N, N] of distance key - query, at the distances between places [B, N]."""
+    last = places.shape[1] - 1
+    by_distance = torch.cat([position_bias[0, :, 1:, 0].flip(1), position_bias[0, :, 0]], dim=1)  # [heads, 2 N - 1]
+    distance = places[:, None, :] - places[:, :, None] + last
+    return by_distance[:, distance].transpose(0, 1)
 
 
 def full_mask(*args: Any, **rest: Any) -> Tensor:

@@ -13,8 +13,8 @@ from dp.sequence import Sequence
 class Seq2Seq:
     """A T5 that scores label words where its decoder has read `<pad> <extra_id_0>` and an answer's shared pieces.
 
-    Distances are relative to the sequence as it stands, so a dropped vector leaves a hole. The gate weighs keys in the
-    encoder and in the decoder's cross-attention.
+    Relative distances count visible positions alone, so that a prompt with dropped vectors equals the shorter prompt
+    without them. The gate weighs keys in the encoder and in the decoder's cross-attention.
     """
 
     family = "seq2seq"
@@ -43,7 +43,8 @@ class Seq2Seq:
 
     def hidden(self, sequence: Sequence) -> Tensor:
         """The encoder's last hidden states [B, N, H]."""
-        with attention.gated(self.model, sequence, self.encoder_attentions) as mask:
+        places = attention.positions(sequence) if sequence.gate is not None else None
+        with attention.gated(self.model, sequence, self.encoder_attentions) as mask, attention.placed(places):
             return self.model.encoder(inputs_embeds=sequence.embeds, attention_mask=mask).last_hidden_state
 
     def state(self, sequence: Sequence, head: str, answers: Tensor | None = None) -> Tensor:

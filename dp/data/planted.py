@@ -6,7 +6,7 @@ which feature of that word is asked for; the answer is yes or no. Position, leng
 these three.
 
 A backbone is pre-trained on instructed texts (dp/backbones/pretraining.py). A task's rows carry no instruction: it asks
-one question throughout, or, of several, the one that a cue in the text names, and the prompt has to do the asking.
+one question throughout, or, of several, the one that cue words in the text name, and the prompt has to do the asking.
 """
 
 import random
@@ -21,7 +21,7 @@ WORDS = tuple(f"w{number:02d}" for number in range(64))
 INSTRUCTIONS = tuple(f"ask{feature}" for feature in range(FEATURES))
 LABEL_WORDS = ("no", "yes")
 VOCABULARY = (*LABEL_WORDS, *INSTRUCTIONS, *WORDS)
-LENGTHS = range(7, 15)
+LENGTHS = range(7, 11)
 """Words of a text."""
 CUE_WORDS = 4
 CUES = len(WORDS) - 4 * CUE_WORDS

@@ -31,6 +31,7 @@ rule fetch_backbone:
         "results/download/backbones/{backbone}/record.json",
     params:
         asked=lambda wc: asked(grid.backbone_config(STUDY, wc.backbone)),
+    threads: lambda wc: grid.backbone_threads(STUDY, wc.backbone)
     conda:
         "../../environment.yml"
     log:
