@@ -71,7 +71,7 @@ class Pretraining(Closed):
     warmup_steps: PositiveInt = 100
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
     accuracy: Annotated[float, Field(gt=0, le=1)] = Field(0.98, description="on held-out texts; below it, no backbone")
-    threads: PositiveInt = Field(2, description="CPU threads; part of what makes bytes repeatable")
+    threads: PositiveInt = Field(1, description="CPU threads; part of what makes bytes repeatable")
 
 
 class PlantedSource(Closed):

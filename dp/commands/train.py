@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
         device(config["compute"]) as where,
         recording(folder, "train", asked, inputs, ["tuned.safetensors", "config.json", "steps.jsonl"]) as made,
     ):
-        train_rows, selection, facts, counts = _rows(this, config)
+        train_rows, selection, facts, counts = rows_of_run(this, config)
         backbone = load(this.backbone, config["family"], config["backbone_head"], config["compute"]["dtype"], where)
         words = sorted({int(word) for rows in selection for word in rows.split.outputs.flatten() if word >= 0})
         model = classifier(config, backbone, [fact["classes"] for fact in facts], words, where)
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> None:
         }
 
 
-def _rows(this: common.Run, config: dict[str, Any]) -> tuple[Rows, list[Rows], list[dict[str, Any]], dict[str, Any]]:
+def rows_of_run(this: common.Run, config: dict[str, Any]) -> tuple[Rows, list[Rows], list[dict[str, Any]], dict[str, Any]]:
     """The rows to train on; by task, the rows to select by and the facts; and the rows of each class, by task."""
     parts: list[tuple[tokens.Split, Tensor | None]] = []
     selection, facts, counts = [], [], {}

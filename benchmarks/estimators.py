@@ -1,0 +1,220 @@
+"""Estimators of a choice on the planted world: how many seeds reach an oracle's ceiling, at what cost, and how good the
+gradient is.
+
+    python benchmarks/estimators.py [--seeds 10] [--jobs 2] [--out estimators]
+
+Needs what the demo scale's trainings read: `snakemake --cores all --config scale=demo -- tokenize`. Writes
+<out>/runs.csv (a row per training), <out>/gradients.csv and <out>/estimators.md. An oracle has the planted choice and
+learns the prompt alone; its ceiling on a task is its best seed's accuracy on the reported rows, and a seed is *solved*
+within 3 points of it. Gradients: of the choice's logits, after half of a training by `exact`, on one batch of 32 rows,
+200 draws, against the gradient of `exact`; both norms are relative to that gradient's.
+"""
+
+import argparse
+import contextlib
+import copy
+import csv
+import io
+import statistics
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn import functional
+
+from dp import files, paths
+from dp.backbones.load import load
+from dp.classifier import Classifier, classifier
+from dp.commands import common
+from dp.commands.train import rows_of_run
+from dp.data import tokens
+from dp.data.batches import collate
+from dp.evaluation.predict import score
+from dp.grid import Cell
+from dp.prompts.choice import Moment
+from dp.prompts.estimators import objective
+from dp.study import Study
+from dp.study import load as load_study
+from dp.training.loop import Rows, train
+
+ESTIMATORS: dict[str, dict[str, Any]] = {
+    "straight_through, raw feature (the paper's)": {"estimator": "straight_through", "switches": ["raw_feature"]},
+    "straight_through": {"estimator": "straight_through"},
+    "reinforce, 2 samples, raw feature": {"estimator": "reinforce", "switches": ["raw_feature"]},
+    "reinforce, 2 samples, no entropy": {"estimator": "reinforce", "entropy": 0.0},
+    "reinforce, 2 samples": {"estimator": "reinforce"},
+    "reinforce, 4 samples": {"estimator": "reinforce", "samples": 4},
+    "exact": {"estimator": "exact"},
+}
+CELLS = {  # factor, and the planted candidate of each question
+    ("full", "planted_cue_end", "adap_ins_pos"): ("position", {"word 1, feature 0": 2, "word -1, feature 0": 0}),
+    ("full", "planted_cue_distance", "adap_ins_length"): ("length", {"word 1, feature 0": 1, "word 2, feature 0": 2}),
+    ("full", "planted_first", "adap_ins_pos"): ("position", {"word 1, feature 0": 2}),
+}
+ORACLE = "oracle"
+DRAWS, MARGIN = 200, 0.03
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=Path("estimators"))
+    arguments = parser.parse_args()
+    seeds = range(100, 100 + arguments.seeds)
+    with ProcessPoolExecutor(arguments.jobs, get_context("spawn")) as pool:
+        asked = [(cell, name, seed) for cell in CELLS for name in (ORACLE, "fixed", *ESTIMATORS) for seed in seeds]
+        runs = list(pool.map(trained, *zip(*asked, strict=True)))
+        about = [(cell, name) for cell in CELLS if len(CELLS[cell][1]) > 1 for name in ESTIMATORS]
+        gradients = [row for row in pool.map(gradient, *zip(*about, strict=True)) if row]
+    _write(arguments.out / "runs.csv", runs)
+    _write(arguments.out / "gradients.csv", gradients)
+    files.write_text(arguments.out / "estimators.md", report(runs, gradients))
+
+
+def trained(cell: tuple[str, str, str], name: str, seed: int) -> dict[str, Any]:
+    """One training and its accuracy on the reported rows."""
+    study = load_study(settings={"scale": "demo"})
+    rows, selection, config, model, reported = _prepared(study, cell, name, seed)
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
+        outcome = train(model, rows, selection, config, Path(folder), "benchmark")
+    with torch.no_grad():
+        for key, value in model.kept().items():
+            value.copy_(outcome["tensors"][key])
+    scores, _ = score(model, *reported, config, 0)
+    labels = torch.tensor([row["label"] for row in reported.split.rows])
+    accuracy = (scores.argmax(1) == labels).float().mean().item()
+    return {"task": cell[1], "variant": cell[2], "estimator": name, "seed": seed, "accuracy": accuracy,
+            "seconds": outcome["step_seconds"], "passes": outcome["forward_passes_per_row"]}  # fmt: skip
+
+
+def gradient(cell: tuple[str, str, str], name: str) -> dict[str, Any] | None:
+    """Bias and standard deviation of the logits' gradient under one estimator, relative to the exact one's norm."""
+    study = load_study(settings={"scale": "demo"})
+    raw = ESTIMATORS[name].get("switches", [])
+    start = "reinforce, 2 samples, raw feature" if raw else "exact"
+    rows, selection, config, model, _ = _prepared(study, cell, start, 100)
+    config["choice"]["estimator"], config["training"]["steps"] = "exact", config["training"]["steps"] // 2
+    assert model.prompt is not None
+    model.prompt.copies = study.scale.prompt.length + 1
+    policy = getattr(model.prompt, CELLS[cell][0]).policy
+    policy.estimator = "exact"
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
+        train(model, rows, selection, config, Path(folder), "benchmark")
+    exact = _gradient(model, rows, "exact", study.scale.prompt.length + 1, 0)
+    settings = ESTIMATORS[name]
+    if settings["estimator"] == "exact":
+        return None
+    copies = settings.get("samples", 2) if settings["estimator"] == "reinforce" else 1
+    found = torch.stack([_gradient(model, rows, settings["estimator"], copies, draw) for draw in range(DRAWS)])
+    deviation = found.var(0).sum().sqrt()
+    return {"task": cell[1], "variant": cell[2], "estimator": name,
+            "bias": ((found.mean(0) - exact).norm() / exact.norm()).item(),
+            "bias_by_chance": (deviation / DRAWS**0.5 / exact.norm()).item(),
+            "deviation": (deviation / exact.norm()).item(),
+            "cosine": functional.cosine_similarity(found.mean(0), exact, dim=0).item()}  # fmt: skip
+
+
+def _gradient(model: Classifier, rows: Rows, estimator: str, copies: int, draw: int) -> Tensor:
+    """The gradient of all logits' parameters on the first 32 training rows, flat."""
+    assert model.prompt is not None
+    policies = [module for module in (model.prompt.position.policy, model.prompt.length and model.prompt.length.policy)
+                if module is not None]  # fmt: skip
+    for policy in policies:
+        policy.estimator = estimator
+    batch = collate(rows.split, list(range(32)), rows.features).repeated(copies)
+    scores, choices = model(batch, Moment(draw, 0, 0, batch.rows, training=True, draws=True, copies=copies))
+    losses = functional.cross_entropy(scores, batch.labels, reduction="none").view(copies, -1)
+    assert choices is not None
+    log_prob = None if choices.log_prob is None else choices.log_prob.view(copies, -1)
+    parameters = [value for policy in policies for value in policy.parameters()]
+    found = torch.autograd.grad(objective(estimator, losses, log_prob).mean(), parameters)
+    return torch.cat([part.flatten() for part in found])
+
+
+def _prepared(
+    study: Study, cell: tuple[str, str, str], name: str, seed: int
+) -> tuple[Rows, list[Rows], dict[str, Any], Classifier, Rows]:
+    """Training rows, selection rows, configuration, model and reported rows of one training."""
+    regime, task, variant = cell
+    factor, candidates = CELLS[cell]
+    this = common.run_of(study, Cell("planted-t5", regime, task, "fixed" if name == "fixed" else variant, seed))
+    config = copy.deepcopy(this.config)
+    settings = dict(ESTIMATORS.get(name, {}))
+    config["switches"] = [*config["switches"], *settings.pop("switches", ["raw_feature"] if name == ORACLE else [])]
+    if config["choice"]:
+        config["choice"] |= settings
+    if name == ORACLE:
+        config["learned"] = {factor: "instance"}  # frozen
+        config["definition"][factor] = {"learned_by": "an oracle"}
+    torch.set_num_threads(1)
+    rows, selection, facts, _ = rows_of_run(this, config)
+    splits, _ = tokens.load(this.tokens[task])
+    cached = load_file(this.features[task] / "features.safetensors")["validation"] if this.features else None
+    reported = Rows(splits["validation"], cached)
+    backbone = load(this.backbone, config["family"], config["backbone_head"], "float32", "cpu")
+    model = classifier(config, backbone, [facts[0]["classes"]], [], "cpu")
+    model.fit_features(rows.features)
+    if name == ORACLE:
+        rows, selection, reported = (_knowing(task, rows), [_knowing(task, one) for one in selection],
+                                     _knowing(task, reported))  # fmt: skip
+        logits = getattr(model.prompt, factor).policy.logits
+        with torch.no_grad():
+            logits.weight.zero_()
+            for number, candidate in enumerate(candidates.values()):
+                logits.weight[candidate, number] = 1.0
+    return rows, selection, config, model, reported
+
+
+def _knowing(task: str, rows: Rows) -> Rows:
+    """The rows with the question that each asks, one-hot, as their feature."""
+    (questions,) = (values for key, (_, values) in CELLS.items() if key[1] == task)
+    folder = paths.task_rows(task, "made_up")
+    asked = {row["id"]: row["fields"]["question"]
+             for split in ("train", "validation") for row in files.read_jsonl(folder / f"{split}.jsonl")}  # fmt: skip
+    assert rows.features is not None
+    features = torch.zeros_like(rows.features)
+    numbers = [list(questions).index(asked[row["id"]]) for row in rows.split.rows]
+    features[torch.arange(len(numbers)), torch.tensor(numbers)] = 1.0
+    return rows._replace(features=features)
+
+
+def report(runs: list[dict[str, Any]], gradients: list[dict[str, Any]]) -> str:
+    """The Markdown tables."""
+    parts = []
+    quality = {(row["task"], row["estimator"]): row for row in gradients}
+    for task in dict.fromkeys(row["task"] for row in runs):
+        own = [row for row in runs if row["task"] == task]
+        ceiling = max(row["accuracy"] for row in own if row["estimator"] == ORACLE)
+        baseline = statistics.median(row["seconds"] for row in own if row["estimator"] == "fixed")
+        lines = [f"**{task}** ({own[0]['variant']}; the oracle's ceiling is {100 * ceiling:.1f})", "",
+                 "| choice learned by | solved | mean | lowest | cost of fixed | bias (by chance) | deviation |",
+                 "|---|---:|---:|---:|---:|---:|---:|"]  # fmt: skip
+        for name in dict.fromkeys(row["estimator"] for row in own):
+            rows = [row for row in own if row["estimator"] == name]
+            found = [row["accuracy"] for row in rows]
+            solved = sum(value >= ceiling - MARGIN for value in found)
+            cost = statistics.median(row["seconds"] for row in rows) / baseline
+            one = quality.get((task, name))
+            measured = f"{one['bias']:.2f} ({one['bias_by_chance']:.2f}) | {one['deviation']:.1f}" if one else " | "
+            lines.append(f"| {name} | {solved}/{len(rows)} | {100 * statistics.fmean(found):.1f} "
+                         f"| {100 * min(found):.1f} | {cost:.2f} | {measured} |")  # fmt: skip
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def _write(path: Path, rows: list[dict[str, Any]]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    files.write_text(path, text.getvalue())
+
+
+if __name__ == "__main__":
+    main()
