@@ -46,7 +46,6 @@ ESTIMATORS: dict[str, dict[str, Any]] = {
     "straight_through, raw feature (the paper's)": {"estimator": "straight_through", "switches": ["raw_feature"]},
     "straight_through": {"estimator": "straight_through"},
     "reinforce, 2 samples, raw feature": {"estimator": "reinforce", "switches": ["raw_feature"]},
-    "reinforce, 2 samples, no entropy": {"estimator": "reinforce", "entropy": 0.0},
     "reinforce, 2 samples": {"estimator": "reinforce"},
     "reinforce, 4 samples": {"estimator": "reinforce", "samples": 4},
     "exact": {"estimator": "exact"},

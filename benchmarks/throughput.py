@@ -23,6 +23,7 @@ from dp.data import tokens
 from dp.data.batches import collate, padding_share, training_batches
 from dp.devices import device
 from dp.prompts.choice import Moment, temperature
+from dp.prompts.estimators import objective
 from dp.regimes import rows_of
 from dp.sequence import Sequence
 from dp.training.optimizers import optimizer
@@ -53,7 +54,8 @@ def main() -> None:
             paths.backbone(cell.backbone), config["family"], config["backbone_head"], config["compute"]["dtype"], where
         )
         model = classifier(config, backbone, [facts["classes"]], [], where)
-        parameters = model.trained()
+        model.fit_features(features)
+        parameters, copies, choice = model.trained(), model.copies, config["choice"]
         optimize = optimizer(parameters.values(), config["training"]["optimizer"])
 
         def wait() -> float:
@@ -63,21 +65,24 @@ def main() -> None:
 
         def step(numbers: list[int], n: int) -> tuple[float, int]:
             start = wait()
-            batch = collate(split, numbers, features).to(where)
-            tau = temperature(n, **config["choice"]["temperature"])
-            scores, _ = model(batch, Moment(config["seed"], n, 0, batch.rows, True, True, tau))
-            functional.cross_entropy(scores, batch.labels).backward()
+            batch = collate(split, numbers, features).to(where).repeated(copies)
+            tau = temperature(n, **choice["temperature"]) if choice else 1.0
+            scores, choices = model(batch, Moment(config["seed"], n, 0, batch.rows, True, True, tau, copies))
+            losses = functional.cross_entropy(scores, batch.labels, reduction="none").view(copies, -1)
+            log_prob = choices.log_prob if choices else None
+            log_prob = None if log_prob is None else log_prob.view(copies, -1)
+            objective(choice["estimator"] if choice else "straight_through", losses, log_prob).mean().backward()
             torch.nn.utils.clip_grad_norm_(parameters.values(), 1.0)
             optimize.step()
             optimize.zero_grad(set_to_none=True)
-            return wait() - start, int(batch.mask.sum()) + len(numbers) * model.prompt_length
+            return wait() - start, int(batch.mask.sum()) + len(batch.rows) * model.prompt_length
 
         def bare(numbers: list[int]) -> float:
-            batch = collate(split, numbers, features).to(where)
+            batch = collate(split, numbers, features).to(where).repeated(copies)
             width = batch.ids.shape[1] + model.prompt_length
             dtype = backbone.model.dtype
-            embeds = torch.randn(len(numbers), width, backbone.hidden_size, device=where, dtype=dtype)
-            ones = torch.ones(len(numbers), model.prompt_length, dtype=torch.long, device=where)
+            embeds = torch.randn(len(batch.rows), width, backbone.hidden_size, device=where, dtype=dtype)
+            ones = torch.ones(len(batch.rows), model.prompt_length, dtype=torch.long, device=where)
             mask = torch.cat([ones, batch.mask], dim=1)
             embeds.requires_grad_()
             start = wait()

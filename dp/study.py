@@ -57,6 +57,7 @@ class Study(Closed):
         if self.source == "folder" and not self.params.folder:
             raise ValueError("folder: is not set; source 'folder' needs the path of a SuperGLUE directory")
         _check_repeats(self)
+        _check_temperature(self)
         if UNION in self.tasks:
             raise ValueError(f"tasks: '{UNION}' is the name of the union of the tasks; rename that task")
         _check_regimes(self)
@@ -159,6 +160,16 @@ def _direct_needs(variant: Variant) -> list[str]:
     if isinstance(variant, Control):
         return [variant.control_of]
     return list(variant.sources.values()) if isinstance(variant, Prompted) else []
+
+
+def _check_temperature(study: Study) -> None:
+    scale = study.scale
+    forced = "straight_through" in study.params.protocols[scale.protocol]
+    if scale.search and scale.search.space.anneal and not forced and scale.choice.estimator != "straight_through":
+        raise ValueError(
+            f"search.space.anneal: the temperature is straight_through's, and choice.estimator is "
+            f"{scale.choice.estimator}; leave it out, or choose that estimator"
+        )
 
 
 def _check_repeats(study: Study) -> None:

@@ -71,7 +71,9 @@ def run(arguments: argparse.Namespace) -> None:
         }
 
 
-def rows_of_run(this: common.Run, config: dict[str, Any]) -> tuple[Rows, list[Rows], list[dict[str, Any]], dict[str, Any]]:
+def rows_of_run(
+    this: common.Run, config: dict[str, Any]
+) -> tuple[Rows, list[Rows], list[dict[str, Any]], dict[str, Any]]:
     """The rows to train on; by task, the rows to select by and the facts; and the rows of each class, by task."""
     parts: list[tuple[tokens.Split, Tensor | None]] = []
     selection, facts, counts = [], [], {}
