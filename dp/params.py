@@ -93,6 +93,12 @@ class Backbone(Closed):
         HubSource | FolderSource | PackageSource | RandomSource | PlantedSource, Field(discriminator="kind")
     ]
 
+    @model_validator(mode="after")
+    def planted_is_seq2seq(self) -> "Backbone":
+        if isinstance(self.source, PlantedSource) and self.family != "seq2seq":
+            raise ValueError(f"family: a planted backbone is a T5, so seq2seq, not {self.family}")
+        return self
+
 
 # Scales (design section 9)
 

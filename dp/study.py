@@ -151,6 +151,16 @@ def _check_regimes(study: Study) -> None:
             unions += regime.names
             if len(study.tasks_in(regime)) < 2:
                 raise ValueError(f"{where}: multitask needs at least two tasks, and has {study.tasks_in(regime)}")
+    for key, names, parts in (
+        ("tasks", study.tasks, [regime.tasks for regime in scale.regimes]),
+        ("variants", scale.variants, [regime.variants for regime in scale.regimes]),
+    ):
+        used = {name for part in parts for name in part or names}
+        for name in names:
+            if name not in used:
+                raise ValueError(
+                    f"{key}: '{name}' is in no regime, so it would never run; add it to one or take it out"
+                )
     for name in unions:
         if unions.count(name) > 1:
             raise ValueError(f"regimes: '{name}' stands there twice; give each union a `name` of its own")

@@ -43,7 +43,7 @@ def tiny_folders(study, tmp_path_factory) -> dict[str, Path]:
     for family, name in TINY.items():
         folder = tmp_path_factory.mktemp(name)
         source = study.params.backbones[name].source
-        random_weights.write_words_tokenizer(folder, source.architecture)
+        random_weights.write_words_tokenizer(folder, source.architecture, made_up.WORDS)
         random_weights.model(source, backbones.load_tokenizer(folder)).save_pretrained(folder)
         folders[family] = folder
     return folders

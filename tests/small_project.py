@@ -44,11 +44,11 @@ def small_study(variants: list[str], defined: dict[str, Any] | None = None, **ch
 class Project:
     """The small scale in a folder; calls work in the current directory, which must be that folder."""
 
-    def __init__(self, root: Path, variants: list[str], **changes: Any) -> None:
+    def __init__(self, root: Path, variants: list[str], defined: dict[str, Any] | None = None, **changes: Any) -> None:
         self.root = root
-        self.study = small_study(variants, **changes)
+        self.study = small_study(variants, defined, **changes)
         (root / "workflow" / "scales").mkdir(parents=True)
-        (root / "params.yaml").write_text(yaml.safe_dump(params_with({})))
+        (root / "params.yaml").write_text(yaml.safe_dump(params_with(defined or {})))
         scale = SCALE | {"variants": variants} | changes
         (root / "workflow" / "scales" / "small.yaml").write_text(yaml.safe_dump(scale))
 

@@ -17,6 +17,7 @@ from transformers import (
 from dp.backbones import attention, random_weights
 from dp.backbones.load import load, load_tokenizer
 from dp.backbones.lora import add_lora
+from dp.data import made_up
 from dp.errors import UserError
 from dp.params import RandomSource
 from dp.sequence import Sequence
@@ -47,7 +48,9 @@ def folders(tmp_path_factory):
     made = {}
     for architecture in ("t5", "llama", "bert", "roberta"):
         folder = tmp_path_factory.mktemp(architecture)
-        random_weights.write_words_tokenizer(folder, "bert" if architecture == "roberta" else architecture)
+        random_weights.write_words_tokenizer(
+            folder, "bert" if architecture == "roberta" else architecture, made_up.WORDS
+        )
         tokenizer = load_tokenizer(folder)
         if architecture == "roberta":
             torch.manual_seed(0)

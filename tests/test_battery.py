@@ -64,8 +64,9 @@ def trained(tiny, toy_split, tmp_path):
         config = config_of(family, variant, seed)
         rows = Rows(split, features_of(backbone, split))
         model = classifier(config, backbone, [2], [], "cpu")
+        model.fit_features(rows.features)
         for name, value in model.kept().items():
-            if not value.requires_grad:  # a choice that another run would have learned
+            if not value.requires_grad and "standard" not in name:  # a choice that another run would have learned
                 torch.nn.init.normal_(value, generator=seeds.generator(1, name))
         made = train(model, rows, [rows], config, tmp_path / name, "identity")
         return model, config, split, rows.features, made
@@ -100,7 +101,7 @@ def test_shapes_masks_and_ranges(tiny, toy_split, family, variant):
 
 @each_variant
 def test_only_the_tuned_parameters_move(trained, tiny, tiny_folders, family, variant):
-    model, config, *_ = trained(family, variant)
+    model, config, _, features, _ = trained(family, variant)
     before = classifier(config, tiny(family), [2], [], "cpu")
     checkpoint = load_file(tiny_folders[family] / "model.safetensors")
     compared = 0
@@ -114,7 +115,12 @@ def test_only_the_tuned_parameters_move(trained, tiny, tiny_folders, family, var
     own = {name: value for name, value in model.trained().items() if not name.startswith("backbone.")}
     moved = {name: not torch.equal(value, before.kept()[name]) for name, value in own.items()}
     assert all(moved.values()), moved
+    statistics = {"prompt.standard.mean": features.mean(0), "prompt.standard.deviation": features.std(0, correction=0)}
+    assert not statistics.keys() & model.trained().keys()
     for name in model.kept().keys() - model.trained().keys():
+        if name in statistics:
+            torch.testing.assert_close(model.kept()[name], statistics[name])
+            continue
         unmoved = torch.nn.init.normal_(torch.empty_like(model.kept()[name]), generator=seeds.generator(1, name))
         assert torch.equal(model.kept()[name], unmoved), name
 

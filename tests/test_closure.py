@@ -15,7 +15,12 @@ from dp.cli import COMMANDS
 from dp.lineage.closure import closure
 
 # Modules of a closure that importing the command does not load: command -> what is imported inside a function.
-IMPORTED_LATE = {"train": {"dp.backbones.lora"}, "evaluate": {"dp.backbones.lora"}}
+IMPORTED_LATE = {
+    "train": {"dp.backbones.lora"},
+    "evaluate": {"dp.backbones.lora"},
+    "fetch-backbone": {"dp.devices", "dp.sequence",
+                       *(f"dp.backbones.{name}" for name in ("pretraining", "seq2seq", "attention", "heads"))},
+}  # fmt: skip
 WORKFLOW_TOOLS = ["datasets", "snakemake", "dvc"]
 TRAINING_PATH = ["tokenize", "features", "train", "evaluate"]
 LOADED = """

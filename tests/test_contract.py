@@ -76,6 +76,14 @@ def plan(tmp_path_factory):
     searched = yaml.safe_load((root / "workflow/scales/smoke.yaml").read_text())
     searched["search"] = {"method": "random", "trials": 3, "space": {"lr_factor": [0.3, 1], "anneal": [1]}}
     (root / "workflow/scales/searched.yaml").write_text(yaml.safe_dump(searched))
+    parts = yaml.safe_load((root / "workflow/scales/smoke.yaml").read_text())
+    parts["regimes"] = [
+        {"kind": "full", "tasks": ["toy"], "variants": ["adap_ins_pos", "adap_ins_pos-shuffled"]},
+        {"kind": "full", "tasks": ["toy_choice"], "variants": ["majority", "finetune"]},
+        {"kind": "multitask", "name": "backwards", "tasks": ["toy_choice", "toy"], "variants": ["adap_pos"]},
+        {"kind": "multitask", "variants": ["adap_pos", "adap_pos_ins_vec-staged"]},
+    ]
+    (root / "workflow/scales/parts.yaml").write_text(yaml.safe_dump(parts))
     settings = yaml.safe_load((root / "params.yaml").read_text()) | {"folder": "a-superglue-folder"}
     (root / "params.yaml").write_text(yaml.safe_dump(settings))
     (root / "blocked").mkdir()
@@ -112,8 +120,10 @@ SCALES = [
     "open-gpu",
     "paper-thin",
     "searched",
+    "parts",
     "methods-minilm",
     "multitask-minilm",
+    "demo",
     pytest.param("paper", marks=pytest.mark.slow),
 ]
 

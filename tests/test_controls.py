@@ -41,12 +41,13 @@ def built(tmp_path_factory):
 
 
 def _spread(run):
-    """Let the rows choose differently: centre the features, of which four steps made one choice, and stretch them."""
+    """Let the rows choose differently: centre the features, of which four steps made one choice, and scale them."""
     features = load_file(paths.features("small", "tiny-t5", "toy", "masked_mean") / "features.safetensors")
     tensors = load_file(run / "tuned.safetensors")
     for name in [name for name in tensors if name.endswith("logits.weight")]:
-        tensors[name] *= 2 if "representation" in name else 20
-        tensors[name.replace("weight", "bias")] = -tensors[name] @ features["validation"].mean(0)
+        read = (features["validation"] - tensors["prompt.standard.mean"]) / tensors["prompt.standard.deviation"]
+        tensors[name] *= 0.1 if "representation" in name else 20
+        tensors[name.replace("weight", "bias")] = -tensors[name] @ read.mean(0)
     save_file(tensors, run / "tuned.safetensors")
 
 
@@ -161,7 +162,11 @@ def test_a_kept_choice_is_exactly_the_sources(built, variant, source):
     splits = [[row["split"] for row in built.predictions[name]] for name in (variant, source)]
     assert splits[0] == splits[1]
     made = record(built.root, variant)["made"]
-    assert made["trainable_parameters"] == sum(value.numel() for name, value in mine.items() if name not in kept)
+    statistics = {name for name in mine if name.startswith("prompt.standard.")}
+    assert len(statistics) == (2 if "ins" in variant else 0)
+    assert all(torch.equal(mine[name], theirs[name]) for name in statistics & theirs.keys())
+    trained = mine.keys() - kept - statistics
+    assert made["trainable_parameters"] == sum(mine[name].numel() for name in trained)
     assert made["steps_before"] == 4 and record(built.root, source)["made"]["steps_before"] == 0
     inputs, outputs = record(built.root, variant)["used"]["inputs"], record(built.root, source)["made"]["outputs"]
     assert inputs[f"results/train/small/{FULL}/{source}/seed0/tuned.safetensors"] == outputs["tuned.safetensors"]

@@ -42,7 +42,7 @@ def cell(path):
 
 
 def test_regimes_are_named_in_the_order_of_the_scale():
-    assert grid.regime_names(STUDY) == NAMES
+    assert [name for name, _ in grid.regimes(STUDY)] == NAMES
 
 
 def test_every_combination_is_evaluated_once():

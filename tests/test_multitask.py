@@ -20,6 +20,7 @@ from dp.data.batches import collate, mixing_shares, training_batches
 from dp.data.tokens import Split, union
 from dp.evaluation.predict import score
 from dp.prompts.choice import Moment
+from dp.prompts.estimators import objective
 from dp.tasks import model as tasks
 from dp.training import loop
 
@@ -47,8 +48,10 @@ def _words(backbone):
     return backbone.tokenizer.convert_tokens_to_ids(["maybe", "no", "yes"])
 
 
-def build(family, variant, backbone, **settings):
+def build(family, variant, backbone, estimator="straight_through", **settings):
     config = config_of(family, variant, **settings) | {"regime": "multitask", "task": "all", "multitask": MIXTURE}
+    if config["choice"]:
+        config["choice"]["estimator"] = estimator
     return config, classifier(config, backbone, CLASSES, [], "cpu")
 
 
@@ -72,9 +75,12 @@ def moment(batch, step=0, training=True):
     return Moment(0, step, 0, batch.rows, training, draws=training)
 
 
-def loss_of(model, batch):
-    scores, _ = model(batch, moment(batch))
-    return functional.cross_entropy(scores, batch.labels)
+def loss_of(model, batch, estimator="straight_through"):
+    whole = batch.repeated(model.copies)
+    scores, choices = model(whole, replace(moment(whole), copies=model.copies))
+    losses = functional.cross_entropy(scores, whole.labels, reduction="none").view(model.copies, -1)
+    log_prob = choices.log_prob if choices else None
+    return objective(estimator, losses, None if log_prob is None else log_prob.view_as(losses)).mean()
 
 
 # The mixture
@@ -198,15 +204,16 @@ def test_another_tasks_head_gives_other_scores(two):
 @pytest.mark.parametrize(("variant", "part"), [
     ("adap_pos", "position.policy"), ("adap_length", "length.policy"), ("adap_vec", "representation"),
 ])  # fmt: skip
+@pytest.mark.parametrize("estimator", ["straight_through", "exact"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_task_learns_a_choice_of_its_own(two, family, variant, part):
+def test_a_task_learns_a_choice_of_its_own(two, family, variant, part, estimator):
     backbone, splits = two(family)
-    _, model = build(family, variant, backbone)
+    _, model = build(family, variant, backbone, estimator)
     logits = model.kept()[f"prompt.{part}.logits.logits"]
     assert logits.shape[0] == 2
     for numbers, moved in (([0, 1, 2], [0]), ([24, 25, 26], [1]), ([0, 24], [0, 1])):
         logits.grad = None
-        loss_of(model, batch_of(backbone, splits, numbers)).backward()
+        loss_of(model, batch_of(backbone, splits, numbers), estimator).backward()
         assert logits.grad.abs().sum(1).nonzero().flatten().tolist() == moved
 
 
@@ -236,16 +243,17 @@ def test_tasks_draw_apart_and_the_rows_of_a_task_together(two):
     assert 2 < sum(splits[0] == splits[1] for splits in drawn) < 15, "five splits agree by chance in one draw of five"
 
 
+@pytest.mark.parametrize("estimator", ["straight_through", "exact"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_instance_nets_are_shared_by_the_tasks(two, family):
+def test_instance_nets_are_shared_by_the_tasks(two, family, estimator):
     backbone, splits = two(family)
-    _, model = build(family, "adap_ins_all", backbone)
+    _, model = build(family, "adap_ins_all", backbone, estimator)
     alone = classifier(config_of(family, "adap_ins_all"), backbone, [2], [], "cpu")
     nets = {name: value for name, value in model.kept().items() if ".logits." in name}
     assert {name: value.shape for name, value in nets.items()} == {name: alone.kept()[name].shape for name in nets}
     for numbers in ([0, 1, 2], [24, 25, 26]):
         model.prompt.zero_grad()
-        loss_of(model, batch_of(backbone, splits, numbers)).backward()
+        loss_of(model, batch_of(backbone, splits, numbers), estimator).backward()
         assert all(value.grad.any() for value in nets.values())
 
 
@@ -286,7 +294,8 @@ def test_selection_is_by_the_mean_over_tasks(two, tmp_path, monkeypatch):
 # The commands
 
 SECOND = {"name": "toy-three", "version": 1, "description": "The toy rows, with a third class that no row has.",
-          "label_names": ["different", "same", "neither"], "sources": {"made_up": {"seed": 5}}}  # fmt: skip
+          "label_names": ["different", "same", "neither"],
+          "sources": {"made_up": {"kind": "yes_no", "seed": 5}}}  # fmt: skip
 EXPECTED = {"train": {"rows": 40, "label_counts": [20, 20, 0]}, "validation": {"rows": 24, "label_counts": [12, 12, 0]}}
 VARIANTS = ["majority", "fixed", "adap_pos", "adap_pos-frozen", "adap_ins_pos", "adap_ins_pos-shuffled"]
 BACKBONES = ["tiny-t5", "tiny-encoder"]

@@ -9,6 +9,7 @@ from torch.nn import functional
 from dp import seeds
 from dp.prompts.choice import InstanceLogits, Moment, Policy, TaskLogits
 from dp.prompts.compose import compose
+from dp.prompts.estimators import objective
 from dp.prompts.lengths import Length
 from dp.prompts.positions import Position
 from dp.prompts.prompt import SoftPrompt
@@ -33,22 +34,23 @@ class Frozen:
 
     def loss_of_split(self, wanted):
         """The head looks for the text's first token, and asks that it stand at position `wanted` [B]."""
-        return functional.cross_entropy(4 * self.attention(4 * self.embeds[..., START]), wanted)
+        return functional.cross_entropy(4 * self.attention(4 * self.embeds[..., START]), wanted, reduction="none")
 
     def loss_of_length(self, wanted):
         """The head looks everywhere alike, and asks that the share n / (n + T) of prompt vectors be `wanted`'s."""
         share = (self.attention(torch.zeros_like(self.log_seen)) * self.embeds[..., VECTOR]).sum(1)
-        return 50 * (share - wanted / (wanted + T)).square().mean()
+        return 50 * (share - wanted / (wanted + T)).square()
 
     def loss(self, wanted):
-        """The sum over the planted factors, factor -> values [B]."""
+        """[B], the sum over the planted factors, factor -> values [B]."""
         parts = {"position": self.loss_of_split, "length": self.loss_of_length, "pool": self.loss_of_entry}
         return sum(parts[factor](values) for factor, values in wanted.items())
 
     def loss_of_entry(self, wanted):
         """The head looks at the prompt more than at the text, and asks that it see pool prompt `wanted` [B]."""
         weights = self.attention(2 * self.embeds[..., VECTOR])
-        return functional.cross_entropy(4 * torch.einsum("bn,bnk->bk", weights, self.embeds[..., ENTRY]), wanted)
+        seen = torch.einsum("bn,bnk->bk", weights, self.embeds[..., ENTRY])
+        return functional.cross_entropy(4 * seen, wanted, reduction="none")
 
 
 def pool_prompts():
@@ -66,12 +68,16 @@ def texts(rows):
     return x, torch.ones(rows, T, dtype=torch.long)
 
 
-def soft_prompt(kinds, seed):
+def soft_prompt(kinds, seed, estimator):
     """A prompt that learns the factors of `kinds` and nothing else: factor -> task | instance."""
+    drawn = [factor for factor in ("position", "length") if factor in kinds]
 
     def policy(factor):
+        if factor not in kinds:
+            return None
         generator = seeds.generator(seed, f"{factor} initialisation")
-        return Policy(kinds[factor], P + 1, 1, H, generator, frozen=False, relu=False) if factor in kinds else None
+        stride = (P + 1) ** drawn.index(factor)
+        return Policy(kinds[factor], P + 1, 1, H, generator, False, False, estimator, stride)
 
     prompts = pool_prompts()
     if "pool" in kinds:
@@ -83,30 +89,37 @@ def soft_prompt(kinds, seed):
         said = Single(prompts[0]).requires_grad_(False)
     lengths = policy("length")
     return SoftPrompt(said, Position("prefix", P, policy("position")), Length(P, lengths) if lengths else None,
-                      rotate=False, fillers=False)  # fmt: skip
+                      rotate=False, fillers=False, copies=_copies(estimator, len(drawn)))  # fmt: skip
 
 
-def learn(kinds, wanted_of, seed, steps):
+def _copies(estimator, drawn):
+    return {"straight_through": 1, "reinforce": 2, "exact": (P + 1) ** drawn}[estimator] if drawn else 1
+
+
+def learn(kinds, wanted_of, seed, steps, estimator):
     """Train against the frozen model; factor -> (what 256 new rows get without noise, what they should get).
 
     wanted_of: factor -> function of the features [B, H] that gives the planted value [B].
     """
-    prompt, generator = soft_prompt(kinds, seed), seeds.generator(seed, "planted data")
+    prompt, generator = soft_prompt(kinds, seed, estimator), seeds.generator(seed, "planted data")
     optimizer = torch.optim.Adam([p for p in prompt.parameters() if p.requires_grad], lr=0.1)
 
-    def forward(rows, moment):
-        feature = torch.randn(rows, H, generator=generator)
-        zeros = torch.zeros(rows, dtype=torch.long)
-        sequence, choices = prompt(*texts(rows), zeros, feature, zeros, moment)
+    def forward(rows, step, training, copies):
+        feature = torch.randn(rows, H, generator=generator).repeat(copies, 1)
+        rows = torch.arange(rows).repeat(copies)
+        moment = Moment(seed, step, 0, rows, training, draws=training, copies=copies)
+        zeros = torch.zeros_like(rows)
+        sequence, choices = prompt(*texts(len(rows)), zeros, feature, zeros, moment)
         return Frozen(sequence), choices, {factor: find(feature) for factor, find in wanted_of.items()}
 
     for step in range(steps):
-        model, _, wanted = forward(ROWS, Moment(seed, step, 0, torch.arange(ROWS), training=True, draws=True))
+        model, choices, wanted = forward(ROWS, step, True, prompt.copies)
         optimizer.zero_grad()
-        model.loss(wanted).backward()
+        log_prob = None if choices.log_prob is None else choices.log_prob.view(prompt.copies, ROWS)
+        objective(estimator, model.loss(wanted).view(prompt.copies, ROWS), log_prob).mean().backward()
         optimizer.step()
     with torch.no_grad():
-        _, choices, wanted = forward(256, Moment(seed, steps, 0, torch.arange(256), training=False, draws=False))
+        _, choices, wanted = forward(256, steps, False, 1)
     found = {"position": choices.split, "length": choices.length}
     found["pool"] = None if choices.pool is None else choices.pool.argmax(1)
     return {factor: (found[factor], wanted[factor]) for factor in kinds}
@@ -157,16 +170,23 @@ def test_the_planted_choice_alone_has_the_least_loss(planted, factors):
     assert sorted(losses.values())[1] > losses[best] + 0.01
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_the_planted_choice_is_found(case):
+UNBIASED = ["position, task: 0", "length, task: 2", "position, instance", "length, instance", "all three, instance"]
+SETTINGS = [("straight_through", case) for case in CASES] + [
+    (estimator, case) for estimator in ("reinforce", "exact") for case in UNBIASED
+]
+
+
+@pytest.mark.parametrize(("estimator", "case"), SETTINGS)
+def test_the_planted_choice_is_found(estimator, case):
     """A seed finds it where the argmax is right for more than nine of ten new rows, for every planted factor."""
     kind, wanted_of = CASES[case]
     steps = 150 if kind == "task" else 200
     steps += 100 if len(wanted_of) > 1 else 0
     right = []
-    for seed in range(SEEDS):
-        learned = learn(dict.fromkeys(wanted_of, kind), wanted_of, seed, steps)
+    count = SEEDS if estimator == "straight_through" else 5
+    for seed in range(count):
+        learned = learn(dict.fromkeys(wanted_of, kind), wanted_of, seed, steps, estimator)
         right.append(min((chosen == wanted).float().mean().item() for chosen, wanted in learned.values()))
     found = sum(share > 0.9 for share in right)
-    print(f"{case}: {found} of {SEEDS} seeds; rows right, worst seed {min(right):.2f}")
-    assert found >= 18, right
+    print(f"{estimator}, {case}: {found} of {count} seeds; rows right, worst seed {min(right):.2f}")
+    assert found >= 0.9 * count, right

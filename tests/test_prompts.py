@@ -257,7 +257,7 @@ def test_a_length_keeps_the_first_vectors_and_its_gate_carries_the_gradient(kind
     seen = set()
     for step in range(30):
         kept = length(MEAN, zeros, moment(step, training=True))
-        for n, gate in zip(kept.length.tolist(), kept.gate.tolist(), strict=True):
+        for n, gate in zip(kept.chosen.candidate.tolist(), kept.gate.tolist(), strict=True):
             assert gate == [1.0] * n + [0.0] * (4 - n)
             seen.add(n)
     assert seen == {0, 1, 2, 3, 4}
@@ -272,7 +272,8 @@ def test_a_length_keeps_the_first_vectors_and_its_gate_carries_the_gradient(kind
         torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
     quiet = length(MEAN, zeros, moment())
     assert not quiet.gate.requires_grad
-    assert quiet.gate.sum(1).tolist() == quiet.length.tolist() == length.policy.logits(MEAN, zeros).argmax(1).tolist()
+    taken = quiet.chosen.candidate.tolist()
+    assert quiet.gate.sum(1).tolist() == taken == length.policy.logits(MEAN, zeros).argmax(1).tolist()
 
 
 def test_fixed_splits_and_the_random_one():

@@ -41,7 +41,10 @@ def split(toy_split):
 
 def switched(variant, *switches, family="seq2seq", **training):
     """A run's configuration under nothing but the switches named."""
-    return config_of(family, variant, **training) | {"switches": list(switches), "max_tokens": WIDTH}
+    config = config_of(family, variant, **training) | {"switches": list(switches), "max_tokens": WIDTH}
+    if "straight_through" in switches and config["choice"]:
+        config["choice"]["estimator"] = "straight_through"
+    return config
 
 
 def built(variant, backbone, *switches):
@@ -110,6 +113,56 @@ def test_a_noise_control_adds_gumbel_alone():
     assert grid.switches(study, "adap_ins_pos-shuffled") == grid.switches(study, "adap_pos") == []
 
 
+# straight_through, raw_feature
+
+
+@pytest.mark.parametrize(("variant", "passes"), [("adap_pos", 5), ("adap_ins_all", 25), ("fixed", 1)])
+def test_straight_through_is_the_estimator_whatever_the_scale_says(backbone, variant, passes):
+    """One forward pass of a row, the one-hot of a Gumbel-Softmax sample, and nothing for a score function."""
+    exact = {"choice": {"estimator": "exact", "samples": 3, "temperature": {"start": 0.7}}}
+    scale = study_with(**exact).scale.model_dump()
+    own = RELEASED.params.model_copy(update={"protocols": RELEASED.params.protocols | {"mine": ["straight_through"]}})
+    for protocol, estimator, expected in (("controlled", "exact", passes), ("mine", "straight_through", 1)):
+        study = type(RELEASED)(params=own, scale_name="smoke", scale=scale | {"protocol": protocol})
+        config = grid.run_config(study, grid.Cell("tiny-t5", "full", "toy", variant, 0))
+        model = classifier(config, backbone, [2], [], "cpu")
+        assert model.copies == expected
+        if variant == "fixed":
+            assert config["choice"] is None
+            continue
+        assert config["choice"] == study.scale.choice.model_dump() | {"estimator": estimator}
+        policy = model.prompt.position.policy
+        chosen = policy(torch.zeros(8, 32), torch.zeros(8, dtype=torch.long), at(training=True), "position")
+        assert (chosen.weights is None) == (estimator == "exact") == (chosen.log_prob is not None)
+
+
+@pytest.mark.parametrize("variant", ["adap_ins_pos", "adap_ins_length", "adap_ins_vec", "adap_ins_all"])
+def test_raw_feature_is_read_as_it_is(backbone, split, variant):
+    """The same linear layers read h(x), or (h(x) - mean) / deviation of the training rows."""
+    features = features_of(backbone, split)
+    by_hand = (features - features.mean(0)) / ((features - features.mean(0)).square().mean(0)).sqrt()
+    found = {}
+    for switches in ([], ["raw_feature"]):
+        model = built(variant, backbone, *switches)
+        fill(model)
+        model.fit_features(features)
+        assert (model.prompt.standard is None) == bool(switches)
+        assert len(model.kept()) - len(model.trained()) == (0 if switches else 2)
+        found[bool(switches)] = [part for part in score(model, split, features, switched(variant, *switches), 0)[1]
+                                 if part is not None]  # fmt: skip
+        by_itself = score(model, split, by_hand, switched(variant, *switches), 0)[1]
+        if switches:  # the raw one, given what the other one computes, chooses as the other one does
+            found["given"] = [part for part in by_itself if part is not None]
+    for standard, given in zip(found[False], found["given"], strict=True):
+        torch.testing.assert_close(standard, given, rtol=1e-4, atol=1e-5)
+    assert any(not torch.allclose(a.float(), b.float()) for a, b in zip(found[False], found[True], strict=True))
+
+
+def test_variants_without_an_instance_have_nothing_to_standardise(backbone):
+    for variant in ("fixed", "adap_pos", "adap_vec", "adap_all", "smop", "random"):
+        assert built(variant, backbone).prompt.standard is None
+
+
 # relu_position_logits, tanh_pool_scores
 
 
@@ -121,7 +174,7 @@ def test_relu_position_logits_of_an_instance_policy(backbone):
     by_hand = [[max(0.0, sum(w * f for w, f in zip(line, row, strict=True)) + b)
                 for line, b in zip(weight, bias, strict=True)] for row in features]  # fmt: skip
     for switches, clipped in ((["relu_position_logits"], True), ([], False)):
-        policy = built("adap_ins_pos", backbone, *switches).prompt.position.policy
+        policy = built("adap_ins_pos", backbone, "straight_through", *switches).prompt.position.policy
         with torch.no_grad():
             policy.logits.weight.zero_()
             policy.logits.weight[:, :2] = torch.tensor(weight)
@@ -147,9 +200,23 @@ def test_relu_position_logits_of_an_instance_policy(backbone):
     assert any(value == 0 for row in by_hand for value in row) and raw.min() < 0
 
 
+@pytest.mark.parametrize("estimator", ["reinforce", "exact"])
+def test_relu_position_logits_are_those_that_a_score_function_reads(backbone, estimator):
+    features = torch.randn(8, 32, generator=seeds.generator(0, "features"))
+    for switches in ([], ["relu_position_logits"]):
+        config = switched("adap_ins_pos", *switches)
+        config["choice"]["estimator"] = estimator
+        policy = classifier(config, backbone, [2], [], "cpu").prompt.position.policy
+        raw = features @ policy.logits.weight.T + policy.logits.bias
+        assert raw.min() < 0 < raw.max()
+        drawn = policy(features, torch.zeros(8), at(training=True), "position")
+        log_probs = (raw.clamp(min=0) if switches else raw).log_softmax(1)
+        torch.testing.assert_close(drawn.log_prob, log_probs[range(8), drawn.candidate])
+
+
 def test_relu_never_stops_the_logits_of_a_task(backbone, split):
     """The paper's code has no ReLU there: on logits that begin at 0 it would pass no gradient, ever."""
-    model = built("adap_pos", backbone, "relu_position_logits")
+    model = built("adap_pos", backbone, "straight_through", "relu_position_logits")
     batch = collate(split, list(range(8)))
     scores, _ = model(batch, at(training=True))
     functional.cross_entropy(scores, batch.labels).backward()
@@ -215,10 +282,12 @@ def test_draws_have_the_frequencies_of_the_softmax(kind, training):
         assert abs(found - share) < 3 * (share * (1 - share) / count) ** 0.5, (candidate, found, share)
 
 
+@pytest.mark.parametrize("learned_by", [["straight_through"], []])
 @pytest.mark.parametrize("variant", ["adap_pos", "adap_ins_pos", "adap_length", "adap_ins_length"])
-def test_gumbel_at_evaluation_by_batch_or_by_row(backbone, split, variant):
-    """task: one draw per batch. instance: one per row, however rows are batched. Same step, same draw."""
-    model = built(variant, backbone)
+def test_gumbel_at_evaluation_by_batch_or_by_row(backbone, split, variant, learned_by):
+    """As in training. task: under straight_through one draw per batch. Otherwise and by instance: one per row, however
+    rows are batched. Same step, same draw."""
+    model = built(variant, backbone, *learned_by)
     fill(model)
     features = features_of(backbone, split)
 
@@ -238,11 +307,12 @@ def test_gumbel_at_evaluation_by_batch_or_by_row(backbone, split, variant):
     by_batch = [{int(values[row]) for row in order[start : start + 8]} for values in (drawn, *others)
                 for start in (0, 8, 16)]  # fmt: skip
     alone = chosen(4, 1, "gumbel_at_evaluation")[1]
-    if "ins" in variant:
+    if "ins" in variant or not learned_by:
         assert torch.equal(alone, drawn) and any(len(values) > 1 for values in by_batch)
     else:
         assert all(len(values) == 1 for values in by_batch) and len(set.union(*by_batch)) > 1
-        assert not torch.equal(alone, drawn) and len(set(quiet.tolist())) == 1
+        assert not torch.equal(alone, drawn)
+    assert "ins" in variant or len(set(quiet.tolist())) == 1
 
 
 # rotation, fillers, padded_inputs

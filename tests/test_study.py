@@ -44,12 +44,38 @@ def test_names_must_be_defined(changes, key, name, right):
         ({"tasks": {"made_up": ["toy", "all"]}},
          "tasks: 'all' is the name of the union of the tasks; rename that task"),
         ({"regimes": [{"kind": "multitask"}]},
-         "regimes: multitask needs at least two tasks, and the scale has ['toy']"),
+         "regimes.0: multitask needs at least two tasks, and has ['toy']"),
         ({"overrides": {"fixed": {"optimizer": {"rate": 1}}}}, "overrides.fixed.unknown key 'optimizer.rate'"),
     ],
 )  # fmt: skip
 def test_tasks_and_overrides_must_make_sense(changes, message):
     refused(message, ["fixed"], **changes)
+
+
+@pytest.mark.parametrize(
+    ("regime", "message"),
+    [
+        ({"kind": "full", "tasks": ["toi"]},
+         "regimes.1.tasks: 'toi' is not in this scale's tasks; the nearest valid name is 'toy'"),
+        ({"kind": "full", "variants": ["fixd"]},
+         "regimes.1.variants: 'fixd' is not in this scale's variants; the nearest valid name is 'fixed'"),
+        ({"kind": "full", "variants": ["residual"]}, "regimes.1.variants: 'residual' is not in this scale's variants"),
+        ({"kind": "multitask", "tasks": ["toy"]}, "regimes.1: multitask needs at least two tasks, and has ['toy']"),
+        ({"kind": "full", "variants": ["fixed", "adap_pos-noise"]},
+         "regimes.1.variants: 'adap_pos-noise' needs runs of 'adap_pos'; add it there"),
+        ({"kind": "multitask", "variants": ["adap_pos-frozen"]},
+         "regimes.1.variants: 'adap_pos-frozen' needs runs of 'adap_pos'; add it there"),
+        ({"kind": "multitask", "name": "one/two"}, "regimes.1.name = 'one/two'"),
+        ({"kind": "multitask", "title": "one"}, "unknown key 'regimes.1.title'"),
+    ],
+)  # fmt: skip
+def test_a_part_of_the_grid_lies_within_the_scale_and_holds_what_its_variants_need(regime, message):
+    """Also where another regime has the needed runs: they would not be of this one."""
+    variants = ["fixed", "adap_pos", "adap_pos-noise", "adap_pos-frozen"]
+    few = {"kind": "fewshot", "k": [2]}
+    tasks = {"made_up": ["toy", "second"]}
+    refused(message, variants, regimes=[few, regime], tasks=tasks)
+    small_study(variants, regimes=[few, {"kind": "full", "variants": ["adap_pos-noise", "adap_pos"]}], tasks=tasks)
 
 
 def by(other, **more):
@@ -185,11 +211,23 @@ def test_every_searched_variant_needs_as_many_settings_as_trials():
         ({"tasks": {"made_up": ["toy", "toy"]}}, "tasks.made_up: 'toy' stands there twice"),
         ({"variants": ["fixed", "fixed"]}, "variants: 'fixed' stands there twice"),
         ({"seeds": [0, 1, 0]}, "seeds: '0' stands there twice"),
-        ({"regimes": [{"kind": "full"}, {"kind": "full"}]}, "regimes: 'full' stands there twice"),
+        ({"regimes": [{"kind": "full"}, {"kind": "full"}]}, "regimes: 'full' has fixed on toy twice; take one out"),
         ({"regimes": [{"kind": "fewshot", "k": [2, 4]}, {"kind": "fewshot", "k": [4]}]},
-         "regimes: 'fewshot-k4-s0' stands there twice"),
+         "regimes: 'fewshot-k4-s0' has fixed on toy twice; take one out"),
         ({"regimes": [{"kind": "multitask", "alpha": 0.5}, {"kind": "multitask", "alpha": 1}],
-          "tasks": {"made_up": ["toy", "second"]}}, "regimes: 'multitask' stands there twice"),
+          "tasks": {"made_up": ["toy", "second"]}}, "regimes: 'multitask' has fixed on toy twice; take one out"),
+        ({"regimes": [{"kind": "full", "tasks": ["toy", "toy"]}]}, "regimes: 'full' has fixed on toy twice"),
+        ({"regimes": [{"kind": "full", "variants": ["fixed", "fixed"]}]}, "regimes: 'full' has fixed on toy twice"),
+        ({"regimes": [{"kind": "full", "tasks": ["toy"]}, {"kind": "full", "variants": ["fixed"]}]},
+         "regimes: 'full' has fixed on toy twice"),
+        ({"regimes": [{"kind": "fewshot", "k": [4, 4]}]}, "regimes: 'fewshot-k4-s0' has fixed on toy twice"),
+        ({"regimes": [{"kind": "multitask", "variants": ["fixed"]}, {"kind": "multitask", "variants": ["residual"]}],
+          "variants": ["fixed", "residual"], "tasks": {"made_up": ["toy", "second"]}},
+         "regimes: 'multitask' stands there twice; give each union a `name` of its own"),
+        ({"regimes": [{"kind": "multitask", "name": "x", "tasks": ["toy", "second"]},
+                      {"kind": "multitask", "name": "x", "tasks": ["third", "fourth"]}],
+          "tasks": {"made_up": ["toy", "second", "third", "fourth"]}},
+         "regimes: 'multitask-x' stands there twice; give each union a `name` of its own"),
     ],
 )  # fmt: skip
 def test_nothing_stands_twice(changes, message):

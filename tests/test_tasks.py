@@ -25,6 +25,9 @@ SAMPLE = {
         "choice2": "It was noon.",
     },
 }
+PLANTED = ("planted_first", "planted_last", "planted_second", "planted_other_feature", "planted_cue_end",
+           "planted_cue_distance", "planted_cue_feature", "planted_cue_end_feature")  # fmt: skip
+SAMPLE |= {name: {"words": "w07 w12 w47", "question": "word 1, feature 0"} for name in PLANTED}
 RTE = " sentence1: The lake froze in May. sentence2: It was cold in May."
 RTE_CAUSAL = "The lake froze in May.\nQuestion: Does it follow that It was cold in May. Yes or no?\nAnswer:"
 GOLDEN = {
@@ -67,6 +70,7 @@ GOLDEN = {
     ),
     ("copa_val_resplit", "encoder"): "The lake froze. Either: It was cold. Or: It was noon. The cause:",
 }
+GOLDEN |= {(name, family): "w07 w12 w47" for name in PLANTED for family in ("seq2seq", "causal", "encoder")}
 WORDS = {  # paper.md section 2, class order
     "boolq": ["no", "yes"],
     "cb": ["yes", "no", "maybe"],
@@ -78,6 +82,8 @@ WORDS = {  # paper.md section 2, class order
     "toy_choice": ["a red ball", "a blue ball"],
     "copa_val_resplit": ["It was cold.", "It was noon."],
 }
+
+WORDS |= {name: ["no", "yes"] for name in PLANTED}
 
 
 @pytest.mark.parametrize("name", model.names())
@@ -105,6 +111,8 @@ def test_metrics_and_labels():
     assert all(names == ["accuracy"] for names in metrics.values())
     resplit = [name for name in model.names() if "re-split" in model.load(name).labels]
     assert resplit == ["copa_val_resplit", "rte_val_resplit"]
+    planted = {name for name in model.names() if "planted-world" in model.load(name).labels}
+    assert planted == set(PLANTED)
 
 
 def test_unknown_task_names_the_nearest():
@@ -162,6 +170,26 @@ def test_toy_is_decidable_from_its_words_and_in_the_vocabulary():
     assert [len(found) for found in statements] == [96, 40] and not statements[0] & statements[1]
     assert rows["train"] == made_up.rows("yes_no", "train", 96, 0) != made_up.rows("yes_no", "train", 96, 1)
     assert len(set(made_up.WORDS)) == len(made_up.WORDS)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "plantd"}, r"made_up.*'yes_no', 'choice'.*'planted'"),
+        ({"questions": []}, r"questions.* at least 1 item"),
+        ({"questions": [{"word": 3, "feature": 0}]}, r"questions.0.word = 3"),
+        ({"questions": [{"word": 0, "feature": 0}]}, r"questions.0.word = 0"),
+        ({"questions": [{"word": 1, "feature": 4}]}, r"questions.0.feature = 4: .*less than or equal to 3"),
+        ({"questions": [{"word": 1, "feature": n % 4} for n in range(5)]}, r"questions.* at most 4 items"),
+    ],
+)
+def test_a_wrong_planted_source_is_refused(tmp_path, change, message):
+    raw = yaml.safe_load((model.FOLDER / "planted_first.yaml").read_text())
+    raw["sources"]["made_up"] |= change
+    path = tmp_path / "planted_first.yaml"
+    path.write_text(yaml.safe_dump(raw))
+    with pytest.raises(UserError, match=message):
+        model.read(path)
 
 
 def test_made_up_choices_name_what_is_there_in_the_labelled_place():

@@ -27,12 +27,14 @@ ADAMW = {"name": "adamw", "lr": 0.05, "weight_decay": 0.01, "schedule": "linear"
 def run(tiny, toy_split, tmp_path):
     """Start (or resume) a run in tmp_path/<name>; its tuned bytes and the outcome."""
 
-    def start(name, family="seq2seq", variant="adap_ins_pos", identity="same", selections=1, **training):
+    def start(name, family="seq2seq", variant="adap_ins_pos", identity="same", selections=1, choice=None, **training):
         backbone = tiny(family)
         split = toy_split(family)
         config = config_of(family, variant, **training)
+        config["choice"] = config["choice"] and config["choice"] | (choice or {})
         rows = loop.Rows(split, features_of(backbone, split))
         model = classifier(config, backbone, [2], [], "cpu")
+        model.fit_features(rows.features)
         made = loop.train(model, rows, [rows] * selections, config, tmp_path / name, identity)
         return save(made["tensors"]), made
 
@@ -243,17 +245,25 @@ def test_every_step_and_micro_batch_draws_anew(run, tmp_path):
     assert any(count % 2 for splits in steps for count in splits), "two equal micro-batches would draw even counts"
 
 
-def test_step_log_counts_lengths_and_averages_the_pool(run, tmp_path):
-    run("joint", variant="adap_ins_all")
+PASSES = [("straight_through", 1), ("reinforce", 3), ("exact", 25)]
+"""Candidates that each row of adap_ins_all is tried with, where reinforce has three samples."""
+
+
+@pytest.mark.parametrize(("estimator", "passes"), PASSES)
+def test_step_log_counts_lengths_and_averages_the_pool(run, tmp_path, estimator, passes):
+    _, made = run("joint", variant="adap_ins_all", choice={"estimator": estimator, "samples": 3})
+    assert made["forward_passes_per_row"] == passes
     steps = [line for line in files.read_jsonl(tmp_path / "joint" / "steps.jsonl") if "loss" in line]
     for key in ("splits", "lengths"):
-        assert all(sum(line[key]) == 8 and len(line[key]) == 5 for line in steps)
-    assert any(line["splits"] != line["lengths"] for line in steps), "the two draws must not be one"
+        assert all(sum(line[key]) == 8 * passes and len(line[key]) == 5 for line in steps)
+        assert (estimator == "exact") == all(set(line[key]) == {8 * 5} for line in steps), "every candidate, each alike"
+    differ = any(line["splits"] != line["lengths"] for line in steps)
+    assert differ == (estimator != "exact"), "the two draws must not be one"
     assert all(len(line["pool"]) == 3 and sum(line["pool"]) == pytest.approx(1, abs=1e-3) for line in steps)
 
 
 def test_step_log_counts_tokens_and_splits(run, tmp_path):
-    run("logged")
+    run("logged", choice={"estimator": "straight_through"})
     steps = [line for line in files.read_jsonl(tmp_path / "logged" / "steps.jsonl") if "loss" in line]
     assert [line["step"] for line in steps] == list(range(1, 9))
     assert all(sum(line["splits"]) == 8 and len(line["splits"]) == 5 for line in steps)

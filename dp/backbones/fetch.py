@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dp import files
-from dp.backbones import gguf, pretraining, random_weights
+from dp.backbones import gguf, random_weights
 from dp.backbones.pretrained import pretrained
 from dp.data import folder as folders
 from dp.data import hub, made_up, package, planted
@@ -56,6 +56,8 @@ def fetch(definition: Backbone, out: Path) -> dict[str, Any]:
             if isinstance(source.tokenizer, PackageTokenizer):
                 facts["package"] = source.tokenizer.package
         case PlantedSource():
+            from dp.backbones import pretraining  # imports torch, which no other source needs before its model
+
             tokenizer = _words_tokenizer(source.architecture, planted.VOCABULARY)
             model, log = pretraining.pretrained(source, tokenizer)
             facts |= {"seed": source.seed, "files": {}, "pretraining": log}

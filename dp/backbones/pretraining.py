@@ -32,7 +32,7 @@ def pretrained(source: PlantedSource, tokenizer: Any) -> tuple[Any, dict[str, An
     Raises UserError where the accuracy is below the one that is asked for.
     """
     plan = source.pretraining
-    with device({"device": "cpu", "threads": plan.threads}):
+    with device({"device": "cpu", "threads": plan.threads}), torch.random.fork_rng(devices=[]):
         model = random_weights.model(source, tokenizer)
         backbone = Seq2Seq(model, tokenizer)
         words = torch.tensor(tokenizer.convert_tokens_to_ids(list(planted.LABEL_WORDS)))
@@ -45,6 +45,7 @@ def pretrained(source: PlantedSource, tokenizer: Any) -> tuple[Any, dict[str, An
                 group["lr"] = plan.lr * min((step + 1) / plan.warmup_steps, 1 - step / plan.steps)
             reach = 1 if step < plan.nearest * plan.steps else planted.REACH
             generator = seeds.generator(source.seed, "pre-training", step)
+            torch.manual_seed(seeds.derive(source.seed, "pre-training dropout", step))
             texts = instructed(tokenizer, plan.batch_size, reach, generator)
             noise = plan.noise * torch.randn(*texts.ids.shape, backbone.hidden_size, generator=generator)
             smooth = step >= (1 - plan.noisy) * plan.steps
@@ -60,8 +61,8 @@ def pretrained(source: PlantedSource, tokenizer: Any) -> tuple[Any, dict[str, An
         accuracy = _held_out(backbone, tokenizer, words, source.seed)
     if accuracy < plan.accuracy:
         raise UserError(
-            f"The planted backbone answers {accuracy:.1%} of held-out texts after {plan.steps} steps, and "
-            f"source.pretraining.accuracy asks for {plan.accuracy:.1%}. Raise source.pretraining.steps or change "
+            f"The planted backbone answers {accuracy:.2%} of held-out texts after {plan.steps} steps, and "
+            f"source.pretraining.accuracy asks for {plan.accuracy:.2%}. Raise source.pretraining.steps or change "
             "source.seed in params.yaml."
         )
     return model, {"log": log, "held_out_accuracy": accuracy, "held_out_texts": HELD_OUT}

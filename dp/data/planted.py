@@ -25,9 +25,9 @@ LENGTHS = range(7, 11)
 """Words of a text."""
 CUE_WORDS = 4
 CUES = len(WORDS) - 4 * CUE_WORDS
-"""Words from here on stand in a task's text as cues alone: the n-th for its n-th question."""
-COPIES = 3
-"""Places of a text that hold its cue, none of them a place that can be asked about."""
+"""Words from here on stand in a task's text as cues alone: the n-th CUE_WORDS of them for its n-th question."""
+CUE_PLACES = 3
+"""Places of a text that hold cue words, none of them a place that can be asked about."""
 
 
 def name(question: Question) -> str:
@@ -35,7 +35,7 @@ def name(question: Question) -> str:
 
 
 def rows(questions: list[Question], split: str, count: int, seed: int) -> list[dict[str, Any]]:
-    """`count` canonical rows, half of each class and an equal share of each question.
+    """`count` canonical rows, half of each class and as many of each question where they divide by both.
 
     The field `question` says what a row asks; no template shows it.
     """
@@ -52,7 +52,7 @@ def rows(questions: list[Question], split: str, count: int, seed: int) -> list[d
             if text[place] >> question.feature & 1 == label:
                 break
         if len(questions) > 1:
-            for inner in draw.sample(range(REACH, len(text) - REACH), COPIES):
+            for inner in draw.sample(range(REACH, len(text) - REACH), CUE_PLACES):
                 text[inner] = CUES + CUE_WORDS * asked + draw.randrange(CUE_WORDS)
         fields = {"words": " ".join(WORDS[word] for word in text), "question": name(question)}
         own = f"{split}-{number}"

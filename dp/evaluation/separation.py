@@ -62,9 +62,10 @@ def found(study: Study, runs: list[Run]) -> Iterator[Found]:
         questions = _questions(study, entry.task) if entry.task else {}
         for backbone in study.scale.backbones:
             for variant in study.variants_on(backbone):
-                by_task = [cells.get((backbone, entry.regime, task, variant), []) for task in entry.all_tasks]
-                if entry.factor not in learned_factors(study, variant) or not all(by_task):
+                wanted = [(backbone, entry.regime, task, variant) for task in entry.all_tasks]
+                if entry.factor not in learned_factors(study, variant) or not cells.keys() >= set(wanted):
                     continue
+                by_task = [cells[cell] for cell in wanted]
                 members = [run for runs_of_task in by_task for run in runs_of_task]
                 about = {"backbone": backbone, "regime": entry.regime, "k": members[0].k,
                          "task": " + ".join(entry.all_tasks), "variant": variant, "factor": entry.factor,

@@ -101,7 +101,7 @@ def build(
             return None
         generator = seeds.generator(seed, f"{factor} initialisation")
         relu = (factor, kind) == ("position", "instance") and "relu_position_logits" in switches
-        stride = length + 1 if drawn[0:1] != [factor] else 1
+        stride = (length + 1) ** drawn.index(factor) if factor in drawn else 1
         return Policy(kind, length + 1, tasks, hidden, generator, frozen, relu, estimator, stride)
 
     lengths = policy("length")
