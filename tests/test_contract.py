@@ -75,6 +75,7 @@ def plan(tmp_path_factory):
     (root / "workflow/scales/paper-thin.yaml").write_text(yaml.safe_dump(thin))
     searched = yaml.safe_load((root / "workflow/scales/smoke.yaml").read_text())
     searched["search"] = {"method": "random", "trials": 3, "space": {"lr_factor": [0.3, 1], "anneal": [1]}}
+    searched["choice"]["estimator"] = "straight_through"
     (root / "workflow/scales/searched.yaml").write_text(yaml.safe_dump(searched))
     parts = yaml.safe_load((root / "workflow/scales/smoke.yaml").read_text())
     parts["regimes"] = [
@@ -83,6 +84,8 @@ def plan(tmp_path_factory):
         {"kind": "multitask", "name": "backwards", "tasks": ["toy_choice", "toy"], "variants": ["adap_pos"]},
         {"kind": "multitask", "variants": ["adap_pos", "adap_pos_ins_vec-staged"]},
     ]
+    parts["variants"] = ["majority", "finetune", "adap_pos", "adap_ins_pos", "adap_pos_ins_vec-staged",
+                         "adap_ins_pos-shuffled"]  # fmt: skip
     (root / "workflow/scales/parts.yaml").write_text(yaml.safe_dump(parts))
     settings = yaml.safe_load((root / "params.yaml").read_text()) | {"folder": "a-superglue-folder"}
     (root / "params.yaml").write_text(yaml.safe_dump(settings))

@@ -45,7 +45,7 @@ def _spread(run):
     features = load_file(paths.features("small", "tiny-t5", "toy", "masked_mean") / "features.safetensors")
     tensors = load_file(run / "tuned.safetensors")
     for name in [name for name in tensors if name.endswith("logits.weight")]:
-        read = (features["validation"] - tensors["prompt.standard.mean"]) / tensors["prompt.standard.deviation"]
+        read = (features["validation"] - tensors["prompt.standard.mean"]) / tensors["prompt.standard.scale"]
         tensors[name] *= 0.1 if "representation" in name else 20
         tensors[name.replace("weight", "bias")] = -tensors[name] @ read.mean(0)
     save_file(tensors, run / "tuned.safetensors")

@@ -94,7 +94,7 @@ OPEN = "workflow/scales/open.yaml"
 )  # fmt: skip
 def test_mistakes_are_named(project, file, edit, message):
     with pytest.raises(UserError, match=message) as error:
-        study.load(project(file, edit))
+        study.load(project(file, edit), {"scale": "open"})
     assert "\n" not in str(error.value)
 
 
@@ -102,7 +102,7 @@ def test_settings_of_the_call_are_checked_too():
     with pytest.raises(UserError, match=r"has no file .*opne.yaml; the scales are \["):
         study.load(ROOT, {"scale": "opne"})
     with pytest.raises(UserError, match="folder: is not set; source 'folder' needs the path"):
-        study.load(ROOT, {"source": "folder"})
+        study.load(ROOT, {"scale": "open", "source": "folder"})
     with pytest.raises(UserError, match="source: 'hub' has no tasks in this scale"):
         study.load(ROOT, {"scale": "open", "source": "hub"})
 

@@ -127,7 +127,7 @@ def test_mistakes_in_a_search_are_named(changes, message):
 
 # The commands: trials, a choice, and runs of the chosen setting.
 
-TRIED = {"method": "random", "trials": 3, "seed": 1, "space": {"lr_factor": {"low": 0.001, "high": 10}, "pool": [2, 5]}}
+TRIED = {"method": "random", "trials": 3, "seed": 1, "space": {"lr_factor": {"low": 0.01, "high": 3}, "pool": [2, 5]}}
 PATH = "tiny-t5/full/toy/adap_ins_vec"
 
 

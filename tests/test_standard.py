@@ -15,7 +15,7 @@ VARIANTS = ["fixed", "adap_pos", "adap_ins_pos", "adap_ins_vec", "adap_ins_vec-s
             "linear-probe"]  # fmt: skip
 REGIMES = [{"kind": "full"}, {"kind": "fewshot", "k": [4], "variants": ["adap_ins_vec", "adap_ins_vec-shuffled"]},
            {"kind": "multitask", "variants": ["adap_ins_vec", "adap_ins_vec-shuffled"]}]  # fmt: skip
-STATISTICS = ("prompt.standard.mean", "prompt.standard.deviation")
+STATISTICS = ("prompt.standard.mean", "prompt.standard.scale")
 RAW = {"position": "prefix", "representation": "instance_pool", "switches": ["raw_feature"]}
 
 
@@ -26,9 +26,9 @@ def test_fit_is_the_mean_and_the_deviation_of_the_rows_that_are_there():
     standard.fit(features)
     numbers = features.numpy().astype(np.float64)
     np.testing.assert_allclose(standard.mean, numbers.mean(0), rtol=1e-5)
-    np.testing.assert_allclose(standard.deviation, numbers.std(0), rtol=1e-4)
+    np.testing.assert_allclose(standard.scale, numbers.std(0) * 6**0.5, rtol=1e-4)
     other = torch.randn(3, 6, generator=torch.Generator().manual_seed(1))
-    expected = (other.numpy() - numbers.mean(0)) / numbers.std(0)
+    expected = (other.numpy() - numbers.mean(0)) / numbers.std(0) / 6**0.5
     np.testing.assert_allclose(standard(other), expected, rtol=1e-3, atol=1e-4)
     assert not any(value.requires_grad for value in standard.parameters())
     standard.fit(features[:1])
@@ -41,8 +41,8 @@ def test_a_coordinate_that_never_varies_is_only_centred(constant):
     features[:, 1] = constant
     standard = Standard(2)
     standard.fit(features)
-    assert standard.deviation[1] == 1 and standard.deviation[0] != 1
-    assert standard(torch.tensor([[0.0, constant + 0.5]]))[0, 1].item() == pytest.approx(0.5, abs=1e-5)
+    assert standard.scale[1].item() == pytest.approx(2**0.5) and standard.scale[0].item() != pytest.approx(2**0.5)
+    assert standard(torch.tensor([[0.0, constant + 0.5]]))[0, 1].item() == pytest.approx(0.5 / 2**0.5, abs=1e-5)
 
 
 @pytest.fixture(scope="module")

@@ -15,14 +15,14 @@ class Standard(nn.Module):
     def __init__(self, hidden: int) -> None:
         super().__init__()
         self.mean = nn.Parameter(torch.zeros(hidden), requires_grad=False)
-        self.deviation = nn.Parameter(torch.ones(hidden), requires_grad=False)
+        self.scale = nn.Parameter(torch.ones(hidden), requires_grad=False)
 
     def fit(self, features: Tensor) -> None:
         """features: [R, H], of the training rows; a coordinate that never varies is only centred."""
         self.mean.copy_(features.mean(0))
         deviation = features.std(0, correction=0)
-        self.deviation.copy_(torch.where(deviation > 1e-6, deviation, 1.0))
+        self.scale.copy_(torch.where(deviation > 1e-6, deviation, 1.0) * features.shape[1] ** 0.5)
 
     def forward(self, feature: Tensor) -> Tensor:
         """[B, H] -> [B, H]."""
-        return (feature - self.mean) / self.deviation / len(self.mean) ** 0.5
+        return (feature - self.mean) / self.scale
