@@ -1,13 +1,14 @@
 """Estimators of a choice on the planted world: how many seeds reach an oracle's ceiling, at what cost, and how good the
 gradient is.
 
-    python benchmarks/estimators.py [--seeds 10] [--jobs 2] [--out estimators]
+    python benchmarks/estimators.py [--seeds 10] [--jobs 2] [--out estimators] [--task planted_cue_end] [--steps 800]
 
 Needs what the demo scale's trainings read: `snakemake --cores all --config scale=demo -- tokenize`. Writes
 <out>/runs.csv (a row per training), <out>/gradients.csv and <out>/estimators.md. An oracle has the planted choice and
 learns the prompt alone; its ceiling on a task is its best seed's accuracy on the reported rows, and a seed is *solved*
-within 3 points of it. Gradients: of the choice's logits, after half of a training by `exact`, on one batch of 32 rows,
-200 draws, against the gradient of `exact`; both norms are relative to that gradient's.
+within 3 points of it. Gradients: of the choice's parameters at a uniform choice, with the prompt after half of a
+training by `exact`, on one batch of 32 rows, 200 draws, against the gradient of `exact`; norms are relative to that
+gradient's. --task and --steps: on one task alone, with another number of updates.
 """
 
 import argparse
@@ -64,22 +65,27 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("estimators"))
+    parser.add_argument("--task", choices=[task for _, task, _ in CELLS])
+    parser.add_argument("--steps", type=int)
     arguments = parser.parse_args()
+    cells = [cell for cell in CELLS if arguments.task in (None, cell[1])]
     seeds = range(100, 100 + arguments.seeds)
     with ProcessPoolExecutor(arguments.jobs, get_context("spawn")) as pool:
-        asked = [(cell, name, seed) for cell in CELLS for name in (ORACLE, "fixed", *ESTIMATORS) for seed in seeds]
+        asked = [(cell, name, seed, arguments.steps)
+                 for cell in cells for name in (ORACLE, "fixed", *ESTIMATORS) for seed in seeds]  # fmt: skip
         runs = list(pool.map(trained, *zip(*asked, strict=True)))
-        about = [(cell, name) for cell in CELLS if len(CELLS[cell][1]) > 1 for name in ESTIMATORS]
-        gradients = [row for row in pool.map(gradient, *zip(*about, strict=True)) if row]
+        about = [(cell, name) for cell in cells for name in ESTIMATORS if name != "exact"]
+        gradients = list(pool.map(gradient, *zip(*about, strict=True)))
     _write(arguments.out / "runs.csv", runs)
     _write(arguments.out / "gradients.csv", gradients)
     files.write_text(arguments.out / "estimators.md", report(runs, gradients))
 
 
-def trained(cell: tuple[str, str, str], name: str, seed: int) -> dict[str, Any]:
+def trained(cell: tuple[str, str, str], name: str, seed: int, steps: int | None) -> dict[str, Any]:
     """One training and its accuracy on the reported rows."""
     study = load_study(settings={"scale": "demo"})
     rows, selection, config, model, reported = _prepared(study, cell, name, seed)
+    config["training"]["steps"] = steps or config["training"]["steps"]
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
         outcome = train(model, rows, selection, config, Path(folder), "benchmark")
     with torch.no_grad():
@@ -92,8 +98,8 @@ def trained(cell: tuple[str, str, str], name: str, seed: int) -> dict[str, Any]:
             "seconds": outcome["step_seconds"], "passes": outcome["forward_passes_per_row"]}  # fmt: skip
 
 
-def gradient(cell: tuple[str, str, str], name: str) -> dict[str, Any] | None:
-    """Bias and standard deviation of the logits' gradient under one estimator, relative to the exact one's norm."""
+def gradient(cell: tuple[str, str, str], name: str) -> dict[str, Any]:
+    """Bias and standard deviation of a choice's gradient under one estimator, relative to the exact one's norm."""
     study = load_study(settings={"scale": "demo"})
     raw = ESTIMATORS[name].get("switches", [])
     start = "reinforce, 2 samples, raw feature" if raw else "exact"
@@ -105,10 +111,11 @@ def gradient(cell: tuple[str, str, str], name: str) -> dict[str, Any] | None:
     policy.estimator = "exact"
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
         train(model, rows, selection, config, Path(folder), "benchmark")
+    with torch.no_grad():
+        for value in policy.parameters():
+            value.zero_()
     exact = _gradient(model, rows, "exact", study.scale.prompt.length + 1, 0)
     settings = ESTIMATORS[name]
-    if settings["estimator"] == "exact":
-        return None
     copies = settings.get("samples", 2) if settings["estimator"] == "reinforce" else 1
     found = torch.stack([_gradient(model, rows, settings["estimator"], copies, draw) for draw in range(DRAWS)])
     deviation = found.var(0).sum().sqrt()
@@ -120,7 +127,7 @@ def gradient(cell: tuple[str, str, str], name: str) -> dict[str, Any] | None:
 
 
 def _gradient(model: Classifier, rows: Rows, estimator: str, copies: int, draw: int) -> Tensor:
-    """The gradient of all logits' parameters on the first 32 training rows, flat."""
+    """The gradient of the choice's parameters on the first 32 training rows, flat."""
     assert model.prompt is not None
     policies = [module for module in (model.prompt.position.policy, model.prompt.length and model.prompt.length.policy)
                 if module is not None]  # fmt: skip
