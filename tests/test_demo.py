@@ -19,7 +19,7 @@ TASK, VARIANTS = "planted_cue_end", ["fixed", "adap_ins_pos"]
 SAME = ("backbones", "source", "max_tokens", "prompt", "training", "evaluation_batch_size", "compute", "seeds")
 PREDICTIONS = {
     "predictions": [
-        {"regime": "full", "tasks": [TASK], "variants": ["fixed"], "accuracy": [0.5, 0.85], "because": "one question"},
+        {"regime": "full", "tasks": [TASK], "variants": ["fixed"], "accuracy": [0.5, 0.95], "because": "one question"},
         {
             "regime": "full",
             "tasks": [TASK],
