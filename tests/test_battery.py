@@ -115,7 +115,10 @@ def test_only_the_tuned_parameters_move(trained, tiny, tiny_folders, family, var
     own = {name: value for name, value in model.trained().items() if not name.startswith("backbone.")}
     moved = {name: not torch.equal(value, before.kept()[name]) for name, value in own.items()}
     assert all(moved.values()), moved
-    statistics = {"prompt.standard.mean": features.mean(0), "prompt.standard.scale": features.std(0, correction=0)}
+    statistics = {
+        "prompt.standard.mean": features.mean(0),
+        "prompt.standard.scale": features.std(0, correction=0) * features.shape[1] ** 0.5,
+    }
     assert not statistics.keys() & model.trained().keys()
     for name in model.kept().keys() - model.trained().keys():
         if name in statistics:

@@ -138,9 +138,10 @@ def test_straight_through_is_the_estimator_whatever_the_scale_says(backbone, var
 
 @pytest.mark.parametrize("variant", ["adap_ins_pos", "adap_ins_length", "adap_ins_vec", "adap_ins_all"])
 def test_raw_feature_is_read_as_it_is(backbone, split, variant):
-    """The same linear layers read h(x), or (h(x) - mean) / deviation of the training rows."""
+    """The same linear layers read h(x), or (h(x) - mean) / (deviation sqrt(H)) of the training rows."""
     features = features_of(backbone, split)
     by_hand = (features - features.mean(0)) / ((features - features.mean(0)).square().mean(0)).sqrt()
+    by_hand = by_hand / by_hand.shape[1] ** 0.5
     found = {}
     for switches in ([], ["raw_feature"]):
         model = built(variant, backbone, *switches)
