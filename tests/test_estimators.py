@@ -83,7 +83,7 @@ def probabilities(model, factor, batch, features):
     if f"prompt.{factor}.policy.logits.logits" in kept:
         return kept[f"prompt.{factor}.policy.logits.logits"][batch.tasks].softmax(1)
     weight, bias = (kept[f"prompt.{factor}.policy.logits.{part}"] for part in ("weight", "bias"))
-    standard = (batch.features - features.mean(0)) / features.std(0, correction=0)
+    standard = (batch.features - features.mean(0)) / features.std(0, correction=0) / features.shape[1] ** 0.5
     return (standard @ weight.T + bias).softmax(1)
 
 
@@ -310,7 +310,9 @@ def test_the_entropy_of_choices_is_rewarded_less_and_less(tiny, toy_split, tmp_p
             of_logits = 0.8 * (1 - step / 4) * shares * (shares.log() + entropy) / 8
             expected = of_logits.sum(0)
             if name.endswith("weight"):
-                expected = of_logits.T @ ((batch.features - features.mean(0)) / features.std(0, correction=0))
+                expected = of_logits.T @ (
+                    (batch.features - features.mean(0)) / features.std(0, correction=0) / features.shape[1] ** 0.5
+                )
             torch.testing.assert_close(mine.view_as(expected), expected, rtol=1e-3, atol=2e-6)
             assert expected.abs().max() > 1e-4
 
