@@ -14,7 +14,6 @@ gradient's. --task and --steps: on one task alone, with another number of update
 import argparse
 import contextlib
 import copy
-import csv
 import io
 import statistics
 import tempfile
@@ -35,13 +34,13 @@ from dp.commands import common
 from dp.commands.train import rows_of_run
 from dp.data import tokens
 from dp.data.batches import collate
+from dp.evaluation import table
 from dp.evaluation.predict import score
 from dp.grid import Cell
 from dp.prompts.choice import Moment
-from dp.prompts.estimators import objective
 from dp.study import Study
 from dp.study import load as load_study
-from dp.training.loop import Rows, train
+from dp.training.loop import Rows, expected_losses, train
 
 ESTIMATORS: dict[str, dict[str, Any]] = {
     "straight_through, raw feature (the paper's)": {"estimator": "straight_through", "switches": ["raw_feature"]},
@@ -76,8 +75,8 @@ def main() -> None:
         runs = list(pool.map(trained, *zip(*asked, strict=True)))
         about = [(cell, name) for cell in cells for name in ESTIMATORS if name != "exact"]
         gradients = list(pool.map(gradient, *zip(*about, strict=True)))
-    _write(arguments.out / "runs.csv", runs)
-    _write(arguments.out / "gradients.csv", gradients)
+    files.write_text(arguments.out / "runs.csv", table.to_csv(runs[0], runs))
+    files.write_text(arguments.out / "gradients.csv", table.to_csv(gradients[0], gradients))
     files.write_text(arguments.out / "estimators.md", report(runs, gradients))
 
 
@@ -134,12 +133,10 @@ def _gradient(model: Classifier, rows: Rows, estimator: str, copies: int, draw: 
     for policy in policies:
         policy.estimator = estimator
     batch = collate(rows.split, list(range(32)), rows.features).repeated(copies)
-    scores, choices = model(batch, Moment(draw, 0, 0, batch.rows, training=True, draws=True, copies=copies))
-    losses = functional.cross_entropy(scores, batch.labels, reduction="none").view(copies, -1)
-    assert choices is not None
-    log_prob = None if choices.log_prob is None else choices.log_prob.view(copies, -1)
+    moment = Moment(draw, 0, 0, batch.rows, training=True, draws=True, copies=copies)
+    losses, _ = expected_losses(model, batch, moment, estimator)
     parameters = [value for policy in policies for value in policy.parameters()]
-    found = torch.autograd.grad(objective(estimator, losses, log_prob).mean(), parameters)
+    found = torch.autograd.grad(losses.mean(), parameters)
     return torch.cat([part.flatten() for part in found])
 
 
@@ -212,14 +209,6 @@ def report(runs: list[dict[str, Any]], gradients: list[dict[str, Any]]) -> str:
                          f"| {100 * min(found):.1f} | {cost:.2f} | {measured} |")  # fmt: skip
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
-
-
-def _write(path: Path, rows: list[dict[str, Any]]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    files.write_text(path, text.getvalue())
 
 
 if __name__ == "__main__":

@@ -23,9 +23,9 @@ from dp.data import tokens
 from dp.data.batches import collate, padding_share, training_batches
 from dp.devices import device
 from dp.prompts.choice import Moment, temperature
-from dp.prompts.estimators import objective
 from dp.regimes import rows_of
 from dp.sequence import Sequence
+from dp.training.loop import expected_losses
 from dp.training.optimizers import optimizer
 
 
@@ -67,11 +67,9 @@ def main() -> None:
             start = wait()
             batch = collate(split, numbers, features).to(where).repeated(copies)
             tau = temperature(n, **choice["temperature"]) if choice else 1.0
-            scores, choices = model(batch, Moment(config["seed"], n, 0, batch.rows, True, True, tau, copies))
-            losses = functional.cross_entropy(scores, batch.labels, reduction="none").view(copies, -1)
-            log_prob = choices.log_prob if choices else None
-            log_prob = None if log_prob is None else log_prob.view(copies, -1)
-            objective(choice["estimator"] if choice else "straight_through", losses, log_prob).mean().backward()
+            moment = Moment(config["seed"], n, 0, batch.rows, True, True, tau, copies)
+            losses, _ = expected_losses(model, batch, moment, choice["estimator"] if choice else "straight_through")
+            losses.mean().backward()
             torch.nn.utils.clip_grad_norm_(parameters.values(), 1.0)
             optimize.step()
             optimize.zero_grad(set_to_none=True)

@@ -68,10 +68,8 @@ def gated(model: nn.Module, sequence: Sequence, modules: list[nn.Module], causal
 def positions(sequence: Sequence) -> Tensor | None:
     """[B, N]: places that count the prefix and the visible positions alone; None where those are simply 0 .. N - 1.
 
-    Position ids, for backbones that take them; within `placed`, what a T5's relative distances are taken from.
-
     So a prompt with dropped vectors equals the shorter prompt without them. A dropped position has the place of the
-    visible one before it.
+    visible one before it. They are position ids, or, within `placed`, what a T5's relative distances are taken from.
     """
     prefixes = _prefixes.get()
     if sequence.gate is None and not prefixes:

@@ -47,9 +47,10 @@ def pretrained(source: PlantedSource, tokenizer: Any) -> tuple[Any, dict[str, An
             generator = seeds.generator(source.seed, "pre-training", step)
             torch.manual_seed(seeds.derive(source.seed, "pre-training dropout", step))
             texts = instructed(tokenizer, plan.batch_size, reach, generator)
-            noise = plan.noise * torch.randn(*texts.ids.shape, backbone.hidden_size, generator=generator)
-            smooth = step >= (1 - plan.noisy) * plan.steps
-            loss = functional.cross_entropy(_scores(backbone, texts, words, noise if smooth else None), texts.labels)
+            noise = None
+            if step >= (1 - plan.noisy) * plan.steps:
+                noise = plan.noise * torch.randn(*texts.ids.shape, backbone.hidden_size, generator=generator)
+            loss = functional.cross_entropy(_scores(backbone, texts, words, noise), texts.labels)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), plan.clip_norm)
             optimizer.step()

@@ -103,9 +103,8 @@ class Policy(nn.Module):
         instance = kind == "instance"
         self.logits = InstanceLogits(hidden, candidates, generator) if instance else TaskLogits(tasks, candidates)
         self.tasks = None if instance else tasks
-        self.candidates, self.frozen, self.relu, self.estimator, self.stride = (
-            candidates, frozen, relu, estimator, stride,
-        )  # fmt: skip
+        self.frozen, self.relu = frozen, relu
+        self.candidates, self.estimator, self.stride = candidates, estimator, stride
         self.requires_grad_(not frozen)
 
     def forward(self, feature: Tensor | None, tasks: Tensor, moment: Moment, purpose: str) -> Chosen:

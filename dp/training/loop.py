@@ -14,12 +14,13 @@ from tqdm import tqdm
 
 from dp import files
 from dp.classifier import Classifier
-from dp.data.batches import collate, padding_share, training_batches
+from dp.data.batches import Batch, collate, padding_share, training_batches
 from dp.data.tokens import Split
 from dp.errors import Interrupted, UserError
 from dp.evaluation.predict import score
 from dp.prompts.choice import Moment, temperature
 from dp.prompts.estimators import objective
+from dp.prompts.prompt import Choices
 from dp.protocols import input_width
 from dp.training.optimizers import learning_rate, optimizer
 from dp.training.signals import stop_requests
@@ -68,14 +69,11 @@ def train(
                 rows = batches[step][start : start + micro]
                 batch = collate(split, rows, train_rows.features, width).to(device).repeated(copies)
                 moment = Moment(seed, step, number, batch.rows, True, draws=True, temperature=tau, copies=copies)
-                scores, choices = classifier(batch, moment)
-                losses = functional.cross_entropy(scores, batch.labels, reduction="none").view(copies, -1)
-                log_prob, entropy = (choices.log_prob, choices.entropy) if choices else (None, None)
-                expected = objective(estimator, losses, None if log_prob is None else log_prob.view(copies, -1))
+                expected, choices = expected_losses(classifier, batch, moment, estimator)
                 loss = expected.sum() / budget["batch_size"]
                 total_loss += loss.item()
-                if entropy is not None:
-                    loss = loss - bonus * entropy.sum() / (copies * budget["batch_size"])
+                if choices is not None and choices.entropy is not None:
+                    loss = loss - bonus * choices.entropy.sum() / (copies * budget["batch_size"])
                 loss.backward()
                 positions += int(batch.mask.sum()) + len(batch.rows) * classifier.prompt_length
                 chosen.add(choices)
@@ -124,6 +122,19 @@ def train(
         "forward_passes_per_row": copies,
         "padding_share": round(padding_share(batches, lengths, width), 4),
     }  # fmt: skip
+
+
+def expected_losses(
+    classifier: Classifier, batch: Batch, moment: Moment, estimator: str
+) -> tuple[Tensor, Choices | None]:
+    """What each of B rows adds to the objective [B], and what was chosen for its copies.
+
+    batch: `moment.copies` times the B rows (Batch.repeated).
+    """
+    scores, choices = classifier(batch, moment)
+    losses = functional.cross_entropy(scores, batch.labels, reduction="none").view(moment.copies, -1)
+    log_prob = choices.log_prob if choices else None
+    return objective(estimator, losses, None if log_prob is None else log_prob.view(moment.copies, -1)), choices
 
 
 class ChoiceCounts:
