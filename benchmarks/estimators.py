@@ -30,7 +30,6 @@ from torch.nn import functional
 from dp import files, paths
 from dp.backbones.load import load
 from dp.classifier import Classifier, classifier
-from dp.commands import common
 from dp.commands.train import rows_of_run
 from dp.data import tokens
 from dp.data.batches import collate
@@ -38,6 +37,7 @@ from dp.evaluation import table
 from dp.evaluation.predict import score
 from dp.grid import Cell
 from dp.prompts.choice import Moment
+from dp.run import run_of
 from dp.study import Study
 from dp.study import load as load_study
 from dp.training.loop import Rows, expected_losses, train
@@ -146,7 +146,7 @@ def _prepared(
     """Training rows, selection rows, configuration, model and reported rows of one training."""
     regime, task, variant = cell
     factor, candidates = CELLS[cell]
-    this = common.run_of(study, Cell("planted-t5", regime, task, "fixed" if name == "fixed" else variant, seed))
+    this = run_of(study, Cell("planted-t5", regime, task, "fixed" if name == "fixed" else variant, seed))
     config = copy.deepcopy(this.config)
     settings = dict(ESTIMATORS.get(name, {}))
     config["switches"] = [*config["switches"], *settings.pop("switches", ["raw_feature"] if name == ORACLE else [])]

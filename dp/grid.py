@@ -228,9 +228,16 @@ def report_config(study: Study) -> dict[str, Any]:
 
 
 def report_files(study: Study) -> list[str]:
-    """What a report consists of besides its record and its figures."""
+    """What a report consists of besides its record."""
     predicted = ["predictions.csv", "null_task.csv", "planted_choices.csv", "predictions.md"]
-    return ["results.csv", "choices.csv", "results.md", *(predicted if study.predictions else [])]
+    drawn = [f"figures/{name}.{kind}" for name in figures(study) for kind in ("csv", "svg", "png")]
+    return ["results.csv", "choices.csv", "results.md", *(predicted if study.predictions else []), *drawn]
+
+
+def figures(study: Study) -> list[str]:
+    """Names of the figures of a report."""
+    of_predictions = ["predictions", "planted_choices"] if study.predictions else []
+    return ["accuracy_by_variant", "chosen_splits", "learning_curves", *of_predictions]
 
 
 def _union(study: Study, name: str) -> Multitask:

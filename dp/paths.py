@@ -8,6 +8,7 @@ TOKENIZE = RESULTS / "tokenize"
 TRAIN = RESULTS / "train"
 EVALUATE = RESULTS / "evaluate"
 REPORT = RESULTS / "report"
+LOGS = RESULTS / "logs"
 
 
 def task_rows(task: str, source: str) -> Path:
@@ -50,3 +51,8 @@ def evaluation(scale: str, run: str) -> Path:
 
 def report(scale: str) -> Path:
     return REPORT / scale
+
+
+def state(folder: Path) -> Path:
+    """What became of the job that makes a folder: there while it runs and after it failed, gone once it is made."""
+    return LOGS / folder.relative_to(RESULTS).with_name(f"{folder.name}.state.json")

@@ -10,7 +10,9 @@ from conftest import ROOT
 
 from dp import cli, files, paths
 from dp.evaluation import metrics
-from dp.grid import cells, run_config, training
+from dp.lineage.artifacts import artifacts
+from dp.lineage.closure import code_digest, modules
+from dp.lineage.record import environment, outputs_of, record_of, sealed
 from dp.study import load
 
 SCALE = {
@@ -48,37 +50,83 @@ def study_in(root, monkeypatch, **changes):
 
 
 def write_results(study, lines_of, dirty=False, metric_names=("accuracy",)):
-    """Result folders of all cells; `lines_of(cell)` are the predictions of one."""
-    surroundings = {"dirty": dirty, "commit": "c" * 40}
-    for backbone in study.scale.backbones:
-        for task in study.scale.tasks[study.source]:
-            made = {"rows": {"train": 80, "selection": 10, "validation": N}, "outputs": {}, "labels": ["subset"],
-                    "available": {"train": 80, "selection": 10, "validation": 300},
-                    "truncated": {"train": 7, "selection": 0, "validation": 5}}  # fmt: skip
-            files.write_json(paths.tokens(study.scale_name, backbone, task) / "record.json", {"made": made})
-    for cell in cells(study):
-        folder = paths.evaluation(study.scale_name, cell.run)
-        lines = lines_of(cell)
-        files.write_jsonl(folder / "predictions.jsonl", lines)
-        files.write_json(folder / "metrics.json", metrics.compute(lines, metric_names, 2, "validation", 0))
-        made = {"labels": ["random-weights", "subset"], "n": N}
-        record = {"asked": run_config(study, cell), "with": surroundings, "made": made}
-        files.write_json(folder / "record.json", record)
-        if shown := training(study, cell):
-            folder = paths.train_run(study.scale_name, shown.run)
-            selection = {40: 0.5, 80: 0.8, 120: 0.7}
-            log = []
-            for step in range(1, 121):
-                log.append({"step": step, "loss": 2.0 / step + cell.seed, "splits": None})
-                if step in selection:
-                    log.append(
-                        {"step": step, "selection": {"accuracy": selection[step], "loss": 1.0}, "best": step < 100}
-                    )
-            files.write_jsonl(folder / "steps.jsonl", log)
-            made = {"trainable_parameters": 128, "steps": 120, "steps_before": 0, "selected_step": 80,
-                    "step_seconds": 10.0 + cell.seed, "trials": 1, "setting": None}  # fmt: skip
-            record = {"asked": run_config(study, cell), "with": surroundings, "made": made}
-            files.write_json(folder / "record.json", record)
+    """Every artifact that the study asks for, report apart, with its record; `lines_of(cell)` are predictions."""
+    for artifact in artifacts(study).values():
+        match artifact.command:
+            case "fetch-task":
+                made = _text(artifact, "train.jsonl", "validation.jsonl")
+            case "fetch-backbone":
+                made = _text(artifact, "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+            case "tokenize":
+                made = _text(artifact, "tokens.safetensors", "rows.json")
+                made |= {"rows": {"train": 80, "selection": 10, "validation": N}, "labels": ["subset"],
+                         "available": {"train": 80, "selection": 10, "validation": 300},
+                         "truncated": {"train": 7, "selection": 0, "validation": 5}}  # fmt: skip
+            case "features":
+                made = _text(artifact, "features.safetensors")
+            case "train":
+                made = _training(artifact)
+            case "evaluate":
+                made = _evaluation(artifact, lines_of(artifact.cell), metric_names)
+            case _:
+                continue
+        write_record(artifact, made, dirty)
+
+
+def write_record(artifact, made, dirty=False):
+    """The record of an artifact whose files are there; `made["outputs"]` holds their names."""
+    inputs = {}
+    for folder in artifact.upstream:
+        inputs |= outputs_of(folder)
+        if artifact.command == "evaluate" and folder.parts[1] == "train":
+            inputs |= record_of(folder)
+    code = {"digest": code_digest(artifact.command), "modules": modules(artifact.command)}
+    outputs = {name: files.sha256(artifact.folder / name) for name in made["outputs"]}
+    made = made | {"status": "complete", "outputs": outputs, "started": "2026-01-02T03:04:05+00:00",
+                   "wall_seconds": 12.5, "peak_memory_mib": 100, "gpu_peak_memory_mib": None}  # fmt: skip
+    used = {"inputs": inputs, "code": code}
+    surroundings = environment() | {"dirty": dirty, "commit": "c" * 40}
+    record = {"command": artifact.command, "asked": artifact.asked, "used": used, "with": surroundings, "made": made}
+    files.write_json(artifact.folder / "record.json", sealed(record))
+
+
+def _text(artifact, *names):
+    for name in names:
+        if not (artifact.folder / name).exists():
+            files.write_text(artifact.folder / name, f"{artifact.folder}/{name}")
+    return {"outputs": names}
+
+
+def _training(artifact):
+    made = _text(artifact, "tuned.safetensors", "config.json")
+    selection = {40: 0.5, 80: 0.8, 120: 0.7}
+    log = []
+    for step in range(1, 121):
+        log.append({"step": step, "loss": 2.0 / step + artifact.cell.seed, "splits": None})
+        if step in selection:
+            log.append({"step": step, "selection": {"accuracy": selection[step], "loss": 1.0}, "best": step < 100})
+    files.write_jsonl(artifact.folder / "steps.jsonl", log)
+    return {"outputs": [*made["outputs"], "steps.jsonl"], "trainable_parameters": 128, "steps": 120, "steps_before": 0,
+            "selected_step": 80, "step_seconds": 10.0 + artifact.cell.seed, "trials": 1, "setting": None}  # fmt: skip
+
+
+def _evaluation(artifact, lines, metric_names):
+    files.write_jsonl(artifact.folder / "predictions.jsonl", lines)
+    found = metrics.compute(lines, metric_names, 2, "validation", 0)
+    files.write_json(artifact.folder / "metrics.json", found)
+    return {"outputs": ["predictions.jsonl", "metrics.json"], "labels": ["random-weights", "subset"], "n": N}
+
+
+def change(path, change_of):
+    """Edit a record or a log as its job would have written it: the record keeps its seal and its digests."""
+    folder = path.parent
+    value = files.read_json(path) if path.suffix == ".json" else files.read_jsonl(path)
+    changed = change_of(value)
+    if path.name != "record.json":
+        (files.write_json if path.suffix == ".json" else files.write_jsonl)(path, changed)
+        changed = files.read_json(folder / "record.json")
+        changed["made"]["outputs"][path.name] = files.sha256(path)
+    files.write_json(folder / "record.json", sealed({key: one for key, one in changed.items() if key != "seal"}))
 
 
 ACCURACY = {"majority": 0.6, "fixed": 0.61, "adap_ins_pos": 0.9}

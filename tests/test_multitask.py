@@ -14,13 +14,13 @@ from torch.nn import functional
 
 from dp import files, grid, paths
 from dp.classifier import classifier
-from dp.commands import common
 from dp.commands import train as training
 from dp.data.batches import collate, mixing_shares, training_batches
 from dp.data.tokens import Split, union
 from dp.evaluation.predict import score
 from dp.prompts.choice import Moment
 from dp.prompts.estimators import objective
+from dp.run import run_of
 from dp.tasks import model as tasks
 from dp.training import loop
 
@@ -358,7 +358,7 @@ def test_the_commands_evaluate_a_task_with_its_own_choice_and_head(built, backbo
         folder = paths.train_run("small", f"{backbone}/multitask/all/{variant}/seed0")
         tuned, config = load_file(folder / "tuned.safetensors"), files.read_json(folder / "config.json")
         source = grid.Cell(backbone, "multitask", "all", variant, 0)
-        whole, *_ = training.rows_of_run(common.run_of(built.study, source), config)
+        whole, *_ = training.rows_of_run(run_of(built.study, source), config)
         assert whole.split.tasks.bincount().tolist() == [86, 36]
         for number, task in enumerate(("toy", "toy-three")):
             predictions = built.predictions[f"{backbone}/multitask/{task}/{variant}/seed0"]
@@ -387,7 +387,7 @@ def _load(study, backbone, config, tuned):
 
 def test_a_union_reads_each_rows_own_features(built, monkeypatch):
     monkeypatch.chdir(built.root)
-    this = common.run_of(built.study, grid.Cell("tiny-t5", "multitask", "all", "adap_ins_pos", 0))
+    this = run_of(built.study, grid.Cell("tiny-t5", "multitask", "all", "adap_ins_pos", 0))
     whole, selection, facts, _ = training.rows_of_run(this, this.config)
     assert [fact["task"] for fact in facts] == ["toy", "toy-three"]
     backbone = training.load(this.backbone, "seq2seq")

@@ -123,6 +123,8 @@ def test_an_edited_module_reruns_exactly_its_dependents(project):
     edit(project / "dp/figures/chosen_splits.py")
     assert short(jobs(project, dry=True)) == ["report"]
     restore(project)
+    comment(project / "dp/training/loop.py")
+    assert jobs(project, dry=True) == []
     edit(project / "dp/training/loop.py")
     phases = [name.split("/")[0] for name in short(jobs(project, dry=True))]
     assert sorted(phases) == ["evaluate"] * 4 + ["report"] + ["train"] * 4
@@ -130,6 +132,10 @@ def test_an_edited_module_reruns_exactly_its_dependents(project):
 
 def edit(path):
     path.write_text(path.read_text() + "\nEDITED = True\n")
+
+
+def comment(path):
+    path.write_text(path.read_text().replace("\n\n", "  # only words\n\n", 1) + "\n# more words\n")
 
 
 def restore(project):

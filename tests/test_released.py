@@ -22,6 +22,7 @@ from dp.data import tokens
 from dp.data.batches import collate, padding_share
 from dp.evaluation.predict import score
 from dp.prompts.choice import Moment, Policy, temperature
+from dp.run import run_of
 from dp.training.loop import Rows, train
 
 SWITCHES = list(protocols.MEANING)
@@ -597,7 +598,7 @@ def test_the_switch_chooses_the_feature():
     assert grid.pooling(study, "adap_ins_pos") == "padded_mean"
     assert grid.pooling(study_with(), "adap_ins_pos") == "masked_mean"
     cell = grid.Cell("tiny-t5", "full", "toy", "adap_ins_pos", 0)
-    assert common.run_of(study, cell).features["toy"].name == "padded_mean"
+    assert run_of(study, cell).features["toy"].name == "padded_mean"
     assert grid.features_config(study, "tiny-t5", "toy", "padded_mean")["width"] == study.scale.max_tokens
 
 

@@ -1,6 +1,5 @@
 import csv
 import hashlib
-import json
 import math
 import os
 import re
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 from PIL import Image
-from synthetic_results import SCALE, N, one, planted, predictions, report, study_in, table, write_results
+from synthetic_results import SCALE, N, change, one, planted, predictions, report, study_in, table, write_results
 
 from dp import files, paths
 from dp.errors import UserError
@@ -214,8 +213,7 @@ def test_a_number_without_a_commit_is_refused_or_admitted_with_a_label(tmp_path,
     write_results(study, planted)
     run = "tiny-t5/full/beta/fixed/seed0"
     path = Path("results", phase, "synthetic", run, "record.json")
-    record = json.loads(path.read_text())
-    path.write_text(json.dumps(record | {"with": {"commit": None, "dirty": dirty}}))
+    change(path, lambda record: record | {"with": {"commit": None, "dirty": dirty}})
     with pytest.raises(UserError, match=rf"^1 .*{run}.*allow_dirty"):
         runs.read(study)
     rows = table(report("allow_dirty=true"))

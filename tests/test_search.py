@@ -7,6 +7,7 @@ import shutil
 import pytest
 from scipy.stats import kstest
 from small_project import Project, small_study
+from synthetic_results import change
 
 from dp import cli, files, grid, paths, search
 from dp.errors import UserError
@@ -205,9 +206,10 @@ def test_every_seed_is_trained_and_evaluated_with_the_chosen_setting(project):
 
 def test_another_choice_trains_another_run(project):
     file = paths.choice("small", PATH) / "choice.json"
-    choice = files.read_json(file)
     for other in range(3):
-        files.write_json(file, choice | {"chosen": other, "setting": choice["trials"][other]["setting"]})
+        change(
+            file, lambda choice, other=other: choice | {"chosen": other, "setting": choice["trials"][other]["setting"]}
+        )
         folder = project.train(f"{PATH}/seed{TRIED['seed']}")
         trial = paths.train_run("small", f"{PATH}/trial{other}")
         assert files.sha256(folder / "tuned.safetensors") == files.sha256(trial / "tuned.safetensors")

@@ -241,7 +241,7 @@ def test_a_training_and_an_evaluation_write_the_same_files(worker, tmp_path, mon
     assert len(found[0]) == 7 and found[0] == found[1]
 
 
-MEASURED = {"wall_seconds", "peak_memory_mib", "step_seconds", "seconds", "steps.jsonl"}
+MEASURED = {"started", "seal", "wall_seconds", "peak_memory_mib", "step_seconds", "seconds", "steps.jsonl"}
 
 
 def content(path):
@@ -258,7 +258,8 @@ def content(path):
 
 def timeless(value):
     if isinstance(value, dict):
-        return {k: timeless(v) for k, v in value.items() if k not in MEASURED and not k.endswith("_per_second")}
+        kept = {k: v for k, v in value.items() if k not in MEASURED and not k.endswith(("_per_second", "record.json"))}
+        return {k: timeless(v) for k, v in kept.items()}
     return value
 
 

@@ -11,7 +11,8 @@ from snakemake.settings.types import DeploymentMethod
 from dp import grid, paths
 from dp.commands.common import SETTINGS_VARIABLE
 from dp.errors import UserError
-from dp.lineage.closure import closure
+from dp.evaluation import runs
+from dp.lineage.closure import code_digest
 from dp.study import load
 from dp.worker.client import VARIABLE as WORKER_VARIABLE
 from dp.worker.start import worker
@@ -65,16 +66,12 @@ def named(folder, *names):
     return [str(folder / name) for name in names]
 
 
-def code(command):
-    return [str(path) for path in closure(command)]
-
-
 def task_files(task):
     return named(paths.task_rows(task, STUDY.source), "train.jsonl", "validation.jsonl")
 
 
 def backbone_files(name):
-    return named(paths.backbone(name), "config.json", "model.safetensors", "tokenizer.json")
+    return named(paths.backbone(name), "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 
 
 def token_files(backbone, task):
@@ -130,10 +127,8 @@ def evaluation_inputs(run):
     return row_files(cell) + (train_files(training.run) if training else [])
 
 
-def question_files():
-    """Canonical rows that say which question each reported row asks, where the report looks at questions."""
-    tasks = sorted(STUDY.predictions.tasks_with_questions) if STUDY.predictions else []
-    return [str(paths.task_rows(task, STUDY.source) / "validation.jsonl") for task in tasks]
+def report_inputs():
+    return sorted({str(path) for cell in CELLS.values() for path in runs.sources(STUDY, cell)})
 
 
 def targets(phase):

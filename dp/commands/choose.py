@@ -5,7 +5,7 @@ import argparse
 from dp import files, grid, paths
 from dp.commands import common
 from dp.errors import UserError
-from dp.lineage.record import outputs_of, recording
+from dp.lineage.record import outputs_of, record_of, recording
 from dp.search import best
 
 
@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> None:
     folder = paths.choice(study.scale_name, arguments.variant)
     inputs: dict[str, str] = {}
     for upstream in folders:
-        inputs |= outputs_of(upstream)
+        inputs |= outputs_of(upstream) | record_of(upstream)
     asked = study.scale.search.model_dump()
     with recording(folder, "choose", asked, inputs, ["choice.json"]) as made:
         records = [files.read_json(upstream / "record.json")["made"] for upstream in folders]

@@ -5,11 +5,9 @@ import difflib
 import json
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import yaml
 
-from dp import grid, paths
 from dp.errors import UserError
 from dp.grid import Cell
 from dp.study import Study, load
@@ -37,25 +35,3 @@ def chosen(study: Study, cells: list[Cell], run: str) -> Cell:
     close = difflib.get_close_matches(run, known, n=1, cutoff=0.0)
     hint = f"the nearest is {close[0]}" if close else "it has none of this kind"
     raise UserError(f"--run {run}: scale '{study.scale_name}' has no such run; {hint}.")
-
-
-class Run(NamedTuple):
-    """One run: its resolved configuration, and the folders that it reads."""
-
-    config: dict[str, Any]
-    tokens: dict[str, Path]  # by task
-    features: dict[str, Path]  # by task; empty where the variant reads none
-    backbone: Path
-
-
-def run_of(study: Study, cell: Cell) -> Run:
-    """What a training or an evaluation reads."""
-    scale, tasks = study.scale_name, grid.tasks_of(study, cell)
-    pooling = grid.pooling(study, cell.variant)
-    needed = tasks if grid.needs_features(study, cell.variant) else []
-    return Run(
-        config=grid.run_config(study, cell),
-        tokens={task: paths.tokens(scale, cell.backbone, task) for task in tasks},
-        features={task: paths.features(scale, cell.backbone, task, pooling) for task in needed},
-        backbone=paths.backbone(cell.backbone),
-    )

@@ -18,10 +18,11 @@ from dp.data import tokens
 from dp.devices import device
 from dp.evaluation import metrics
 from dp.evaluation.predict import score
-from dp.lineage.record import outputs_of, recording
+from dp.lineage.record import outputs_of, record_of, recording
 from dp.prompts.prompt import Choices
 from dp.protocols import input_width
 from dp.regimes import rows_of
+from dp.run import Run, run_of
 from dp.training.state import load_tuned
 
 REPORTED = "validation"
@@ -34,15 +35,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     study = common.study(arguments)
     cell = common.chosen(study, grid.cells(study), arguments.run)
-    this, folder = common.run_of(study, cell), paths.evaluation(study.scale_name, cell.run)
+    this, folder = run_of(study, cell), paths.evaluation(study.scale_name, cell.run)
     training = grid.training(study, cell)
     trained = paths.train_run(study.scale_name, training.run) if training else None
     inputs = outputs_of(this.tokens[cell.task])
     needs_backbone = grid.needs_backbone(study, cell.variant)
     if needs_backbone:
         inputs |= outputs_of(this.backbone)
-    for upstream in ([trained] if trained else []) + list(this.features.values()):
+    for upstream in this.features.values():
         inputs |= outputs_of(upstream)
+    if trained:
+        inputs |= outputs_of(trained) | record_of(trained)
 
     outputs = ["predictions.jsonl", "metrics.json"]
     with device(this.config["compute"]) as where, recording(folder, "evaluate", this.config, inputs, outputs) as made:
@@ -73,7 +76,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _scores(
-    this: common.Run, trained: Path | None, reported: tokens.Split, classes: int, where: str, progress: str
+    this: Run, trained: Path | None, reported: tokens.Split, classes: int, where: str, progress: str
 ) -> tuple[Tensor, Choices | None]:
     """Scores [R, C] and choices of the reported rows, from what was trained or, without it, the bare backbone."""
     config, task = this.config, this.config["task"]

@@ -22,7 +22,7 @@ def run(arguments: argparse.Namespace) -> None:
     definition = fetch.source_of(task, study.source).model_dump()
     asked = grid.rows_config(study, task.name) | {"version": task.version, "definition": definition}
     folder = paths.task_rows(task.name, study.source)
-    inputs: dict[str, str] = {}
+    inputs = model.file_of(task.name)
     with recording(folder, "fetch-task", asked, inputs, ["train.jsonl", "validation.jsonl"]) as made:
         rows, facts = fetch.fetch(task, study.source, study.params.folder)
         with staging(folder) as aside:

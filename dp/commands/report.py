@@ -7,7 +7,7 @@ from dp.commands import common
 from dp.evaluation import choices, markdown, predictions_page, runs, separation, table, verdicts
 from dp.evaluation.runs import Run
 from dp.figures import accuracy_by_variant, chosen_splits, learning_curves, planted_choices, predictions, style
-from dp.grid import cells, report_config, report_files
+from dp.grid import cells, figures, report_config, report_files
 from dp.lineage.record import recording
 from dp.study import Study
 
@@ -29,12 +29,8 @@ def run(arguments: argparse.Namespace) -> None:
     folder = paths.report(study.scale_name)
     found = runs.read(study)
     read = sorted({path for cell in cells(study) for path in runs.sources(study, cell)})
-    figures = FIGURES | (OF_PREDICTIONS if study.predictions else {})
-    drawings = [f"figures/{name}.{kind}" for name in figures for kind in ("csv", "svg", "png")]
-    outputs = [*report_files(study), *drawings]
-    with recording(
-        folder, "report", report_config(study), {str(path): files.sha256(path) for path in read}, outputs
-    ) as made:
+    inputs = {str(path): files.sha256(path) for path in read}
+    with recording(folder, "report", report_config(study), inputs, report_files(study)) as made:
         rows = table.rows(study, found)
         texts = {
             "results.csv": table.to_csv(table.COLUMNS, rows),
@@ -45,7 +41,8 @@ def run(arguments: argparse.Namespace) -> None:
             texts |= _predictions(study, found)
         for name, text in texts.items():
             files.write_text(folder / name, text)
-        for name, figure in figures.items():
+        for name in figures(study):
+            figure = (FIGURES | OF_PREDICTIONS)[name]
             data = folder / "figures" / f"{name}.csv"
             files.write_text(data, table.to_csv(figure.COLUMNS, figure.data(study, rows, found)))
             style.save(data, figure.draw)

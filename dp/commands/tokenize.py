@@ -13,7 +13,7 @@ from dp.data.counts import label_counts
 from dp.data.encoding import encode, gather
 from dp.errors import UserError
 from dp.lineage.record import outputs_of, recording
-from dp.tasks.model import load, render
+from dp.tasks.model import file_of, load, render
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,9 +27,7 @@ def run(arguments: argparse.Namespace) -> None:
     task = load(arguments.task)
     source, backbone = paths.task_rows(arguments.task, study.source), paths.backbone(arguments.backbone)
     folder = paths.tokens(study.scale_name, arguments.backbone, arguments.task)
-    inputs = outputs_of(source) | {
-        path: digest for path, digest in outputs_of(backbone).items() if not path.endswith("model.safetensors")
-    }
+    inputs = file_of(task.name) | outputs_of(source) | outputs_of(backbone, without="model.safetensors")
     tokenizer = load_tokenizer(backbone)
     family, head = config["family"], config["head"]
     text_of = partial(render, task, family)

@@ -16,9 +16,10 @@ from dp.commands import common
 from dp.data import tokens
 from dp.data.counts import label_counts
 from dp.devices import device
-from dp.lineage.closure import PACKAGE, closure
-from dp.lineage.record import outputs_of, recording
+from dp.lineage.closure import code_digest
+from dp.lineage.record import outputs_of, record_of, recording
 from dp.regimes import rows_of
+from dp.run import Run, run_of
 from dp.training.loop import Rows, train
 from dp.training.state import load_choice
 
@@ -30,21 +31,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     study = common.study(arguments)
     cell = common.chosen(study, grid.needed_trainings(study), arguments.run)
-    this, folder = common.run_of(study, cell), paths.train_run(study.scale_name, cell.run)
+    this, folder = run_of(study, cell), paths.train_run(study.scale_name, cell.run)
     sources = {
         factor: paths.train_run(study.scale_name, other.run) for factor, other in grid.sources(study, cell).items()
     }
     asked, inputs = this.config, outputs_of(this.backbone)
-    for upstream in (*this.tokens.values(), *this.features.values(), *sources.values()):
+    for upstream in (*this.tokens.values(), *this.features.values()):
         inputs |= outputs_of(upstream)
+    for source in sources.values():
+        inputs |= outputs_of(source) | record_of(source)
     config, setting = asked, asked["trial"]
     if asked["search"] and cell.trial is None:
         choice = paths.choice(study.scale_name, cell.variant_path)
         inputs |= outputs_of(choice)
         setting = files.read_json(choice / "choice.json")["setting"]
         config = search.applied(asked, setting)
-    code = [files.sha256(PACKAGE.parent / path) for path in closure("train")]
-    identity = files.digest([config, inputs, code, torch.__version__])
+    identity = files.digest([config, inputs, code_digest("train"), torch.__version__])
 
     with (
         device(config["compute"]) as where,
@@ -71,9 +73,7 @@ def run(arguments: argparse.Namespace) -> None:
         }
 
 
-def rows_of_run(
-    this: common.Run, config: dict[str, Any]
-) -> tuple[Rows, list[Rows], list[dict[str, Any]], dict[str, Any]]:
+def rows_of_run(this: Run, config: dict[str, Any]) -> tuple[Rows, list[Rows], list[dict[str, Any]], dict[str, Any]]:
     """The rows to train on; by task, the rows to select by and the facts; and the rows of each class, by task."""
     parts: list[tuple[tokens.Split, Tensor | None]] = []
     selection, facts, counts = [], [], {}

@@ -7,6 +7,7 @@ from typing import Any
 from dp import files, paths
 from dp.errors import UserError
 from dp.grid import Cell, cells, run_config, training
+from dp.lineage import record
 from dp.study import Study
 
 
@@ -35,14 +36,14 @@ class Run:
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        return [record for record in (self.evaluated, self.trained) if record]
+        return [one for one in (self.evaluated, self.trained) if one]
 
 
 def read(study: Study) -> list[Run]:
     """The runs of the study in the order of its grid.
 
-    Raises UserError where runs are missing, were made under other parameters, or, unless `allow_dirty`, come from
-    code without a commit.
+    Raises UserError where runs are missing, differ from their records, were made under other parameters, or, unless
+    `allow_dirty`, come from code without a commit.
     """
     grid = cells(study)
     missing = [str(path) for cell in grid for path in sources(study, cell) if not path.is_file()]
@@ -51,7 +52,7 @@ def read(study: Study) -> list[Run]:
     stale = [f"{run.folder} ({key})" for run in runs if (key := _changed(study, run))]
     _refuse(stale, "evaluations were made under other parameters", "run the pipeline again, then report")
     if not study.params.allow_dirty:
-        dirty = [str(run.folder) for run in runs if any(record["with"]["dirty"] is not False for record in run.records)]
+        dirty = [str(run.folder) for run in runs if any(one["with"]["dirty"] is not False for one in run.records)]
         remedy = "commit and run them again, or set allow_dirty: true in params.yaml to admit and label them"
         _refuse(dirty, "runs were made from code that no commit holds", remedy)
     return runs
@@ -73,15 +74,18 @@ def _read(study: Study, cell: Cell) -> Run:
     folder = paths.evaluation(study.scale_name, cell.run)
     shown = training(study, cell)
     trained = paths.train_run(study.scale_name, shown.run) if shown else None
+    record.outputs_of(folder)
+    if trained:
+        record.outputs_of(trained, without="tuned.safetensors")
     return Run(
         cell=cell,
         folder=folder,
         training=trained,
         digest=files.sha256(folder / "record.json"),
         metrics=files.read_json(folder / "metrics.json"),
-        evaluated=files.read_json(folder / "record.json"),
-        trained=files.read_json(trained / "record.json") if trained else None,
-        tokens=files.read_json(paths.tokens(study.scale_name, cell.backbone, cell.task) / "record.json"),
+        evaluated=record.read(folder),
+        trained=record.read(trained) if trained else None,
+        tokens=record.read(paths.tokens(study.scale_name, cell.backbone, cell.task)),
     )
 
 

@@ -1,8 +1,12 @@
 """The code closure of a command: every `dp` module that its module imports, at the top or inside a function."""
 
 import ast
+import hashlib
 from functools import cache
 from pathlib import Path
+
+from dp import files
+from dp.lineage.source import code_of
 
 PACKAGE = Path(__file__).resolve().parents[1]
 DISPATCH = ("dp", "dp.__main__", "dp.cli")
@@ -19,6 +23,22 @@ def closure(command: str) -> list[Path]:
             modules.add(module)
             todo += _imports(module)
     return sorted(_file(module).relative_to(PACKAGE.parent) for module in _with_parents(modules))
+
+
+@cache
+def modules(command: str) -> dict[str, str]:
+    """File -> sha256 of its code (see `dp.lineage.source`), for each file of a command's closure."""
+    return {path.as_posix(): _digest(PACKAGE.parent / path) for path in closure(command)}
+
+
+def code_digest(command: str) -> str:
+    """One digest of a command's closure: what makes its jobs stale when code changes."""
+    return files.digest(modules(command))
+
+
+@cache
+def _digest(path: Path) -> str:
+    return hashlib.sha256(code_of(path.read_text(encoding="utf-8")).encode()).hexdigest()
 
 
 def _with_parents(modules: set[str]) -> set[str]:

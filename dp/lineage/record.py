@@ -1,5 +1,6 @@
 """`record.json`: what was asked, what was used, with what, and what came out of one job (design section 10)."""
 
+import json
 import os
 import platform
 import resource
@@ -8,14 +9,17 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from dp import files
 from dp.errors import UserError
-from dp.lineage.closure import PACKAGE, closure
+from dp.lineage.closure import PACKAGE, code_digest, modules
+from dp.lineage.state import marked
 
+RESTORE = "Restore it (`dvc checkout`), or delete its folder and run `snakemake --cores all` again."
 PACKAGES = ("torch", "transformers", "datasets", "tokenizers", "safetensors", "numpy", "scipy", "pydantic",
             "huggingface_hub", "gguf", "peft", "snakemake", "dvc")  # fmt: skip
 CODE_PATHS = ("dp", "workflow/rules", "workflow/common.smk", "Snakefile", "pyproject.toml", "environment.yml")
@@ -28,31 +32,71 @@ def recording(
     """Time a job and, if it ends well, write `folder/record.json`.
 
     `asked`: the resolved parameters. `inputs`: path -> sha256 of every file read (see `outputs_of`). `outputs`: names
-    of the files made in `folder`. The yielded dictionary takes the facts that the job adds to `made`.
+    of the files made in `folder`. The yielded dictionary takes the facts that the job adds to `made`. `seal` is the
+    digest of everything else in the record.
     """
     started = time.time()
     made: dict[str, Any] = {}
-    yield made
-    made |= {
-        "status": "complete",
-        "outputs": {name: files.sha256(folder / name) for name in outputs},
-        "wall_seconds": round(time.time() - started, 3),
-        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        "gpu_peak_memory_mib": _gpu_peak_memory(),
-    }
-    code = {str(path): files.sha256(PACKAGE.parent / path) for path in closure(command)}
-    used = {"inputs": inputs, "code": {"digest": files.digest(code), "modules": code}}
-    record = {"command": command, "asked": asked, "used": used, "with": environment(), "made": made}
-    files.write_json(folder / "record.json", record)
+    code = {"digest": code_digest(command), "modules": modules(command)}
+    with marked(folder, command):
+        yield made
+        made |= {
+            "status": "complete",
+            "outputs": {name: files.sha256(folder / name) for name in outputs},
+            "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+            "wall_seconds": round(time.time() - started, 3),
+            "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            "gpu_peak_memory_mib": _gpu_peak_memory(),
+        }
+        used = {"inputs": inputs, "code": code}
+        record = {"command": command, "asked": asked, "used": used, "with": environment(), "made": made}
+        files.write_json(folder / "record.json", sealed(record))
 
 
-def outputs_of(folder: Path) -> dict[str, str]:
-    """Path -> sha256 of what an upstream job made, as its record says. Raises UserError where there is no record."""
+def read(folder: Path) -> dict[str, Any]:
+    """The record of an artifact. Raises UserError where there is none, or it is not what the job wrote."""
+    path = folder / "record.json"
     try:
-        made = files.read_json(folder / "record.json")["made"]["outputs"]
+        record = files.read_json(path)
     except FileNotFoundError:
         raise UserError(f"{folder} has no record.json; `snakemake --cores all` makes it, with all it needs.") from None
+    except ValueError as error:
+        raise UserError(f"{path}: is no JSON ({error}). {RESTORE}") from None
+    if not is_sealed(record):
+        raise UserError(f"{path}: was edited after the job wrote it. {RESTORE}")
+    return record
+
+
+def sealed(record: dict[str, Any]) -> dict[str, Any]:
+    """A record with its own digest: as it will be read back, where every key is a string."""
+    return record | {"seal": files.digest(json.loads(json.dumps(record)))}
+
+
+def is_sealed(record: Any) -> bool:
+    """Whether a record is, to the letter, what its job wrote."""
+    if not isinstance(record, dict):
+        return False
+    return record.get("seal") == sealed({key: value for key, value in record.items() if key != "seal"})["seal"]
+
+
+def outputs_of(folder: Path, without: str | None = None) -> dict[str, str]:
+    """Path -> sha256 of what an upstream job made, all but the file named `without`, checked byte for byte.
+
+    Raises UserError where a file is missing or differs from its record: nothing is computed from tampered input.
+    """
+    made = {name: digest for name, digest in read(folder)["made"]["outputs"].items() if name != without}
+    for name, digest in made.items():
+        path = folder / name
+        if not path.is_file():
+            raise UserError(f"{path}: is missing, though its record is there. {RESTORE}")
+        if files.sha256(path) != digest:
+            raise UserError(f"{path}: its bytes differ from its record.json: it was edited or cut short. {RESTORE}")
     return {str(folder / name): digest for name, digest in made.items()}
+
+
+def record_of(folder: Path) -> dict[str, str]:
+    """Path -> sha256 of an upstream record, for a job that reads facts in it."""
+    return {str(folder / "record.json"): files.sha256(folder / "record.json")}
 
 
 def environment() -> dict[str, Any]:

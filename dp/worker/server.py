@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dp import cli
-from dp.lineage.closure import PACKAGE, closure
+from dp.lineage.closure import PACKAGE, modules
 from dp.worker.client import HEADER, VARIABLE, program
 
 THREADS = [f"{name}_NUM_THREADS" for name in ("OMP", "MKL", "OPENBLAS", "GOTO", "NUMEXPR")] + ["VECLIB_MAXIMUM_THREADS"]
@@ -56,7 +56,7 @@ def _import() -> None:
     for name in ("T5ForConditionalGeneration", "LlamaForCausalLM", "BertForMaskedLM", "RobertaForMaskedLM"):
         getattr(transformers, name)
     for command in (evaluate, features, tokenize, train):
-        closure(command.__name__.rpartition(".")[2])
+        modules(command.__name__.rpartition(".")[2])
     gc.collect()
     gc.freeze()  # a job's collections leave these pages shared
 

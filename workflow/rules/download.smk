@@ -5,13 +5,13 @@ rule download:
 
 rule fetch_task:
     input:
-        code("fetch-task"),
         "dp/tasks/{task}.yaml",
     output:
         "results/download/tasks/{task}/{source}/train.jsonl",
         "results/download/tasks/{task}/{source}/validation.jsonl",
         "results/download/tasks/{task}/{source}/record.json",
     params:
+        code=code_digest("fetch-task"),
         asked=lambda wc: asked(grid.rows_config(STUDY, wc.task)),
     conda:
         "../../environment.yml"
@@ -22,14 +22,14 @@ rule fetch_task:
 
 
 rule fetch_backbone:
-    input:
-        code("fetch-backbone"),
     output:
         "results/download/backbones/{backbone}/config.json",
         "results/download/backbones/{backbone}/model.safetensors",
         "results/download/backbones/{backbone}/tokenizer.json",
+        "results/download/backbones/{backbone}/tokenizer_config.json",
         "results/download/backbones/{backbone}/record.json",
     params:
+        code=code_digest("fetch-backbone"),
         asked=lambda wc: asked(grid.backbone_config(STUDY, wc.backbone)),
     threads: lambda wc: grid.backbone_threads(STUDY, wc.backbone)
     conda:

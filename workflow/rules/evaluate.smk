@@ -6,12 +6,12 @@ rule evaluate:
 rule predict:
     input:
         lambda wc: evaluation_inputs(wc.run),
-        code("evaluate"),
     output:
         "results/evaluate/{scale}/{run}/predictions.jsonl",
         "results/evaluate/{scale}/{run}/metrics.json",
         "results/evaluate/{scale}/{run}/record.json",
     params:
+        code=code_digest("evaluate"),
         asked=lambda wc: asked(grid.run_config(STUDY, CELLS[wc.run])),
     conda:
         "../../environment.yml"

@@ -5,15 +5,11 @@ rule report:
 
 rule collect:
     input:
-        targets("tokenize"),
-        targets("evaluate"),
-        targets("train"),
-        question_files(),
-        code("report"),
+        report_inputs(),
     output:
         named(paths.report("{scale}"), *grid.report_files(STUDY), "record.json"),
-        directory("results/report/{scale}/figures"),
     params:
+        code=code_digest("report"),
         asked=asked(grid.report_config(STUDY)),
     conda:
         "../../environment.yml"

@@ -7,13 +7,13 @@ rule encode:
     input:
         lambda wc: task_files(wc.task),
         lambda wc: backbone_files(wc.backbone),
-        code("tokenize"),
         "dp/tasks/{task}.yaml",
     output:
         "results/tokenize/{scale}/{backbone}/{task}/tokens/tokens.safetensors",
         "results/tokenize/{scale}/{backbone}/{task}/tokens/rows.json",
         "results/tokenize/{scale}/{backbone}/{task}/tokens/record.json",
     params:
+        code=code_digest("tokenize"),
         asked=lambda wc: asked(grid.tokens_config(STUDY, wc.backbone, wc.task)),
     conda:
         "../../environment.yml"
@@ -27,11 +27,11 @@ rule features:
     input:
         lambda wc: token_files(wc.backbone, wc.task),
         lambda wc: backbone_files(wc.backbone),
-        code("features"),
     output:
         "results/tokenize/{scale}/{backbone}/{task}/features/{pooling}/features.safetensors",
         "results/tokenize/{scale}/{backbone}/{task}/features/{pooling}/record.json",
     params:
+        code=code_digest("features"),
         asked=lambda wc: asked(grid.features_config(STUDY, wc.backbone, wc.task, wc.pooling)),
     conda:
         "../../environment.yml"

@@ -6,13 +6,13 @@ rule train:
 rule tune:
     input:
         lambda wc: train_inputs(wc.run),
-        code("train"),
     output:
         "results/train/{scale}/{run}/tuned.safetensors",
         "results/train/{scale}/{run}/config.json",
         "results/train/{scale}/{run}/steps.jsonl",
         "results/train/{scale}/{run}/record.json",
     params:
+        code=code_digest("train"),
         asked=lambda wc: asked(grid.run_config(STUDY, TRAININGS[wc.run])),
     conda:
         "../../environment.yml"
@@ -28,11 +28,11 @@ rule tune:
 rule choose:
     input:
         lambda wc: choice_inputs(wc.variant),
-        code("choose"),
     output:
         "results/train/{scale}/{variant}/choice/choice.json",
         "results/train/{scale}/{variant}/choice/record.json",
     params:
+        code=code_digest("choose"),
         asked=asked(STUDY.scale.search.model_dump() if STUDY.scale.search else None),
     conda:
         "../../environment.yml"

@@ -1,0 +1,124 @@
+"""A record vouches for itself and for the bytes beside it; what is no code changes no digest."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from dp import files, paths
+from dp.errors import Interrupted, UserError
+from dp.lineage import record, state
+from dp.lineage.source import code_of
+
+FOLDER = paths.TRAIN / "small" / "a" / "seed0"
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    FOLDER.mkdir(parents=True)
+
+
+def made(text="bytes", **facts):
+    with record.recording(FOLDER, "schema", {"steps": {2: "two", 10: "ten"}, "b": (1, 2)}, {}, ["out.txt"]) as found:
+        files.write_text(FOLDER / "out.txt", text)
+        found |= facts
+
+
+def test_a_record_is_sealed_and_names_its_outputs(here):
+    made(fact=0.1)
+    assert record.read(FOLDER)["made"]["fact"] == 0.1
+    assert record.outputs_of(FOLDER) == {str(FOLDER / "out.txt"): files.sha256(FOLDER / "out.txt")}
+    assert record.outputs_of(FOLDER, without="out.txt") == {}
+
+
+@pytest.mark.parametrize(
+    ("edit", "word"),
+    [
+        (lambda text: text.replace("0.1", "0.2"), "was edited"),
+        (lambda text: text.replace('"fact"', '"other"'), "was edited"),
+        (lambda text: text[:-20], "is no JSON"),
+        (lambda text: "[]", "was edited"),
+        (lambda text: json.dumps({k: v for k, v in json.loads(text).items() if k != "seal"}), "was edited"),
+    ],
+)
+def test_an_edited_record_is_refused(here, edit, word):
+    made(fact=0.1)
+    path = FOLDER / "record.json"
+    path.write_text(edit(path.read_text()))
+    with pytest.raises(UserError, match=f"{path}: {word}"):
+        record.outputs_of(FOLDER)
+
+
+def test_a_record_that_was_only_laid_out_anew_is_the_same(here):
+    made(fact=float("nan"))
+    path = FOLDER / "record.json"
+    path.write_text(json.dumps(json.loads(path.read_text())))
+    record.read(FOLDER)
+
+
+def test_an_edited_or_missing_output_is_refused(here):
+    made()
+    (FOLDER / "out.txt").write_text("Bytes")
+    with pytest.raises(UserError, match=r"out\.txt: its bytes differ"):
+        record.outputs_of(FOLDER)
+    (FOLDER / "out.txt").unlink()
+    with pytest.raises(UserError, match=r"out\.txt: is missing"):
+        record.outputs_of(FOLDER)
+
+
+def test_a_job_leaves_a_mark_while_it_runs_and_after_it_failed(here):
+    with pytest.raises(ValueError, match="broken"), record.recording(FOLDER, "schema", {}, {}, []):
+        assert state.read(FOLDER)["state"] == "running"
+        raise ValueError("broken")
+    found = state.read(FOLDER)
+    assert (found["state"], found["error"], found["command"]) == ("failed", "ValueError: broken", "schema")
+    assert not (FOLDER / "record.json").exists()
+    made()
+    assert state.read(FOLDER) is None
+    with pytest.raises(Interrupted), record.recording(FOLDER, "schema", {}, {}, []):
+        raise Interrupted
+    assert state.read(FOLDER) is None
+
+
+def test_a_killed_job_counts_as_stopped(here):
+    code = f"""
+import os
+from pathlib import Path
+from dp.lineage.state import marked
+with marked(Path("{FOLDER}"), "train"):
+    os.kill(os.getpid(), 9)
+"""
+    subprocess.run([sys.executable, "-c", code], check=False)
+    assert state.read(FOLDER)["state"] == "stopped"
+    mark = files.read_json(paths.state(FOLDER))
+    files.write_json(paths.state(FOLDER), mark | {"pid": os.getpid()})
+    assert state.read(FOLDER)["state"] == "running"
+    files.write_json(paths.state(FOLDER), mark | {"host": "elsewhere"})
+    assert state.read(FOLDER)["state"] == "running", "nobody can tell from here"
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("x = 1  # one\n", "x = 1\n"),
+        ("# only words\nx = 1\n", "x = 1\n"),
+        ('"""Module."""\nx = 1\n', "x = 1\n"),
+        ('def f():\n    """Two\n    lines."""  # and more\n    return "#"  # é\n', 'def f():\n    return "#"\n'),
+        ('x = "é"; "alone"  # é\n', 'x = "é";\n'),
+        ('x = """\n# kept\n"""\n', 'x = """\n# kept\n"""\n'),
+        ('x = f"{1}"  # f\n', 'x = f"{1}"\n'),
+        ("x = [  # first\n    1,\n    # second\n    2,\n]\n", "x = [\n    1,\n    2,\n]\n"),
+    ],
+)
+def test_comments_and_docstrings_are_no_code(text, code):
+    assert code_of(text) == code
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("x = 1\n", "x = 2\n"), ('x = "a"\n', 'x = "b"\n'), ("x = 1\n", "x =  1\n")]
+)
+def test_everything_else_is_code(one, other):
+    assert code_of(one) != code_of(other)
