@@ -9,13 +9,14 @@ from dp import files
 from dp.lineage.source import code_of
 
 PACKAGE = Path(__file__).resolve().parents[1]
-DISPATCH = ("dp", "dp.__main__", "dp.cli")
-"""Without dp.worker: like Snakemake and the shell it starts a job and has no say in what the job computes."""
 
 
 def closure(command: str) -> list[Path]:
-    """Files of `dp` that `python -m dp <command>` can run, sorted, relative to the folder that holds `dp`."""
-    modules = set(DISPATCH)
+    """Files of `dp` that decide what a command computes, sorted, relative to the folder that holds `dp`.
+
+    dp.cli and dp.worker start a job, like Snakemake and the shell, and have no say in what it computes.
+    """
+    modules: set[str] = set()
     todo = [f"dp.commands.{command.replace('-', '_')}"]
     while todo:
         module = todo.pop()
