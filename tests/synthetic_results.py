@@ -12,7 +12,7 @@ from dp import cli, files, paths
 from dp.evaluation import metrics
 from dp.lineage.artifacts import artifacts
 from dp.lineage.closure import code_digest, modules
-from dp.lineage.record import environment, outputs_of, record_of, sealed
+from dp.lineage.record import SUMS, environment, outputs_of, record_of, sealed
 from dp.study import load
 
 SCALE = {
@@ -81,7 +81,7 @@ def write_record(artifact, made, dirty=False):
         if artifact.command == "evaluate" and folder.parts[1] == "train":
             inputs |= record_of(folder)
     code = {"digest": code_digest(artifact.command), "modules": modules(artifact.command)}
-    outputs = {name: files.sha256(artifact.folder / name) for name in made["outputs"]}
+    outputs = vouch(artifact.folder, made["outputs"])
     made = made | {"status": "complete", "outputs": outputs, "started": "2026-01-02T03:04:05+00:00",
                    "wall_seconds": 12.5, "peak_memory_mib": 100, "gpu_peak_memory_mib": None}  # fmt: skip
     used = {"inputs": inputs, "code": code}
@@ -119,14 +119,25 @@ def _evaluation(artifact, lines, metric_names):
 
 def change(path, change_of):
     """Edit a record or a log as its job would have written it: the record keeps its seal and its digests."""
-    folder = path.parent
-    value = files.read_json(path) if path.suffix == ".json" else files.read_jsonl(path)
-    changed = change_of(value)
-    if path.name != "record.json":
-        (files.write_json if path.suffix == ".json" else files.write_jsonl)(path, changed)
-        changed = files.read_json(folder / "record.json")
-        changed["made"]["outputs"][path.name] = files.sha256(path)
-    files.write_json(folder / "record.json", sealed({key: one for key, one in changed.items() if key != "seal"}))
+    if path.suffix == ".json":
+        files.write_json(path, change_of(files.read_json(path)))
+    else:
+        files.write_jsonl(path, change_of(files.read_jsonl(path)))
+    reseal(path.parent)
+
+
+def reseal(folder):
+    """Make the record of a folder vouch for what lies there."""
+    record = {key: value for key, value in files.read_json(folder / "record.json").items() if key != "seal"}
+    record["made"]["outputs"] = vouch(folder, [name for name in record["made"]["outputs"] if name != SUMS])
+    files.write_json(folder / "record.json", sealed(record))
+
+
+def vouch(folder, names):
+    """Write SHA256SUMS of some files of a folder; the digests of all of them."""
+    digests = {name: files.sha256(folder / name) for name in names}
+    files.write_text(folder / SUMS, "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items())))
+    return digests | {SUMS: files.sha256(folder / SUMS)}
 
 
 ACCURACY = {"majority": 0.6, "fixed": 0.61, "adap_ins_pos": 0.9}

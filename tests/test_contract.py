@@ -210,8 +210,10 @@ def test_a_run_reads_what_its_variant_needs(plan, scale):
             continue
         folder = Path(job.outputs[0]).parent
         run = folder.relative_to(f"results/{PHASE_OF[job.rule]}/{scale}").as_posix()
-        names = {Path(path).name for path in job.inputs}
-        assert {"tokens.safetensors", "rows.json"} <= names
+        read = {Path(path).parent for path in job.inputs if path.endswith("SHA256SUMS")}
+        assert {cells[run].task} <= {one.parent.name for one in read if one.name == "tokens"} or cells[
+            run
+        ].task == "all"
         definition = study.params.variants[cells[run].variant]
         if isinstance(definition, Control):
             definition = study.params.variants[definition.control_of]
@@ -223,15 +225,15 @@ def test_a_run_reads_what_its_variant_needs(plan, scale):
             "instance" in (one.get("position"), one.get("length")) or one.get("representation") == "instance_pool"
             for one in by_instance
         )
-        assert ("features.safetensors" in names) == features, run
-        assert ("model.safetensors" in names) == (said.get("baseline") != "majority"), run
-        tuned = [Path(path).parent for path in job.inputs if path.endswith("tuned.safetensors")]
+        assert ("features" in {one.parent.name for one in read}) == features, run
+        assert ("backbones" in {one.parent.name for one in read}) == (said.get("baseline") != "majority"), run
+        tuned = [one for one in read if one.parts[1] == "train" and one.name != "choice"]
         if job.rule == "predict":
             assert len(tuned) == (said.get("baseline") not in ("majority", "zero_shot")), run
         else:
             assert {folder.parent.name for folder in tuned} == set(learners), run
             chosen = study.scale.search is not None and cells[run].trial is None
-            assert ("choice.json" in names) == chosen, run
+            assert ("choice" in {one.name for one in read}) == chosen, run
 
 
 @pytest.mark.parametrize("phase", PHASES)

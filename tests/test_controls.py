@@ -8,6 +8,7 @@ import torch
 from conftest import TINY
 from safetensors.torch import load_file, save_file
 from small_project import Project
+from synthetic_results import reseal
 from test_battery import config_of, features_of
 
 from dp import files, paths
@@ -49,6 +50,7 @@ def _spread(run):
         tensors[name] *= 0.1 if "representation" in name else 20
         tensors[name.replace("weight", "bias")] = -tensors[name] @ read.mean(0)
     save_file(tensors, run / "tuned.safetensors")
+    reseal(run)
 
 
 def tuned(root, variant):
@@ -188,10 +190,12 @@ def test_the_prompt_is_trained_from_scratch_under_the_kept_choice(built, tmp_pat
     expected, tensors = tuned(tmp_path, "adap_pos-frozen"), tuned(tmp_path, "adap_pos")
     tensors["prompt.representation.vectors"] += 1
     save_file(tensors, source / "tuned.safetensors")
+    reseal(source)
     built.train(run)
     assert all(torch.equal(value, expected[name]) for name, value in tuned(tmp_path, "adap_pos-frozen").items())
     tensors["prompt.position.policy.logits.logits"] *= -1
     save_file(tensors, source / "tuned.safetensors")
+    reseal(source)
     built.train(run)
     retrained, name = tuned(tmp_path, "adap_pos-frozen"), "prompt.representation.vectors"
     assert not torch.equal(retrained[name], expected[name])

@@ -137,7 +137,7 @@ def test_a_killed_download_ends_well(server: Hub, tmp_path):
     assert not (out / "record.json").exists() and not (out / "model.safetensors").exists()
     server.cut_after.clear()
     subprocess.run(command, env=environment, cwd=tmp_path, check=True, stderr=subprocess.DEVNULL)
-    assert {path.name for path in out.iterdir()} == {*backbones.FILES, "record.json"}
+    assert {path.name for path in out.iterdir()} == {*backbones.FILES, "SHA256SUMS", "record.json"}
     assert not list((tmp_path / "cache").rglob("*.incomplete"))
     made = files.read_json(out / "record.json")["made"]
     assert made["commit"] == server.branches[REPO, "main"] and made["labels"] == []

@@ -5,7 +5,7 @@ import csv
 import pytest
 from safetensors.torch import load_file, save_file
 from small_project import Project, small_study
-from synthetic_results import predictions, report, study_in, table, write_results
+from synthetic_results import change, predictions, report, reseal, study_in, table, write_results
 from test_predictions import WRITTEN, csv_of, predicted_study, write_all
 
 from dp import files, grid, paths
@@ -111,6 +111,7 @@ def built(tmp_path_factory):
             for task, split in enumerate(picked):
                 logits[task, split] = 50
             save_file(tensors, path)
+            reseal(path.parent)
         project.predictions = {
             (name, task): project.evaluate(f"tiny-t5/{name}/{task}/adap_pos/seed0")
             for name, names in UNIONS.items() for task in names
@@ -152,8 +153,7 @@ def test_two_unions_are_rows_of_their_own(tmp_path, monkeypatch):
         for seed in (0, 1):
             path = paths.train_run("synthetic", f"tiny-t5/{name}/all/fixed/seed{seed}") / "steps.jsonl"
             selection = {"accuracy": 0.5, "loss": 1.0, "by_task": [0.25, 0.75]}
-            log = [line | {"selection": selection} if "selection" in line else line for line in files.read_jsonl(path)]
-            files.write_jsonl(path, log)
+            change(path, lambda log: [line | {"selection": selection} if "selection" in line else line for line in log])
     folder = report()
     rows = table(folder)
     found = {(row["regime"], row["task"], row["variant"]): (row["seeds"], float(row["mean"])) for row in rows}

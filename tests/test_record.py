@@ -30,8 +30,17 @@ def made(text="bytes", **facts):
 def test_a_record_is_sealed_and_names_its_outputs(here):
     made(fact=0.1)
     assert record.read(FOLDER)["made"]["fact"] == 0.1
-    assert record.outputs_of(FOLDER) == {str(FOLDER / "out.txt"): files.sha256(FOLDER / "out.txt")}
-    assert record.outputs_of(FOLDER, without="out.txt") == {}
+    both = {str(FOLDER / name): files.sha256(FOLDER / name) for name in ("out.txt", "SHA256SUMS")}
+    assert record.outputs_of(FOLDER) == both
+    assert set(record.outputs_of(FOLDER, without="out.txt")) == {str(FOLDER / "SHA256SUMS")}
+
+
+def test_the_sums_are_what_sha256sum_checks(here):
+    made("one\n")
+    done = subprocess.run(
+        ["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=FOLDER, capture_output=True, text=True
+    )
+    assert done.stdout == "out.txt: OK\n"
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ def test_bytes_repeat_under_another_time_zone_locale_and_directory(tmp_path, mon
         command = [sys.executable, "-m", "dp", "report", "--set", "scale=synthetic"]
         subprocess.run(command, check=True, cwd=root, env=environment)
         outputs.append(files.read_json(root / paths.report("synthetic") / "record.json")["made"]["outputs"])
-    assert len(outputs[0]) == 12
+    assert len(outputs[0]) == 13
     assert outputs[0] == outputs[1]
 
 

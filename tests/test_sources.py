@@ -571,6 +571,8 @@ def test_fetch_task_command(tmp_path):
     folder = tmp_path / "results" / "download" / "tasks" / "cb" / "folder"
     made = files.read_json(folder / "record.json")["made"]
     assert made["label_counts"] == {"train": [115, 119, 16], "validation": [23, 28, 5]}
-    assert made["outputs"] == {name: files.sha256(folder / name) for name in ("train.jsonl", "validation.jsonl")}
+    assert made["outputs"] == {
+        name: files.sha256(folder / name) for name in ("train.jsonl", "validation.jsonl", "SHA256SUMS")
+    }
     wrong = subprocess.run([*command, "cbb"], env=environment, stderr=subprocess.PIPE, text=True)
     assert wrong.returncode == 2 and "the nearest valid name is 'cb'" in wrong.stderr

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dp import files
+from dp import files, paths
 from dp.backbones import gguf, random_weights
 from dp.backbones.pretrained import pretrained
 from dp.data import folder as folders
@@ -23,7 +23,7 @@ from dp.params import (
     RandomSource,
 )
 
-FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+FILES = paths.FILES["fetch-backbone"]
 ENCODERS = ("bert", "roberta", "xlm-roberta", "camembert")
 TOKENIZER_FILES = (
     "tokenizer.json",

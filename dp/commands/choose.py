@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> None:
     for upstream in folders:
         inputs |= outputs_of(upstream) | record_of(upstream)
     asked = study.scale.search.model_dump()
-    with recording(folder, "choose", asked, inputs, ["choice.json"]) as made:
+    with recording(folder, "choose", asked, inputs, paths.FILES["choose"]) as made:
         records = [files.read_json(upstream / "record.json")["made"] for upstream in folders]
         found = [
             {"setting": record["setting"]} | {key: record["selection"][key] for key in ("accuracy", "loss")}

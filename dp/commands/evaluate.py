@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
     if trained:
         inputs |= outputs_of(trained) | record_of(trained)
 
-    outputs = ["predictions.jsonl", "metrics.json"]
+    outputs = paths.FILES["evaluate"]
     with device(this.config["compute"]) as where, recording(folder, "evaluate", this.config, inputs, outputs) as made:
         splits, facts = tokens.load(this.tokens[cell.task])
         reported, classes = splits[REPORTED], facts["classes"]

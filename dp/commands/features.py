@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
     inputs = outputs_of(source) | outputs_of(weights)
     with (
         device(config["compute"]) as where,
-        recording(folder, "features", config, inputs, ["features.safetensors"]) as made,
+        recording(folder, "features", config, inputs, paths.FILES["features"]) as made,
         torch.no_grad(),
     ):
         backbone = load(weights, family, config["head"], config["compute"]["dtype"], where)

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write the files of `dp.backbones.fetch.FILES` and record.json. Raises UserError for anything unverified."""
+    """Write the files that `paths.FILES` names, and record.json. Raises UserError for anything unverified."""
     study = common.study(arguments)
     known = study.params.backbones
     if arguments.backbone not in known:
@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> None:
     folder = paths.backbone(arguments.backbone)
     asked = grid.backbone_config(study, arguments.backbone)
     inputs: dict[str, str] = {}
-    with recording(folder, "fetch-backbone", asked, inputs, fetch.FILES) as made:
+    with recording(folder, "fetch-backbone", asked, inputs, paths.FILES["fetch-backbone"]) as made:
         with staging(folder) as aside:
             facts = fetch.fetch(known[arguments.backbone], aside)
         inputs |= facts["files"]

@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> None:
     asked = grid.rows_config(study, task.name) | {"version": task.version, "definition": definition}
     folder = paths.task_rows(task.name, study.source)
     inputs = model.file_of(task.name)
-    with recording(folder, "fetch-task", asked, inputs, ["train.jsonl", "validation.jsonl"]) as made:
+    with recording(folder, "fetch-task", asked, inputs, paths.FILES["fetch-task"]) as made:
         rows, facts = fetch.fetch(task, study.source, study.params.folder)
         with staging(folder) as aside:
             for split in ("train", "validation"):

@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
     text_of = partial(render, task, family)
     limits = study.scale.rows
 
-    with recording(folder, "tokenize", config, inputs, ["tokens.safetensors", "rows.json"]) as made:
+    with recording(folder, "tokenize", config, inputs, paths.FILES["tokenize"]) as made:
         official = files.read_jsonl(source / "train.jsonl")
         reported = files.read_jsonl(source / "validation.jsonl")
         train, selection = splits.carve(official, limits.selection_fraction, limits.seed)

@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     with (
         device(config["compute"]) as where,
-        recording(folder, "train", asked, inputs, ["tuned.safetensors", "config.json", "steps.jsonl"]) as made,
+        recording(folder, "train", asked, inputs, paths.FILES["train"]) as made,
     ):
         train_rows, selection, facts, counts = rows_of_run(this, config)
         backbone = load(this.backbone, config["family"], config["backbone_head"], config["compute"]["dtype"], where)

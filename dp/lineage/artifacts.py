@@ -7,6 +7,7 @@ from typing import Any
 
 from dp import grid, paths
 from dp.grid import Cell
+from dp.lineage.record import SUMS
 from dp.run import run_of
 from dp.study import Study
 
@@ -16,7 +17,7 @@ class Artifact:
     """A folder that one job makes.
 
     `asked` holds what the parameters decide; a record may say more. `upstream`: folders of the artifacts that the job
-    reads. `cell`: the run, for a training or an evaluation.
+    reads. `cell`: the run, for a training or an evaluation. `files`: names of what it makes.
     """
 
     folder: Path
@@ -24,6 +25,16 @@ class Artifact:
     asked: dict[str, Any]
     upstream: tuple[Path, ...] = ()
     cell: Cell | None = None
+    made: tuple[str, ...] | None = None
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return paths.FILES[self.command] if self.made is None else self.made
+
+    @property
+    def paths(self) -> list[Path]:
+        """Every file of the folder."""
+        return [self.folder / name for name in (*self.files, SUMS, "record.json")]
 
     @property
     def phase(self) -> str:
@@ -37,7 +48,8 @@ def artifacts(study: Study) -> dict[Path, Artifact]:
     order = TopologicalSorter({folder: one.upstream for folder, one in found.items()}).static_order()
     ordered = {folder: found[folder] for folder in order}
     report = paths.report(study.scale_name)
-    return ordered | {report: Artifact(report, "report", grid.report_config(study), tuple(ordered))}
+    made = tuple(grid.report_files(study))
+    return ordered | {report: Artifact(report, "report", grid.report_config(study), tuple(ordered), made=made)}
 
 
 def _rows(study: Study) -> list[Artifact]:

@@ -19,6 +19,7 @@ from dp.errors import UserError
 from dp.lineage.closure import PACKAGE, code_digest, modules
 from dp.lineage.state import marked
 
+SUMS = "SHA256SUMS"
 RESTORE = "Restore it (`dvc checkout`), or delete its folder and run `snakemake --cores all` again."
 PACKAGES = ("torch", "transformers", "datasets", "tokenizers", "safetensors", "numpy", "scipy", "pydantic",
             "huggingface_hub", "gguf", "peft", "snakemake", "dvc")  # fmt: skip
@@ -32,7 +33,8 @@ def recording(
     """Time a job and, if it ends well, write `folder/record.json`.
 
     `asked`: the resolved parameters. `inputs`: path -> sha256 of every file read (see `outputs_of`). `outputs`: names
-    of the files made in `folder`. The yielded dictionary takes the facts that the job adds to `made`. `seal` is the
+    of the files made in `folder`; their digests also go to `folder/SHA256SUMS`, as `sha256sum -c` reads it: what came
+    out, and nothing about how. The yielded dictionary takes the facts that the job adds to `made`. `seal` is the
     digest of everything else in the record.
     """
     started = time.time()
@@ -40,9 +42,11 @@ def recording(
     code = {"digest": code_digest(command), "modules": modules(command)}
     with marked(folder, command):
         yield made
+        digests = {name: files.sha256(folder / name) for name in outputs}
+        files.write_text(folder / SUMS, "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items())))
         made |= {
             "status": "complete",
-            "outputs": {name: files.sha256(folder / name) for name in outputs},
+            "outputs": digests | {SUMS: files.sha256(folder / SUMS)},
             "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
             "wall_seconds": round(time.time() - started, 3),
             "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,

@@ -11,6 +11,7 @@ from types import FrameType
 VARIABLE = "DYNAMIC_PROMPTING_WORKER"
 COMMANDS = ("tokenize", "features", "train", "evaluate")
 """Those that import torch. The others start in 0.2 s by themselves, and their records say that they had no torch."""
+FORWARDED = (signal.SIGINT, signal.SIGTERM)
 HEADER = 4  # bytes: the length of a request
 
 
@@ -24,20 +25,25 @@ def hand_over(arguments: list[str]) -> int | None:
     if not path or not arguments or arguments[0] not in COMMANDS:
         return None
     with socket.socket(socket.AF_UNIX) as connection:
+        # A signal that comes between the job's start and the handlers waits for them.
+        signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
         try:
             connection.connect(path)
             _send(connection, arguments)
+            taken = _byte(connection)
         except OSError:
-            return None
-        if not _byte(connection):
+            taken = b""
+        if not taken:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
             return None
 
         def forward(number: int, frame: FrameType | None) -> None:
             with contextlib.suppress(OSError):  # the job has just ended
                 connection.send(bytes([number]))
 
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in FORWARDED:
             signal.signal(number, forward)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
         status = _byte(connection)
     if not status:
         print(f"dp {arguments[0]}: the worker lost this job; the same command goes on from its state.", file=sys.stderr)

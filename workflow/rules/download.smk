@@ -9,10 +9,11 @@ rule fetch_task:
     output:
         "results/download/tasks/{task}/{source}/train.jsonl",
         "results/download/tasks/{task}/{source}/validation.jsonl",
+        "results/download/tasks/{task}/{source}/SHA256SUMS",
         "results/download/tasks/{task}/{source}/record.json",
     params:
         code=code_digest("fetch-task"),
-        asked=lambda wc: asked(grid.rows_config(STUDY, wc.task)),
+        asked=lambda wc: asked(paths.task_rows(wc.task, wc.source)),
     conda:
         "../../environment.yml"
     log:
@@ -27,10 +28,11 @@ rule fetch_backbone:
         "results/download/backbones/{backbone}/model.safetensors",
         "results/download/backbones/{backbone}/tokenizer.json",
         "results/download/backbones/{backbone}/tokenizer_config.json",
+        "results/download/backbones/{backbone}/SHA256SUMS",
         "results/download/backbones/{backbone}/record.json",
     params:
         code=code_digest("fetch-backbone"),
-        asked=lambda wc: asked(grid.backbone_config(STUDY, wc.backbone)),
+        asked=lambda wc: asked(paths.backbone(wc.backbone)),
     threads: lambda wc: grid.backbone_threads(STUDY, wc.backbone)
     conda:
         "../../environment.yml"

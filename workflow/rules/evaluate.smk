@@ -5,14 +5,15 @@ rule evaluate:
 
 rule predict:
     input:
-        lambda wc: evaluation_inputs(wc.run),
+        lambda wc: read_by(paths.evaluation(SCALE, wc.run)),
     output:
         "results/evaluate/{scale}/{run}/predictions.jsonl",
         "results/evaluate/{scale}/{run}/metrics.json",
+        "results/evaluate/{scale}/{run}/SHA256SUMS",
         "results/evaluate/{scale}/{run}/record.json",
     params:
         code=code_digest("evaluate"),
-        asked=lambda wc: asked(grid.run_config(STUDY, CELLS[wc.run])),
+        asked=lambda wc: asked(paths.evaluation(SCALE, wc.run)),
     conda:
         "../../environment.yml"
     log:

@@ -5,12 +5,12 @@ rule report:
 
 rule collect:
     input:
-        report_inputs(),
+        [str(one.folder / "record.json") for one in ARTIFACTS.values() if one.command != "report"],
     output:
-        named(paths.report("{scale}"), *grid.report_files(STUDY), "record.json"),
+        [f"results/report/{{scale}}/{name}" for name in (*artifact(paths.report(SCALE)).files, SUMS, "record.json")],
     params:
         code=code_digest("report"),
-        asked=asked(grid.report_config(STUDY)),
+        asked=asked(paths.report(SCALE)),
     conda:
         "../../environment.yml"
     log:

@@ -5,16 +5,16 @@ rule tokenize:
 
 rule encode:
     input:
-        lambda wc: task_files(wc.task),
-        lambda wc: backbone_files(wc.backbone),
+        lambda wc: read_by(paths.tokens(SCALE, wc.backbone, wc.task)),
         "dp/tasks/{task}.yaml",
     output:
         "results/tokenize/{scale}/{backbone}/{task}/tokens/tokens.safetensors",
         "results/tokenize/{scale}/{backbone}/{task}/tokens/rows.json",
+        "results/tokenize/{scale}/{backbone}/{task}/tokens/SHA256SUMS",
         "results/tokenize/{scale}/{backbone}/{task}/tokens/record.json",
     params:
         code=code_digest("tokenize"),
-        asked=lambda wc: asked(grid.tokens_config(STUDY, wc.backbone, wc.task)),
+        asked=lambda wc: asked(paths.tokens(SCALE, wc.backbone, wc.task)),
     conda:
         "../../environment.yml"
     log:
@@ -25,14 +25,14 @@ rule encode:
 
 rule features:
     input:
-        lambda wc: token_files(wc.backbone, wc.task),
-        lambda wc: backbone_files(wc.backbone),
+        lambda wc: read_by(paths.features(SCALE, wc.backbone, wc.task, wc.pooling)),
     output:
         "results/tokenize/{scale}/{backbone}/{task}/features/{pooling}/features.safetensors",
+        "results/tokenize/{scale}/{backbone}/{task}/features/{pooling}/SHA256SUMS",
         "results/tokenize/{scale}/{backbone}/{task}/features/{pooling}/record.json",
     params:
         code=code_digest("features"),
-        asked=lambda wc: asked(grid.features_config(STUDY, wc.backbone, wc.task, wc.pooling)),
+        asked=lambda wc: asked(paths.features(SCALE, wc.backbone, wc.task, wc.pooling)),
     conda:
         "../../environment.yml"
     log:

@@ -5,15 +5,16 @@ rule train:
 
 rule tune:
     input:
-        lambda wc: train_inputs(wc.run),
+        lambda wc: read_by(paths.train_run(SCALE, wc.run)),
     output:
         "results/train/{scale}/{run}/tuned.safetensors",
         "results/train/{scale}/{run}/config.json",
         "results/train/{scale}/{run}/steps.jsonl",
+        "results/train/{scale}/{run}/SHA256SUMS",
         "results/train/{scale}/{run}/record.json",
     params:
         code=code_digest("train"),
-        asked=lambda wc: asked(grid.run_config(STUDY, TRAININGS[wc.run])),
+        asked=lambda wc: asked(paths.train_run(SCALE, wc.run)),
     conda:
         "../../environment.yml"
     log:
@@ -27,13 +28,14 @@ rule tune:
 
 rule choose:
     input:
-        lambda wc: choice_inputs(wc.variant),
+        lambda wc: read_by(paths.choice(SCALE, wc.variant)),
     output:
         "results/train/{scale}/{variant}/choice/choice.json",
+        "results/train/{scale}/{variant}/choice/SHA256SUMS",
         "results/train/{scale}/{variant}/choice/record.json",
     params:
         code=code_digest("choose"),
-        asked=asked(STUDY.scale.search.model_dump() if STUDY.scale.search else None),
+        asked=lambda wc: asked(paths.choice(SCALE, wc.variant)),
     conda:
         "../../environment.yml"
     log:
