@@ -149,10 +149,10 @@ def test_two_unions_are_rows_of_their_own(tmp_path, monkeypatch):
     study = study_in(tmp_path, monkeypatch, regimes=regimes, variants=["majority", "fixed"], seeds=[0, 1])
     shares = {"multitask-one": 0.7, "multitask-two": 0.9}
     write_results(study, lambda cell: predictions(shares[cell.regime], cell.seed))
+    selection = {"accuracy": 0.5, "loss": 1.0, "by_task": [0.25, 0.75]}
     for name in unions:
         for seed in (0, 1):
             path = paths.train_run("synthetic", f"tiny-t5/{name}/all/fixed/seed{seed}") / "steps.jsonl"
-            selection = {"accuracy": 0.5, "loss": 1.0, "by_task": [0.25, 0.75]}
             change(path, lambda log: [line | {"selection": selection} if "selection" in line else line for line in log])
     folder = report()
     rows = table(folder)
