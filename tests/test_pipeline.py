@@ -1,60 +1,24 @@
 """The pipeline as its users run it: twice, through both doors, after edits, and killed."""
 
-import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT
+from built_project import dvc, environment, git, jobs, make, short, snakemake
 
 from dp import files
 
 pytestmark = pytest.mark.slow
-SCALE = """
-description: The pipeline test's.
-backbones: [tiny-t5]
-source: made_up
-tasks: {made_up: [toy]}
-regimes: [{kind: full}]
-variants: [majority, fixed, adap_ins_pos]
-seeds: [0, 1]
-max_tokens: 32
-prompt: {length: 4}
-training: {steps: 8, batch_size: 8, micro_batch_size: 8, evaluate_every: 4, checkpoint_every: 2,
-           optimizer: {warmup_steps: 2}}
-compute: {device: cpu}
-"""
-ENV = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-BIN = Path(sys.executable).parent
-
-
-def git(root, *arguments):
-    identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
-    subprocess.run(["git", *identity, *arguments], cwd=root, check=True, capture_output=True)
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """A committed copy of the project with the scale `e2e`, run once."""
-    root = tmp_path_factory.mktemp("project") / "copy"
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True
-    )
-    for name in listed.stdout.splitlines():
-        if (ROOT / name).exists():
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, root / name)
-    (root / "workflow/scales/e2e.yaml").write_text(SCALE)
-    params = yaml.safe_load((root / "params.yaml").read_text()) | {"scale": "e2e"}
-    (root / "params.yaml").write_text(yaml.safe_dump(params))
-    git(root, "init", "-q")
-    git(root, "add", "-A")
-    git(root, "commit", "-qm", "copy")
+    """The project, run once."""
+    root = make(tmp_path_factory.mktemp("project") / "copy")
     jobs(root)
     return root
 
@@ -65,33 +29,6 @@ def project(built, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(built, copy, symlinks=True)
     return copy
-
-
-def snakemake(root, *arguments):
-    command = [BIN / "snakemake", "--cores", "2", "--nocolor", *arguments]
-    return subprocess.run(command, cwd=root, env=ENV | {"PYTHONPATH": str(root)}, capture_output=True, text=True)
-
-
-def jobs(root, *arguments, dry=False):
-    """Run Snakemake (or only ask it): the first output of each job that is no target."""
-    done = snakemake(root, *(["-n"] if dry else []), "--quiet", "progress", *arguments)
-    printed = done.stdout + done.stderr
-    assert done.returncode == 0, printed
-    outputs = [line for line in printed.splitlines() if line.startswith("    output: ")]
-    return sorted(line.split()[1].split(",")[0] for line in outputs)
-
-
-def dvc(root, *arguments):
-    done = subprocess.run(
-        [BIN / "dvc", *arguments], cwd=root, capture_output=True, text=True,
-        env=ENV | {"PYTHONPATH": str(root), "PATH": f"{BIN}:{os.environ['PATH']}"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
-def short(outputs):
-    return [str(Path(name).parent).removeprefix("results/").replace("/e2e", "") for name in outputs]
 
 
 def test_both_doors_find_the_same_state(project):
@@ -153,8 +90,8 @@ def test_a_variant_parameter_reruns_its_own_runs(project):
 
 def test_a_dirty_tree_is_refused_and_admitted_only_on_request(project):
     edit(project / "dp/evaluation/metrics.py")
-    done = snakemake(project)
-    assert done.returncode != 0 and "dirty" in done.stdout + done.stderr
+    printed, status = snakemake(project)
+    assert status != 0 and "dirty" in printed
     assert short(jobs(project, "--config", "allow_dirty=true")) == ["report"]
     assert "dirty-tree" in (project / "results/report/e2e/results.csv").read_text()
 
@@ -166,9 +103,7 @@ def test_a_training_killed_midway_ends_with_the_same_bytes(project):
     shutil.rmtree(run)
     command = [sys.executable, "-m", "dp", "train", "--run", "tiny-t5/full/toy/adap_ins_pos/seed1"]
     for _ in range(20):
-        process = subprocess.Popen(
-            command, cwd=project, env=ENV | {"PYTHONPATH": str(project)}, stderr=subprocess.DEVNULL
-        )
+        process = subprocess.Popen(command, cwd=project, env=environment(project), stderr=subprocess.DEVNULL)
         while process.poll() is None and not (run / "state/state.safetensors").exists():
             time.sleep(0.001)
         process.send_signal(signal.SIGKILL)

@@ -1,0 +1,351 @@
+"""What users of Snakemake and DVC do to a project, and what the audit and both doors say of it each time.
+
+None of them may be wrong: whatever is not what the code, the parameters and the data say is named by the audit; a door
+that has nothing to do has made everything, and neither computes with edited bytes or records them.
+"""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+from built_project import BIN, commit, dvc, environment, git, jobs, make, run, short, snakemake
+
+from dp.lineage.record import sealed
+
+pytestmark = pytest.mark.slow
+SCALE = """
+description: The misuse test's.
+backbones: [tiny-t5]
+source: made_up
+tasks: {made_up: [toy]}
+regimes: [{kind: full}]
+variants: [majority, fixed]
+seeds: [0, 1]
+max_tokens: 32
+prompt: {length: 4}
+training: {steps: 8, batch_size: 8, micro_batch_size: 8, evaluate_every: 4, checkpoint_every: 2,
+           optimizer: {warmup_steps: 2}}
+compute: {device: cpu}
+"""
+RUN = "tiny-t5/full/toy/fixed/seed1"
+TRAIN, EVALUATE, REPORT = f"results/train/e2e/{RUN}", f"results/evaluate/e2e/{RUN}", "results/report/e2e"
+OF_RUN = [f"evaluate/{RUN}", "report", f"train/{RUN}"]
+EVERYTHING = ["download", "evaluate", "report", "tokenize", "train"]
+# Four steps leave every run at the majority class, which an audit says.
+ALWAYS = {"collapsed"}
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """`audit`: kind -> paths. `snakemake`: jobs to run, or why it refuses. `dvc`: changed outs and stages."""
+
+    audit: dict[str, list[str]]
+    snakemake: list[str] | str
+    dvc: dict[str, list[str]]
+
+
+CLEAN = Verdicts({}, [], {"outs": [], "deps": []})
+
+
+def verdicts(root):
+    printed, status = run(root, BIN / "python", "-m", "dp", "audit", "--json", check=False)
+    found = {}
+    for one in json.loads(printed[printed.index("{") :])["findings"]:
+        if one["kind"] not in ALWAYS:
+            found.setdefault(one["kind"], []).append(one["path"])
+    assert status == (1 if found or ALWAYS else 0)
+    printed, status = snakemake(root, "-n", "--quiet", "progress")
+    if status == 0:
+        outputs = [line for line in printed.splitlines() if line.startswith("    output: ")]
+        planned = sorted(short([line.split()[1].split(",")[0] for line in outputs]))
+    else:
+        planned = printed
+    changed = json.loads(dvc(root, "status", "--json").splitlines()[-1])
+    kinds = {"outs": set(), "deps": set()}
+    for stage, what in changed.items():
+        for one in what:
+            for kind in kinds:
+                for path in one.get(f"changed {kind}", {}) if isinstance(one, dict) else ():
+                    kinds[kind].add(path.removeprefix("results/") if kind == "outs" else stage)
+    return Verdicts(
+        {kind: sorted(paths) for kind, paths in found.items()},
+        planned,
+        {kind: sorted(names) for kind, names in kinds.items()},
+    )
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The project, made by `dvc repro` and committed with what DVC recorded."""
+    root = make(tmp_path_factory.mktemp("project") / "copy", SCALE)
+    dvc(root, "repro")
+    commit(root, "results")
+    return root
+
+
+@pytest.fixture
+def project(built, tmp_path):
+    """A copy of the built project whose time stamps are kept."""
+    copy = tmp_path / "copy"
+    shutil.copytree(built, copy, symlinks=True)
+    return copy
+
+
+def edit_json(path, change):
+    value = json.loads(path.read_text())
+    change(value)
+    path.write_text(json.dumps(value))
+
+
+def test_nothing_done(project):
+    assert verdicts(project) == CLEAN
+    assert dvc(project, "repro").count("output:") == 0
+    assert verdicts(project) == CLEAN
+
+
+@pytest.mark.parametrize(
+    "path",
+    [f"{TRAIN}/tuned.safetensors", f"{EVALUATE}/metrics.json", f"{REPORT}/results.csv",
+     "results/download/tasks/toy/made_up/train.jsonl", f"{EVALUATE}/SHA256SUMS"],
+)  # fmt: skip
+def test_an_output_edited_by_hand(project, path):
+    """Named by all three; neither door goes on from it or records it; restored or deleted, all is well again."""
+    lock = (project / "dvc.lock").read_bytes()
+    original = (project / path).read_bytes()
+    (project / path).write_bytes(original + b" ")
+    found = verdicts(project)
+    assert found.audit["tampered"] == [path]
+    assert f"{path}: its bytes differ" in found.snakemake
+    assert found.dvc["outs"] == [Path(path).parts[1]]
+    assert snakemake(project)[1] != 0
+    assert "its bytes differ" in dvc(project, "repro", check=False)
+    assert (project / "dvc.lock").read_bytes() == lock
+    shutil.copytree(project, restored := project.with_name("restored"), symlinks=True)
+    dvc(restored, "checkout", "--force")
+    assert (restored / path).read_bytes() == original
+    assert verdicts(restored) == CLEAN
+    shutil.rmtree((project / path).parent)
+    jobs(project)
+    if "metrics" in path:
+        assert (project / path).read_bytes() == original
+    dvc(project, "repro")
+    assert verdicts(project) == CLEAN
+
+
+@pytest.mark.parametrize("path", [f"{EVALUATE}/record.json", f"{REPORT}/record.json"])
+def test_a_record_edited_by_hand(project, path):
+    edit_json(project / path, lambda record: record["made"].update(wall_seconds=0.001))
+    found = verdicts(project)
+    assert found.audit["tampered"] == [path]
+    assert f"{path}: is no JSON, or was edited" in found.snakemake
+    assert found.dvc["outs"] == [Path(path).parts[1]]
+
+
+def test_a_record_forged_with_its_seal_is_caught_by_what_dvc_recorded(project):
+    def forge(record):
+        record["made"]["wall_seconds"] = 0.001
+        record["seal"] = sealed({key: value for key, value in record.items() if key != "seal"})["seal"]
+
+    edit_json(project / f"{REPORT}/record.json", forge)
+    found = verdicts(project)
+    assert found.audit == {"unlocked": ["results/report"]}
+    assert found.dvc["outs"] == ["report"]
+
+
+def test_a_run_deleted(project):
+    shutil.rmtree(project / TRAIN)
+    found = verdicts(project)
+    assert found.audit == {"missing": [TRAIN], "stale": sorted([EVALUATE, REPORT]), "unlocked": ["results/train"]}
+    assert found.snakemake == sorted(OF_RUN)
+    assert found.dvc["outs"] == ["train"]
+    assert set(short(jobs(project))) == set(OF_RUN)
+    dvc(project, "repro")
+    assert verdicts(project) == CLEAN
+
+
+def test_an_orphan_added(project):
+    orphan = project / f"results/evaluate/e2e/{RUN}".replace("seed1", "seed9")
+    shutil.copytree(project / EVALUATE, orphan)
+    (project / TRAIN / "notes.txt").write_text("mine")
+    found = verdicts(project)
+    assert {*found.audit} == {"orphaned", "unlocked"}
+    assert f"{TRAIN}/notes.txt" in found.audit["orphaned"]
+    assert all("seed9" in path or "notes" in path for path in found.audit["orphaned"])
+    assert found.snakemake == []
+    assert found.dvc["outs"] == ["evaluate", "train"]
+    run(project, BIN / "python", "-m", "dp", "audit", "--prune", check=False)
+    assert not orphan.exists() and not (project / TRAIN / "notes.txt").exists()
+    assert verdicts(project) == CLEAN
+
+
+def test_one_parameter_changed(project):
+    path = project / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    params["variants"]["fixed"]["position"] = "postfix"
+    path.write_text(yaml.safe_dump(params))
+    found = verdicts(project)
+    of_variant = [f"{phase}/tiny-t5/full/toy/fixed/seed{n}" for phase in ("evaluate", "train") for n in (0, 1)]
+    assert found.snakemake == sorted(["report", *of_variant])
+    assert short(sorted(f"{path}/x" for path in found.audit["stale"])) == sorted(["report", *of_variant])
+    assert {*found.audit} == {"stale"}
+    assert found.dvc == {"outs": [], "deps": EVERYTHING}
+
+
+def test_one_imported_module_changed(project):
+    path = project / "dp/evaluation/metrics.py"
+    path.write_text(path.read_text() + "\nEDITED = True\n")
+    found = verdicts(project)
+    expected = sorted(["report", "evaluate/tiny-t5/full/toy/majority/seed0",
+                       *(f"evaluate/tiny-t5/full/toy/fixed/seed{n}" for n in (0, 1))])  # fmt: skip
+    assert found.snakemake == expected
+    assert short(sorted(f"{path}/x" for path in found.audit["stale"])) == expected
+    assert found.dvc == {"outs": [], "deps": EVERYTHING}
+
+
+def test_only_a_comment_changed(project):
+    path = project / "dp/training/loop.py"
+    path.write_text(path.read_text().replace('"""The training loop."""', '"""A loop."""  # to train') + "# the end\n")
+    found = verdicts(project)
+    assert (found.audit, found.snakemake, found.dvc["outs"]) == ({}, [], [])
+    assert found.dvc["deps"] == EVERYTHING
+    assert "output:" not in dvc(project, "repro")
+    assert verdicts(project) == CLEAN
+
+
+OTHER_VERSIONS = """
+from importlib import metadata
+known = metadata.version
+metadata.version = lambda name: "9.9.9" if name == "tokenizers" else known(name)
+"""
+
+
+def test_package_versions_switched(project, tmp_path):
+    """What is there stays what its records say; a part that is made anew stands out."""
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/sitecustomize.py").write_text(OTHER_VERSIONS)
+    switched = {"PYTHONPATH": f"{project}:{tmp_path / 'other'}"}
+    assert jobs(project, dry=True, **switched) == []
+    shutil.rmtree(project / EVALUATE)
+    jobs(project, **switched)
+    found = verdicts(project)
+    assert found.audit["mixed-environment"] == [EVALUATE]
+    assert found.snakemake == []
+
+
+def test_run_from_a_dirty_tree(project):
+    path = project / "dp/evaluation/metrics.py"
+    path.write_text(path.read_text() + "\nEDITED = True\n")
+    printed, status = snakemake(project)
+    assert status != 0 and "code that no commit holds" in printed
+    found = verdicts(project)
+    assert len(found.audit["dirty-tree"]) == 3
+    assert found.audit["missing"] == [REPORT]
+    assert found.snakemake == ["report"]
+    commit(project, "edited")
+    assert len(verdicts(project).audit["dirty-tree"]) == 3, "a commit afterwards vouches for nothing"
+
+
+def test_everything_touched(project):
+    for folder in ("results", "dp", "workflow"):
+        for path in sorted((project / folder).rglob("*"), reverse=True):
+            os.utime(path)
+    assert verdicts(project) == CLEAN
+
+
+def test_snakemake_interrupted(project):
+    shutil.rmtree(project / "results/train")
+    command = [BIN / "snakemake", "--cores", "2"]
+    process = subprocess.Popen(command, cwd=project, env=environment(project), stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not list((project / "results/logs").rglob("*.state.json")) and time.monotonic() < deadline:
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    found = verdicts(project)
+    assert found.audit["missing"] and "tampered" not in found.audit
+    assert "IncompleteFilesException" in found.snakemake or found.snakemake
+    snakemake(project, "--unlock")
+    dvc(project, "repro")
+    assert verdicts(project) == CLEAN
+
+
+def test_dvc_repro_twice_at_once(project):
+    shutil.rmtree(project / TRAIN)
+    command = [BIN / "dvc", "repro"]
+    both = [subprocess.Popen(command, cwd=project, env=environment(project), stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, text=True) for _ in range(2)]  # fmt: skip
+    printed = [one.communicate(timeout=300)[0] for one in both]
+    assert sorted(one.returncode == 0 for one in both) in ([False, True], [True, True]), printed
+    for one, text in zip(both, printed, strict=True):
+        assert one.returncode == 0 or "lock" in text.lower(), text
+    assert verdicts(project) == CLEAN
+
+
+# Either door, in any order
+
+
+def _seed_more(root):
+    path = root / "workflow/scales/e2e.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("[0, 1]", "[0, 1, 2]") if "[0, 1]" in text else text.replace("[0, 1, 2]", "[0, 1]"))
+
+
+def _longer(root):
+    path = root / "workflow/scales/e2e.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("s: 8,", "s: 9,") if "steps: 8," in text else text.replace("s: 9,", "s: 8,"))
+
+
+def _code(root):
+    path = root / "dp/figures/chosen_splits.py"
+    path.write_text(path.read_text() + f"\nEDITED = {random.random()}\n")
+    commit(root, "edited")
+
+
+def _comment(root):
+    path = root / "dp/training/loop.py"
+    path.write_text(path.read_text() + "# more words\n")
+    commit(root, "words")
+
+
+def _lose(root):
+    shutil.rmtree(root / EVALUATE, ignore_errors=True)
+
+
+def _touch(root):
+    for path in (root / "results").rglob("*"):
+        os.utime(path)
+
+
+CHANGES = (_seed_more, _longer, _code, _comment, _lose, _touch)
+DOORS = {"snakemake": lambda root: jobs(root), "dvc": lambda root: dvc(root, "repro")}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_doors_alternate_in_any_order(project, seed):
+    """After either door nothing is left to do by the other; after a change both see it; in the end bytes agree."""
+    draw = random.Random(seed)
+    for _ in range(3):
+        draw.choice(CHANGES)(project)
+        commit(project, "changed") if git(project, "status", "--porcelain") else None
+        planned = jobs(project, dry=True)
+        audit = verdicts(project).audit
+        assert bool(planned) == bool({"missing", "stale"} & {*audit}), (planned, audit)
+        DOORS[draw.choice(sorted(DOORS))](project)
+        assert jobs(project, dry=True) == []
+        printed = dvc(project, "repro")
+        assert "output:" not in printed, "DVC ran what Snakemake had made"
+        found = verdicts(project)
+        extra = {kind: paths for kind, paths in found.audit.items() if kind != "orphaned"}
+        assert (extra, found.snakemake, found.dvc) == ({}, [], CLEAN.dvc)
+        for path in found.audit.get("orphaned", []):
+            assert "seed2" in path
