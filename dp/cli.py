@@ -16,6 +16,7 @@ COMMANDS = {
     "choose": "choose among the trials of a variant by the selection split",
     "evaluate": "predict the reported split with one run and compute its metrics",
     "report": "collect a scale's evaluations into tables and figures",
+    "why": "show everything that a number rests on",
     "schema": "write the JSON schema of the parameters",
 }
 

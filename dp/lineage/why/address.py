@@ -1,0 +1,186 @@
+"""What a person may call a number, and the jobs that it was made by."""
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dp import files, grid, paths
+from dp.errors import UserError
+from dp.lineage.why.nearest import closest, nearest_file, nearest_name
+from dp.lineage.why.report_files import figure_problems, rows_of
+from dp.lineage.why.tree import folder_of, is_below_results, readable
+from dp.study import Study
+
+FORMS = (
+    "A number is a file below results/, a line of a report's CSV (results/report/<scale>/results.csv:17, header = line "
+    "1; also of a figure's .csv, .svg or .png), a cell (backbone/regime/task/variant, as in "
+    "tiny-t5/fewshot-k8/cb/fixed) or a run of it (.../seed0, .../trial1)."
+)
+GROUP = ("backbone", "regime", "task", "variant")
+
+
+@dataclass(frozen=True)
+class Number:
+    """roots: folders of the artifacts that hold it. runs: the evaluations that it is made from, where its root is a
+    report that holds others too. problems: of the root, as far as they concern this number."""
+
+    address: str
+    values: list[dict[str, Any]]
+    roots: list[Path]
+    runs: list[Path] | None = None
+    problems: tuple[str, ...] = ()
+
+
+def number(address: str, study: Callable[[], Study]) -> Number:
+    """The number behind an address. Raises UserError for anything that is none, with the nearest one.
+
+    `study` is called for a cell or a run alone: a file leads back by its records.
+    """
+    found = re.fullmatch(r"(.+?):(\d+)", address)
+    text, line = (found[1], int(found[2])) if found else (address, None)
+    path = Path(os.path.relpath(text) if os.path.isabs(text) else os.path.normpath(text))
+    if is_below_results(str(path)):
+        return _file(address, path) if line is None else _line(address, path, line)
+    if (paths.RESULTS / path.parts[0]).exists() if path.parts else False:
+        raise _unknown(address, f"results/{address}")
+    if line is not None:
+        raise UserError(f"{address}: only a CSV below results/report/ has lines. {FORMS}")
+    return _named(address, path.as_posix(), study())
+
+
+def run_names(report: Path) -> list[str]:
+    """The runs of a report, as its record says; without one, those that were evaluated for its scale."""
+    record = readable(report / "record.json")
+    if record and isinstance(record["asked"].get("runs"), list):
+        return [name for name in record["asked"]["runs"] if name.count("/") == 4]
+    below = paths.EVALUATE / report.name
+    return sorted(path.parent.relative_to(below).as_posix() for path in below.glob("*/*/*/*/*/record.json"))
+
+
+def is_in_regime(name: str, regime: str, k: str = "") -> bool:
+    """Whether a regime of the grid (`fewshot-k8-s0`) is one of a table (`fewshot`, k 8) or of a name (`fewshot-k8`)."""
+    wanted = f"fewshot-k{k}" if regime == "fewshot" else regime
+    return name == wanted or (
+        wanted.startswith("fewshot-k") and re.fullmatch(rf"{re.escape(wanted)}-s\d+", name) is not None
+    )
+
+
+def _file(address: str, path: Path) -> Number:
+    folder = path if (path / "record.json").is_file() else folder_of(path)
+    if not (folder / "record.json").is_file():
+        if path.is_file() and paths.LOGS not in path.parents:
+            return Number(address, [], [folder])
+        raise _unknown(address, nearest_file(path))
+    name = path.relative_to(folder).as_posix()
+    if name not in (".", "record.json"):
+        record = readable(folder / "record.json")
+        if record and name not in record["made"]["outputs"]:
+            raise _unknown(address, f"{folder}/{closest(name, [*record['made']['outputs'], 'record.json'])}")
+    problems = figure_problems(path) if path.suffix in (".svg", ".png") else []
+    return Number(address, values_of(folder), [folder], problems=tuple(problems))
+
+
+def values_of(folder: Path) -> list[dict[str, Any]]:
+    """The metrics of an evaluation, the selection accuracy of a training; nothing for other artifacts."""
+    try:
+        metrics = files.read_json(folder / "metrics.json")["metrics"]
+        return [{"metric": name, **value} for name, value in metrics.items()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        record = readable(folder / "record.json")
+    selection = record["made"].get("selection") if record else None
+    return [{"metric": "selection accuracy", "value": selection["accuracy"]}] if isinstance(selection, dict) else []
+
+
+def _line(address: str, path: Path, line: int) -> Number:
+    picture, table = path, path.with_suffix(".csv") if path.suffix in (".svg", ".png") else path
+    if paths.REPORT not in table.parents or table.suffix != ".csv":
+        raise UserError(f"{address}: only a CSV below results/report/ has lines. {FORMS}")
+    if not table.is_file():
+        raise _unknown(address, f"{nearest_file(path)}:{line}")
+    rows = rows_of(table)
+    row = next((row for end, row in rows if line <= end), None) if line > 1 else None
+    if row is None:
+        first_and_last = f"{table}:2 to {table}:{rows[-1][0]}" if rows else "none"
+        raise UserError(f"{address}: the file has no such row; its rows are {first_and_last}. {FORMS}")
+    empty = [key for key in GROUP if not row.get(key)]
+    if empty or (row["regime"] == "fewshot" and not row.get("k")):
+        lacks = ", ".join(empty or ["k"])
+        raise UserError(
+            f"{address}: this row names no runs, since it has no {lacks}. Name a file or a cell instead. {FORMS}"
+        )
+    report = paths.report(table.relative_to(paths.REPORT).parts[0])
+    names = [name for name in run_names(report) if _is_of(name, row)]
+    if not names:
+        raise UserError(f"{address}: the report has no run of {'/'.join(row[key] for key in GROUP)}. {FORMS}")
+    problems = figure_problems(picture) if picture != table else []
+    record, name = readable(report / "record.json"), table.relative_to(report).as_posix()
+    problems += [f"does not record {name}"] if record and name not in record["made"]["outputs"] else []
+    return Number(address, [row], [report], [paths.evaluation(report.name, name) for name in names], tuple(problems))
+
+
+def _is_of(name: str, row: dict[str, str]) -> bool:
+    """Whether a row is made from a run: of its variant or of the one it is compared with, of any of its tasks.
+
+    A row of a pool is about one run, which it names: by seed, and with few-shot by regime.
+    """
+    backbone, regime, task, variant, seed = name.split("/")
+    one = re.fullmatch(r"pool of (?:(\S+), )?seed(\d+)", row.get("factor", "")) or re.fullmatch(
+        r"()seed (\d+)", row.get("runs", "")
+    )
+    if one and (seed != f"seed{one[2]}" or (one[1] and regime != one[1])):
+        return False
+    return (
+        backbone == row["backbone"]
+        and is_in_regime(regime, row["regime"], row.get("k") or "")
+        and task in row["task"].split(" + ")
+        and variant in (row["variant"], row.get("against"))
+    )
+
+
+def _named(address: str, name: str, study: Study) -> Number:
+    scale = study.scale_name
+    runs = {cell.run: paths.evaluation(scale, cell.run) for cell in grid.cells(study)}
+    tried = {
+        cell.run: paths.train_run(scale, cell.run) for cell in grid.needed_trainings(study) if cell.run not in runs
+    }
+    if name in runs or name in tried:
+        folder = (runs | tried)[name]
+        return Number(address, values_of(folder), [folder])
+    of_cell = [run for run in runs if _is_in_cell(run, name)]
+    if not of_cell:
+        trained = [folder for run, folder in tried.items() if _is_in_cell(run, name) and "/seed" in run]
+        if trained:
+            return Number(address, [], trained)
+        raise _unknown(
+            address, nearest_name(name, [*runs, *tried]), f" of scale '{scale}' (--set scale=... for another)"
+        )
+    folders, report = [runs[run] for run in of_cell], paths.report(scale)
+    values = _table_rows(report, name)
+    if values and [run for run in run_names(report) if _is_in_cell(run, name)] == of_cell:
+        return Number(address, values, [report], folders)
+    return Number(address, [], folders)
+
+
+def _is_in_cell(run: str, cell: str) -> bool:
+    """Whether a run is one of backbone/regime/task/variant, where `fewshot-k8` stands for all its sample seeds."""
+    own, wanted = run.split("/")[:4], cell.split("/")
+    return len(wanted) == 4 and own[0] == wanted[0] and own[2:] == wanted[2:] and is_in_regime(own[1], wanted[1])
+
+
+def _table_rows(report: Path, name: str) -> list[dict[str, Any]]:
+    table, (backbone, regime, task, variant) = report / "results.csv", name.split("/")
+    if not table.is_file():
+        return []
+    return [
+        row
+        for _, row in rows_of(table)
+        if (row.get("backbone"), row.get("task"), row.get("variant")) == (backbone, task, variant)
+        and (f"fewshot-k{row['k']}" if row["regime"] == "fewshot" else row["regime"]) == regime
+    ]
+
+
+def _unknown(address: str, nearest: str, where: str = "") -> UserError:
+    return UserError(f"{address}: there is no such number{where}; the nearest is {nearest}. {FORMS}")

@@ -1,0 +1,179 @@
+"""What a person looks for at each kind of node, in words; the whole of it is in the record."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from dp.lineage.why.tree import Node
+
+Record = dict[str, Any]
+
+
+def seconds(value: float) -> str:
+    """0.02 s, 3.2 s, 4 min 5 s, 2 h 3 min."""
+    if value < 60:
+        return f"{value:.2f} s" if value < 1 else f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def surroundings(record: Record) -> dict[str, str]:
+    """Fact -> value, for the facts that most jobs share. Jobs that load no torch count no threads."""
+    found, packages = record["with"], record["with"].get("packages") or {}
+    facts = {
+        "commit": f"{found.get('commit') or 'none'}, {_tree(found.get('dirty'))}",
+        "machine": f"{found.get('platform')}, {found.get('processor_count')} processors",
+        "device": f"{found.get('device')}" + (f" (CUDA {found['cuda']})" if found.get("cuda") else ""),
+        "threads": found.get("threads"),
+        "python": found.get("python"),
+        "packages": ", ".join(f"{name} {version}" for name, version in packages.items() if version),
+    }
+    return {name: str(value) for name, value in facts.items() if value}
+
+
+def _tree(dirty: bool | None) -> str:
+    return "state of the tree unknown" if dirty is None else "dirty tree" if dirty else "clean tree"
+
+
+def common(nodes: Iterable[Node]) -> dict[str, str]:
+    """Fact -> the value that most jobs have."""
+    counts: dict[str, Counter[str]] = {}
+    for node in nodes:
+        for name, value in surroundings(node.record).items() if node.record else ():
+            counts.setdefault(name, Counter())[value] += 1
+    return {name: found.most_common(1)[0][0] for name, found in counts.items()}
+
+
+def differences(record: Record, shared: dict[str, str]) -> list[str]:
+    """The facts of a job that are not those of most; of the packages only those that differ."""
+    lines = []
+    for name, value in surroundings(record).items():
+        if value != shared[name]:
+            usual = shared[name].split(", ") if name == "packages" else []
+            lines.append(f"{name} {', '.join(part for part in value.split(', ') if part not in usual) or value}")
+    return lines
+
+
+def on_gpu(record: Record) -> bool:
+    return record["with"].get("device", "cpu") != "cpu"
+
+
+def about(record: Record) -> list[str]:
+    """Lines on what was asked of a job and what it found."""
+    asked, made = record["asked"], record["made"]
+    lines = WORDS[record["command"]](asked, made) if record["command"] in WORDS else []
+    labels = f"labels: {', '.join(made['labels'])}" if made.get("labels") else ""
+    return [line for line in (*lines, labels) if line]
+
+
+def _report(asked: Record, made: Record) -> list[str]:
+    admitted = ", dirty trees admitted" if asked.get("allow_dirty") else ""
+    return [f"{made.get('runs')} runs in {made.get('rows')} rows{admitted}"]
+
+
+def _evaluate(asked: Record, made: Record) -> list[str]:
+    chosen, control = made.get("choices") or {}, asked.get("control") or {}
+    how = ", ".join(f"{key} {value}" for key, value in control.items() if value and key != "control_of")
+    counts = [f"{key} {_rows(chosen[key])}" for key in ("split", "length") if key in chosen]
+    pool = [f"mean weights of the pool {chosen['pool']}"] if "pool" in chosen else []
+    return [
+        f"{made.get('n')} reported rows, {_protocol(asked)}",
+        f"control of {control['control_of']}: {how}" if control else "",
+        f"chosen: {'; '.join([*counts, *pool])}" if chosen else "",
+    ]
+
+
+def _train(asked: Record, made: Record) -> list[str]:
+    budget, tuned = asked.get("training") or {}, made.get("trainable_parameters")
+    optimizer, selection = budget.get("optimizer") or {}, made.get("selection") or {}
+    setting = made.get("setting")
+    frozen = (
+        "" if made.get("backbone_frozen") is None else f", backbone {'frozen' if made['backbone_frozen'] else 'tuned'}"
+    )
+    before = f" (after {made['steps_before']} of its source)" if made.get("steps_before") else ""
+    selected = f"selected step {made.get('selected_step')}"
+    if selection:
+        selected += f": {selection['rule']}; accuracy {selection['accuracy']:.4f} on {selection['rows']} selection rows"
+    rate = f"{optimizer.get('name')}, lr {optimizer.get('lr')}, {optimizer.get('schedule')}"
+    union = asked.get("multitask")
+    cap = f", cap {union['cap']}" if union and union["cap"] else ""
+    return [
+        f"{_definition(asked)}; {_protocol(asked)}",
+        f"union of {', '.join(union['tasks'])}: n^{union['alpha']}{cap}" if union else "",
+        f"{made.get('steps')} steps{before}, batch {budget.get('batch_size')}, {rate}",
+        f"{tuned} parameters tuned{frozen}",
+        f"setting: {_pairs(setting)}" if setting else "",
+        selected,
+    ]
+
+
+def _choose(asked: Record, made: Record) -> list[str]:
+    chose = f"trial {made.get('chosen')} of {made.get('trials')}: {_pairs(made.get('setting') or {})}"
+    return [f"{asked.get('method')} search; chose {chose}"]
+
+
+def _features(asked: Record, made: Record) -> list[str]:
+    compute = asked.get("compute") or {}
+    return [f"{asked.get('pooling')}, {compute.get('dtype')} on {compute.get('device')}"]
+
+
+def _tokenize(asked: Record, made: Record) -> list[str]:
+    cut = made.get("truncated") or {}
+    truncated = f"truncated: {_pairs(cut)}" if any(cut.values()) else "none truncated"
+    return [f"rows {_pairs(made.get('rows') or {})}; at most {asked.get('max_tokens')} tokens, {truncated}",
+            f"selection split: {made['selection_split']}" if made.get("selection_split") else ""]  # fmt: skip
+
+
+def _fetch_backbone(asked: Record, made: Record) -> list[str]:
+    return [f"{asked.get('family')}, {_origin(made)}, {made.get('parameters')} parameters, {made.get('dtype')}"]
+
+
+def _fetch_task(asked: Record, made: Record) -> list[str]:
+    return [f"{_origin(made)}, task version {asked.get('version')}; rows {_pairs(made.get('rows') or {})}"]
+
+
+WORDS = {
+    "report": _report,
+    "evaluate": _evaluate,
+    "train": _train,
+    "choose": _choose,
+    "features": _features,
+    "tokenize": _tokenize,
+    "fetch-backbone": _fetch_backbone,
+    "fetch-task": _fetch_task,
+}
+
+
+def _origin(made: Record) -> str:
+    """The source with what pins it, and its license where the record has one."""
+    where = made.get("repo") or made.get("package") or made.get("folder") or ""
+    pins = [f"{key} {made[key]}" for key in ("revision", "commit", "seed", "license") if made.get(key) is not None]
+    return ", ".join([f"source {made.get('source')} {where}".strip(), *pins])
+
+
+def _definition(asked: Record) -> str:
+    """The variant as position, length and representation, or as a baseline."""
+    definition, prompt = asked.get("definition") or {}, asked.get("prompt") or {}
+    if definition.get("baseline"):
+        return f"baseline {definition['baseline']}"
+    words = [f"{key} {_factor(definition.get(key))}" for key in ("position", "length", "representation")]
+    words += [f"pool of {prompt['pool']}"] if "pool" in prompt else []
+    return ", ".join(words + ([f"{prompt['length']} vectors"] if "length" in prompt else []))
+
+
+def _factor(value: Any) -> str:
+    return f"as {value['learned_by']} learned it" if isinstance(value, dict) and "learned_by" in value else str(value)
+
+
+def _protocol(asked: Record) -> str:
+    return f"protocol {asked.get('protocol')}" + (f" ({', '.join(asked['switches'])})" if asked.get("switches") else "")
+
+
+def _rows(counts: dict[str, int]) -> str:
+    """`2 on 40 rows, 3 on 1`: values with the number of rows, the most frequent first."""
+    by_count = sorted(counts.items(), key=lambda pair: -pair[1])
+    return ", ".join(f"{value} on {count}{'' if place else ' rows'}" for place, (value, count) in enumerate(by_count))
+
+
+def _pairs(value: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {one}" for key, one in value.items() if one is not None)
