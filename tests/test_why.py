@@ -330,7 +330,7 @@ TAMPERED = {
                   str(REPORT): [f"{TRAINED}{SINCE} (record.json)"]},
     break_record: {TRAINED: ["its record.json cannot be read"]},
     remake_training: {
-        f"{EVALUATE}/full/alpha/adap_pos/seed1": [f"{TRAINED}{SINCE} (record.json, steps.jsonl)"],
+        f"{EVALUATE}/full/alpha/adap_pos/seed1": [f"{TRAINED}{SINCE} (SHA256SUMS, record.json, steps.jsonl)"],
         str(REPORT): [f"{TRAINED}{SINCE} (record.json, steps.jsonl)"]},
     remake_evaluation: {str(REPORT): [f"{EVALUATE}/full/alpha/adap_pos/seed0{SINCE} (record.json)"]},
     lose_output: {f"{EVALUATE}/full/alpha/adap_pos/seed0": ["metrics.json is missing"]},
@@ -458,7 +458,7 @@ def test_a_job_that_was_made_elsewhere_says_so_and_its_gpu_seconds_count(copy, c
      (f"{REPORT}/result.csv:3", f"{REPORT}/results.csv:3"),
      (f"{REPORT}/figures/accuracy.svg", f"{REPORT}/figures/accuracy_by_variant.svg"),
      ("report/synthetic/results.csv:3", f"{REPORT}/results.csv:3"),
-     ("results/logs/report/synthetic.log", f"{REPORT}/choices.csv")],
+     ("results/logs/report/synthetic.log", f"{REPORT}/SHA256SUMS")],
 )  # fmt: skip
 def test_what_is_no_number_is_refused_with_the_nearest(number, nearest, capsys):
     said = refusal(capsys, number)
