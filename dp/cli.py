@@ -17,6 +17,7 @@ COMMANDS = {
     "evaluate": "predict the reported split with one run and compute its metrics",
     "report": "collect a scale's evaluations into tables and figures",
     "why": "show everything that a number rests on",
+    "diff": "say what changed between two states of the study: revisions or folders of results",
     "schema": "write the JSON schema of the parameters",
 }
 

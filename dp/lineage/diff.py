@@ -1,0 +1,233 @@
+"""What changed between two states of the study: parameters, code, data, environments, numbers and artifacts."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import yaml
+
+from dp.errors import UserError
+from dp.lineage.snapshots import Record, Row, Snapshot
+from dp.lineage.source import code_of
+
+ROW_KEY = ("backbone", "regime", "k", "task", "source", "variant", "protocol", "metric")
+ESTIMATE = ("mean", "low", "high", "seeds")
+# Columns of results.csv that differ whenever a run is made again.
+UNSTABLE_COLUMNS = ("seconds", "runs")
+# Facts of a record that say how a job went or are compared elsewhere; all others say what came out.
+NOT_COMPARED = ("started", "status", "wall_seconds", "peak_memory_mib", "gpu_peak_memory_mib", "outputs", "files")
+
+Entry = dict[str, Any]
+Pairs = dict[str, tuple[Record, Record]]
+ABSENT = object()
+
+
+def compare(old: Snapshot, new: Snapshot) -> dict[str, Any]:
+    """Everything that changed, as JSON. An entry without `old` was added, one without `new` is gone.
+
+    parameters.declared and code.files are None where a state is a folder of results alone. `different` says whether
+    anything changed at all.
+    """
+    both = [folder for folder in old.records if folder in new.records]
+    pairs = {folder: (old.records[folder], new.records[folder]) for folder in both}
+    remade = {folder: (one, other) for folder, (one, other) in pairs.items() if one["seal"] != other["seal"]}
+    sections = {
+        "parameters": {"declared": _declared(old, new), "asked": _gathered(remade, lambda record: record["asked"])},
+        "code": {"files": _files(old, new), "modules": _modules(remade), "commits": _commits(remade)},
+        "data": {"inputs": _gathered(remade, lambda record: record["used"]["inputs"]), "downloads": _downloads(remade)},
+        "environments": _gathered(remade, _environment),
+        "numbers": {scale: _numbers(old, new, scale) for scale in sorted({*old.rows, *new.rows})},
+        "artifacts": _artifacts(old, new, remade),
+    }
+    states = {name: _state(snapshot) for name, snapshot in (("old", old), ("new", new))}
+    return states | sections | {"different": any(changed(section) for section in sections.values())}
+
+
+def changed(section: Any) -> bool:
+    """Whether a section, or a part of one, lists anything; counts are no change."""
+    if isinstance(section, dict):
+        return any(changed(part) for part in section.values())
+    return isinstance(section, list) and bool(section)
+
+
+def changes(old: Any, new: Any, key: str = "") -> Iterator[Entry]:
+    """The values that differ between two nested mappings, under dotted keys."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in sorted({*old, *new}, key=str):
+            yield from changes(old.get(name, ABSENT), new.get(name, ABSENT), f"{key}.{name}" if key else str(name))
+    elif _text(old) != _text(new):
+        yield {"key": key} | {side: value for side, value in (("old", old), ("new", new)) if value is not ABSENT}
+
+
+def _text(value: Any) -> str | None:
+    """Canonical, so that 1 is not true and the order of keys is nothing."""
+    return None if value is ABSENT else json.dumps(value, sort_keys=True, default=str)
+
+
+def _state(snapshot: Snapshot) -> Entry:
+    return {"name": snapshot.name, "commit": snapshot.commit, "artifacts": len(snapshot.records)}
+
+
+def _gathered(pairs: Pairs, part: Callable[[Record], Any]) -> list[Entry]:
+    """Each change of one part of the records, with the artifacts that saw it."""
+    found: dict[str, Entry] = {}
+    for folder, (old, new) in pairs.items():
+        for entry in changes(part(old), part(new)):
+            known = found.setdefault(json.dumps(entry, sort_keys=True), entry | {"artifacts": []})
+            known["artifacts"].append(folder)
+    return [found[text] for text in sorted(found)]
+
+
+def _environment(record: Record) -> dict[str, Any]:
+    return {key: value for key, value in record["with"].items() if key != "commit"}
+
+
+def _is_parameters(path: str) -> bool:
+    return path == "params.yaml" or path.startswith("workflow/scales/")
+
+
+def _declared(old: Snapshot, new: Snapshot) -> list[Entry] | None:
+    """Changes of params.yaml and of every scale; a file that is there in one state alone has the key ''."""
+    if old.sources is None or new.sources is None:
+        return None
+    found = []
+    for path in sorted(path for path in {*old.sources, *new.sources} if _is_parameters(path)):
+        sides = (_parameters(snapshot, path) for snapshot in (old, new))
+        found += [{"file": path} | entry for entry in changes(*sides)]
+    return found
+
+
+def _parameters(snapshot: Snapshot, path: str) -> Any:
+    assert snapshot.sources is not None
+    if path not in snapshot.sources:
+        return ABSENT
+    try:
+        return yaml.safe_load(snapshot.sources[path])
+    except yaml.YAMLError as error:
+        raise UserError(f"{snapshot.name}: {path} is no YAML: {error}") from None
+
+
+def _files(old: Snapshot, new: Snapshot) -> list[Entry] | None:
+    """Files of the code that differ: added, removed, changed, or `comments` where comments and docstrings alone do."""
+    if old.sources is None or new.sources is None:
+        return None
+    found = []
+    for path in sorted(path for path in {*old.sources, *new.sources} if not _is_parameters(path)):
+        one, other = old.sources.get(path), new.sources.get(path)
+        if one != other:
+            found.append({"file": path, "change": _kind(path, one, other)})
+    return found
+
+
+def _kind(path: str, old: bytes | None, new: bytes | None) -> str:
+    if old is None or new is None:
+        return "added" if old is None else "removed"
+    try:
+        only_comments = path.endswith(".py") and code_of(old.decode()) == code_of(new.decode())
+    except (SyntaxError, UnicodeDecodeError):
+        only_comments = False
+    return "comments" if only_comments else "changed"
+
+
+def _modules(remade: Pairs) -> list[Entry]:
+    """Modules whose code differs between the records of one artifact: command -> artifacts made by each."""
+    codes = {}
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for old, new in remade.values():
+        one, other = old["used"]["code"], new["used"]["code"]
+        codes[one["digest"], other["digest"]] = (one["modules"], other["modules"])
+        counts[one["digest"], other["digest"], new["command"]] += 1
+    found: dict[str, Entry] = {}
+    for (one, other, command), count in counts.items():
+        for entry in changes(*codes[one, other]):
+            known = found.setdefault(json.dumps(entry, sort_keys=True), entry | {"artifacts": {}})
+            known["artifacts"][command] = known["artifacts"].get(command, 0) + count
+    return [_renamed(found[text], key="module") for text in sorted(found)]
+
+
+def _renamed(entry: Entry, **names: str) -> Entry:
+    return {names.get(name, name): value for name, value in entry.items()}
+
+
+def _commits(remade: Pairs) -> list[Entry]:
+    counts = Counter((old["with"]["commit"], new["with"]["commit"]) for old, new in remade.values())
+    moved = [(old, new, count) for (old, new), count in counts.items() if old != new]
+    return [{"old": old, "new": new, "artifacts": count} for old, new, count in sorted(moved, key=str)]
+
+
+def _downloads(remade: Pairs) -> list[Entry]:
+    """Rows and backbones of other bytes, or with other facts: row and label counts, revision, size."""
+    found = []
+    for folder, (old, new) in remade.items():
+        if folder.startswith("results/download/"):
+            outputs = [_renamed(one, key="file") for one in changes(old["made"]["outputs"], new["made"]["outputs"])]
+            facts = list(changes(_facts(old), _facts(new)))
+            if outputs or facts:
+                found.append({"artifact": folder, "outputs": outputs, "facts": facts})
+    return found
+
+
+def _facts(record: Record) -> dict[str, Any]:
+    return {name: value for name, value in record["made"].items() if name not in NOT_COMPARED}
+
+
+def _numbers(old: Snapshot, new: Snapshot, scale: str) -> Entry:
+    """Rows of a scale's results.csv in both states, sorted by the size of their difference, and rows in one alone."""
+    before, after = ({_key(row): row for row in one.rows.get(scale, [])} for one in (old, new))
+    both = [_number(before[key], after[key]) for key in before if key in after]
+    differing = [entry for entry in both if entry["old"] != entry["new"] or entry["facts"]]
+    return {
+        "in": "both" if scale in old.rows and scale in new.rows else "old" if scale in old.rows else "new",
+        "unchanged": len(both) - len(differing),
+        "changed": sorted(differing, key=lambda entry: (-abs(entry["points"]), _key(entry))),
+        "added": [_named(row) | _estimate(row) for key, row in after.items() if key not in before],
+        "removed": [_named(row) | _estimate(row) for key, row in before.items() if key not in after],
+    }
+
+
+def _key(row: Entry) -> tuple[str, ...]:
+    return tuple(row.get(column, "") for column in ROW_KEY)
+
+
+def _named(row: Row) -> Entry:
+    return dict(zip(ROW_KEY, _key(row), strict=True))
+
+
+def _estimate(row: Row) -> Entry:
+    return {"mean": float(row["mean"]), "low": float(row["low"]), "high": float(row["high"]),
+            "seeds": int(row["seeds"])}  # fmt: skip
+
+
+def _number(old: Row, new: Row) -> Entry:
+    one, other = _estimate(old), _estimate(new)
+    apart = one["low"] > other["high"] or other["low"] > one["high"]
+    same = all(one[name] == other[name] for name in ("mean", "low", "high"))
+    left_out = {*ROW_KEY, *ESTIMATE, *UNSTABLE_COLUMNS}
+    before, after = ({name: value for name, value in row.items() if name not in left_out} for row in (old, new))
+    return _named(new) | {
+        "old": one,
+        "new": other,
+        "points": round(100 * (other["mean"] - one["mean"]), 4),
+        "word": "same" if same else "apart" if apart else "within intervals",
+        "facts": list(changes(before, after)),
+    }
+
+
+def _artifacts(old: Snapshot, new: Snapshot, remade: Pairs) -> dict[str, Entry]:
+    """By phase: folders added, removed and made again, those among the last whose bytes differ, and the untouched."""
+    found: dict[str, Entry] = {}
+    for folder in sorted({*old.records, *new.records}):
+        phase = folder.split("/")[1]
+        one = found.setdefault(phase, {"added": [], "removed": [], "remade": [], "other_bytes": [], "unchanged": 0})
+        if folder not in old.records:
+            one["added"].append(folder)
+        elif folder not in new.records:
+            one["removed"].append(folder)
+        elif folder in remade:
+            one["remade"].append(folder)
+            if len({_text(record["made"]["outputs"]) for record in remade[folder]}) > 1:
+                one["other_bytes"].append(folder)
+        else:
+            one["unchanged"] += 1
+    return found

@@ -1,0 +1,178 @@
+"""One state of the study, read from a folder of results or from a git revision: its records, numbers and sources."""
+
+import csv
+import hashlib
+import io
+import json
+import os
+import subprocess
+import tarfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dp import files, paths
+from dp.errors import UserError
+from dp.lineage.record import is_sealed
+
+PHASES = (paths.DOWNLOAD, paths.TOKENIZE, paths.TRAIN, paths.EVALUATE, paths.REPORT)
+SOURCES = ("params.yaml", "dp", "workflow", "Snakefile", "environment.yml", "requirements.lock")
+WORKING_TREE = "the working tree"
+
+Record = dict[str, Any]
+Row = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """`records`: results/<phase>/... -> record.json, of its inputs those that no artifact made. `rows`: scale -> rows
+    of results.csv. `sources`: path -> bytes of the parameters and the code; None where results are all there is.
+    """
+
+    name: str
+    commit: str | None
+    records: dict[str, Record]
+    rows: dict[str, list[Row]]
+    sources: dict[str, bytes] | None
+
+
+def read(name: str | None) -> Snapshot:
+    """A state by its name: a git revision of the project in the working directory, or a folder that holds results.
+
+    None is the working tree. Raises UserError where a name is neither or both, or where results are missing.
+    """
+    if name is None:
+        results = _results_in(Path())
+        if results is None:
+            raise UserError("the working tree has no results; run `dvc repro` or `dvc pull`, or name two states.")
+        return _of_folder(results, WORKING_TREE)
+    folder, commit = _results_in(Path(name)), _commit(name)
+    if folder and commit:
+        raise UserError(f"'{name}' is a git revision and a folder of results; write ./{name} for the folder, or "
+                        f"{commit[:12]} for the revision.")  # fmt: skip
+    if folder:
+        return _of_folder(folder, name)
+    if commit:
+        return _of_revision(name, commit)
+    raise UserError(f"'{name}' is neither a git revision here nor a folder that holds results.")
+
+
+def _results_in(folder: Path) -> Path | None:
+    """The folder of results that is meant by a project's folder, or by itself."""
+    for one in (folder / paths.RESULTS, folder):
+        if any((one / phase.name).is_dir() for phase in PHASES):
+            return one
+    return None
+
+
+def _of_folder(results: Path, name: str) -> Snapshot:
+    """Paths are named as in a project, whatever the folder is called."""
+    found = {
+        f"{phase.as_posix()}/{path.relative_to(results / phase.name).as_posix()}": path
+        for phase in PHASES
+        for parent, _, names in os.walk(results / phase.name)
+        for path in (Path(parent) / one for one in names)
+    }
+    records, rows = _contents(found, lambda path: found[path].read_bytes(), name)
+    project = results.parent
+    has_sources = results.name == paths.RESULTS.name and (project / "params.yaml").is_file()
+    return Snapshot(name, None, records, rows, _sources_in(project) if has_sources else None)
+
+
+def _sources_in(project: Path) -> dict[str, bytes]:
+    tops = [project / name for name in SOURCES]
+    below = [path for top in tops for path in ([top] if top.is_file() else sorted(top.rglob("*")))]
+    named = ((path.relative_to(project), path) for path in below if path.is_file())
+    return {name.as_posix(): path.read_bytes() for name, path in named if "__pycache__" not in name.parts}
+
+
+def _of_revision(name: str, commit: str) -> Snapshot:
+    """What dvc.lock recorded at a commit, from DVC's cache or a remote."""
+    try:
+        lock = yaml.safe_load(_git("show", f"{commit}:./dvc.lock"))
+    except subprocess.CalledProcessError:
+        raise UserError(f"{name}: this revision has no dvc.lock, so nobody knows its results. Check it out, run `dvc "
+                        f"repro` and commit dvc.lock; or name a revision that has one.") from None  # fmt: skip
+    outs = [out["path"] for stage in (lock or {}).get("stages", {}).values() for out in stage.get("outs", [])]
+    recorded = [path for path in outs if Path(path) in PHASES]
+    records, rows = _from_dvc(commit, recorded, name)
+    return Snapshot(name, commit, records, rows, _sources_at(commit))
+
+
+def _from_dvc(commit: str, outs: list[str], name: str) -> tuple[dict[str, Record], dict[str, list[Row]]]:
+    """The one place of `dp` that calls DVC. Cache and remotes are those set up now, not those of the commit."""
+    from dvc.api import DVCFileSystem  # type: ignore[import-untyped]
+    from dvc.repo import Repo  # type: ignore[import-untyped]
+
+    try:
+        with Repo(".") as repo:
+            system = DVCFileSystem(".", rev=commit, config=dict(repo.config))
+        found = [path for out in outs for path in system.find(out)]
+        return _contents(found, system.cat_file, name)
+    except UserError:
+        raise
+    except Exception as error:  # of DVC, of its index, of a remote's client: they share no class
+        raise UserError(
+            f"{name}: what dvc.lock records there cannot be read ({type(error).__name__}: {error}). If it was pushed, "
+            f"`dvc fetch --all-commits` gets it; otherwise check the revision out and run `dvc repro` again."
+        ) from None
+
+
+def _contents(
+    found: Iterable[str], content: Callable[[str], bytes], name: str
+) -> tuple[dict[str, Record], dict[str, list[Row]]]:
+    """Records and tables among the paths found. Raises UserError where one is not what its job wrote."""
+    shared: dict[str, Any] = {}
+    records = {
+        path.removesuffix("/record.json"): _record(content(path), f"{name}: {path}", shared)
+        for path in sorted(found)
+        if path.endswith("/record.json")
+    }
+    if not records:
+        raise UserError(f"{name}: holds no record.json, so there is nothing to compare.")
+    rows = {}
+    for folder, record in records.items():
+        if record["command"] == "report":
+            table = content(f"{folder}/results.csv")
+            if hashlib.sha256(table).hexdigest() != record["made"]["outputs"]["results.csv"]:
+                raise UserError(f"{name}: {folder}/results.csv differs from its record.json: it was edited or cut "
+                                f"short. Restore it (`dvc checkout`) or report again.")  # fmt: skip
+            rows[Path(folder).name] = list(csv.DictReader(io.StringIO(table.decode())))
+    return records, rows
+
+
+def _record(text: bytes, where: str, shared: dict[str, Any]) -> Record:
+    """A record; those of one code or one environment hold the same object, for there may be tens of thousands."""
+    try:
+        record = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"{where} is no JSON ({error}). Restore it (`dvc checkout`) or make it again.") from None
+    if not is_sealed(record):
+        raise UserError(f"{where} is not what its job wrote. Restore it (`dvc checkout`) or make it again.")
+    used = record["used"]
+    record["used"] = {
+        "inputs": {path: sha for path, sha in used["inputs"].items() if not path.startswith(f"{paths.RESULTS}/")},
+        "code": shared.setdefault(used["code"]["digest"], used["code"]),
+    }
+    record["with"] = shared.setdefault(files.digest(record["with"]), record["with"])
+    return record
+
+
+def _commit(name: str) -> str | None:
+    try:
+        return _git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").decode().strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _sources_at(commit: str) -> dict[str, bytes]:
+    there = _git("ls-tree", "-z", "--name-only", commit, "--", *SOURCES).decode().split("\0")[:-1]
+    with tarfile.open(fileobj=io.BytesIO(_git("archive", "--format=tar", commit, "--", *there))) as archive:
+        return {one.name: archive.extractfile(one).read() for one in archive if one.isfile()}  # type: ignore[union-attr]
+
+
+def _git(*arguments: str) -> bytes:
+    return subprocess.run(["git", *arguments], check=True, capture_output=True).stdout
