@@ -18,6 +18,9 @@ COMMANDS = {
     "report": "collect a scale's evaluations into tables and figures",
     "why": "show everything that a number rests on",
     "diff": "say what changed between two states of the study: revisions or folders of results",
+    "audit": "say whether what lies here is what the code, the parameters and the data say",
+    "status": "say how far a scale is, and how long the rest will take",
+    "export": "write a scale's results, with their history, as a Workflow Run RO-Crate",
     "schema": "write the JSON schema of the parameters",
 }
 

@@ -19,7 +19,7 @@ FILES = {
     "choose": ("choice.json",),
     "evaluate": ("predictions.jsonl", "metrics.json"),
 }
-"""What each command makes; a report makes what `grid.report_files` says."""
+"""What each command makes; a report makes what `dp.report` says."""
 
 
 def task_rows(task: str, source: str) -> Path:

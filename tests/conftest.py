@@ -1,6 +1,7 @@
 """Tiny backbones of every family, made-up rows, and the real data where it is at hand."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -99,3 +100,21 @@ def _index_in_reach() -> bool:
 def pytest_runtest_setup(item):
     if item.get_closest_marker("network") and not _index_in_reach():
         pytest.skip("no package index in reach")
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory) -> Path:
+    """The whole project with the scale `e2e` of built_project.py, run once by Snakemake."""
+    from built_project import jobs, make
+
+    root = make(tmp_path_factory.mktemp("project") / "copy")
+    jobs(root)
+    return root
+
+
+@pytest.fixture
+def project(built, tmp_path) -> Path:
+    """A copy of the built project whose time stamps are kept."""
+    copy = tmp_path / "copy"
+    shutil.copytree(built, copy, symlinks=True)
+    return copy

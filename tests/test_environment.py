@@ -22,7 +22,6 @@ NOT_IMPORTED = {
     "sentencepiece": "transformers imports it to read T5's vocabulary file",
     "protobuf": "transformers imports it to convert that file",
     "snakemake": "a command; the Snakefile imports it",
-    "dvc": "a command",
     "pip": "a command: `python -m pip download`",
 }
 # Imported, and declared through another package.

@@ -8,27 +8,11 @@ import time
 
 import pytest
 import yaml
-from built_project import dvc, environment, git, jobs, make, short, snakemake
+from built_project import dvc, environment, git, jobs, short, snakemake
 
 from dp import files
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    """The project, run once."""
-    root = make(tmp_path_factory.mktemp("project") / "copy")
-    jobs(root)
-    return root
-
-
-@pytest.fixture
-def project(built, tmp_path):
-    """A copy of the built project whose time stamps are kept."""
-    copy = tmp_path / "copy"
-    shutil.copytree(built, copy, symlinks=True)
-    return copy
 
 
 def test_both_doors_find_the_same_state(project):

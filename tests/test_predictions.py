@@ -19,8 +19,8 @@ from dp.evaluation import separation
 from dp.evaluation.intervals import over_runs, wilson
 from dp.evaluation.table import summary
 from dp.evaluation.verdicts import holm, p_better, verdict
-from dp.grid import report_config
 from dp.predictions import check, read
+from dp.report import report_config
 from dp.study import load, training_of
 
 VARIANTS = ["majority", "fixed", "postfix", "adap_pos", "adap_ins_pos", "adap_ins_pos-shuffled", "adap_ins_vec"]

@@ -169,7 +169,7 @@ def test_bytes_repeat_under_another_time_zone_locale_and_directory(tmp_path, mon
         command = [sys.executable, "-m", "dp", "report", "--set", "scale=synthetic"]
         subprocess.run(command, check=True, cwd=root, env=environment)
         outputs.append(files.read_json(root / paths.report("synthetic") / "record.json")["made"]["outputs"])
-    assert len(outputs[0]) == 13
+    assert len(outputs[0]) == 14
     assert outputs[0] == outputs[1]
 
 
@@ -178,9 +178,11 @@ def test_the_record_names_what_was_read_and_what_was_written(tmp_path, monkeypat
     write_results(study, planted)
     folder = report()
     record = files.read_json(folder / "record.json")
-    for cell in cells(study):
-        for path in runs.sources(study, cell):
-            assert record["used"]["inputs"][str(path)] == files.sha256(path)
+    assert record["used"]["inputs"] == {str(path): files.sha256(path) for path in runs.inputs(study)}
+    read = {path for cell in cells(study) for path in runs.sources(study, cell)}
+    assert set(runs.inputs(study)) == read | {
+        path for path in Path("results").rglob("record.json") if path.parent != folder
+    }
     written = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert written == {*record["made"]["outputs"], "record.json"}
 
@@ -200,8 +202,8 @@ def test_many_missing_evaluations_are_counted_and_ten_are_shown(tmp_path, monkey
     with pytest.raises(SystemExit):
         report()
     message = capsys.readouterr().err
-    files_of_baselines, files_of_trained, files_of_tokens = 2 * 3, 2 * 2 * 6 * 5, 2
-    assert f" {files_of_baselines + files_of_trained + files_of_tokens} files" in message
+    of_baselines, of_trained, records_before_them = 2 * 3, 2 * 2 * 6 * 5, 2 + 1 + 2 + 2
+    assert f" {of_baselines + of_trained + records_before_them} files" in message
     assert message.count("results/") == 10
     assert not paths.report("synthetic").exists()
 

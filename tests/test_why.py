@@ -330,7 +330,7 @@ TAMPERED = {
                   str(REPORT): [f"{TRAINED}{SINCE} (record.json)"]},
     break_record: {TRAINED: ["its record.json cannot be read"]},
     remake_training: {
-        f"{EVALUATE}/full/alpha/adap_pos/seed1": [f"{TRAINED}{SINCE} (SHA256SUMS, record.json, steps.jsonl)"],
+        f"{EVALUATE}/full/alpha/adap_pos/seed1": [f"{TRAINED}{SINCE} (record.json, steps.jsonl)"],
         str(REPORT): [f"{TRAINED}{SINCE} (record.json, steps.jsonl)"]},
     remake_evaluation: {str(REPORT): [f"{EVALUATE}/full/alpha/adap_pos/seed0{SINCE} (record.json)"]},
     lose_output: {f"{EVALUATE}/full/alpha/adap_pos/seed0": ["metrics.json is missing"]},

@@ -12,6 +12,7 @@ from dp import grid, paths
 from dp.commands.common import SETTINGS_VARIABLE
 from dp.errors import UserError
 from dp.lineage.artifacts import artifacts
+from dp.lineage.audit import tampered
 from dp.lineage.closure import code_digest
 from dp.lineage.record import SUMS
 from dp.study import load
@@ -44,6 +45,19 @@ def start_worker():
     here = workflow.is_main_process and workflow.local_exec
     if here and not OTHER_PYTHON and os.environ.get(WORKER_VARIABLE) != "":
         WORKER.enter_context(worker())
+
+
+def refuse_tampered():
+    """Before any job: nothing is computed from edited bytes, and neither door records them."""
+    found = tampered(ARTIFACTS)
+    if found:
+        shown = "".join(f"\n  {one.path}: {one.why}" for one in found[:10]) + ("\n  ..." if len(found) > 10 else "")
+        remedy = "Restore them (`dvc checkout`), or delete their folders, so that they are made again."
+        raise WorkflowError(f"Edited after a job wrote them ({len(found)} in all):{shown}\n{remedy}")
+
+
+if workflow.is_main_process:
+    refuse_tampered()
 
 
 wildcard_constraints:

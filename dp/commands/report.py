@@ -4,11 +4,11 @@ import argparse
 
 from dp import files, paths
 from dp.commands import common
-from dp.evaluation import choices, markdown, predictions_page, runs, separation, table, verdicts
+from dp.evaluation import checklist, choices, jobs, markdown, predictions_page, runs, separation, table, verdicts
 from dp.evaluation.runs import Run
 from dp.figures import accuracy_by_variant, chosen_splits, learning_curves, planted_choices, predictions, style
-from dp.grid import cells, figures, report_config, report_files
 from dp.lineage.record import recording
+from dp.report import figures, report_config, report_files
 from dp.study import Study
 
 FIGURES = {
@@ -28,14 +28,14 @@ def run(arguments: argparse.Namespace) -> None:
     study = common.study(arguments)
     folder = paths.report(study.scale_name)
     found = runs.read(study)
-    read = sorted({path for cell in cells(study) for path in runs.sources(study, cell)})
-    inputs = {str(path): files.sha256(path) for path in read}
+    inputs = {str(path): files.sha256(path) for path in runs.inputs(study)}
     with recording(folder, "report", report_config(study), inputs, report_files(study)) as made:
         rows = table.rows(study, found)
         texts = {
             "results.csv": table.to_csv(table.COLUMNS, rows),
             "choices.csv": table.to_csv(choices.COLUMNS, choices.rows(study, found)),
             "results.md": markdown.document(study, rows, found, FIGURES),
+            "reproducibility.md": checklist.document(study, rows, found, jobs.read(study)),
         }
         if study.predictions:
             texts |= _predictions(study, found)

@@ -8,6 +8,7 @@ from dp import files, paths
 from dp.errors import UserError
 from dp.grid import Cell, cells, run_config, training
 from dp.lineage import record
+from dp.lineage.artifacts import artifacts
 from dp.study import Study
 
 
@@ -46,8 +47,8 @@ def read(study: Study) -> list[Run]:
     `allow_dirty`, come from code without a commit.
     """
     grid = cells(study)
-    missing = [str(path) for cell in grid for path in sources(study, cell) if not path.is_file()]
-    _refuse(sorted(set(missing)), "files of evaluated runs are missing", "train and evaluate those runs, then report")
+    missing = [str(path) for path in inputs(study) if not path.is_file()]
+    _refuse(missing, "files that the report reads are missing", "run the pipeline, which makes them, then report")
     runs = [_read(study, cell) for cell in grid]
     stale = [f"{run.folder} ({key})" for run in runs if (key := _changed(study, run))]
     _refuse(stale, "evaluations were made under other parameters", "run the pipeline again, then report")
@@ -58,8 +59,15 @@ def read(study: Study) -> list[Run]:
     return runs
 
 
+def inputs(study: Study) -> list[Path]:
+    """Every file that the report reads, sorted: those of its cells, and the record of every artifact but its own."""
+    of_cells = {path for cell in cells(study) for path in sources(study, cell)}
+    made = [artifact for artifact in artifacts(study).values() if artifact.command != "report"]
+    return sorted(of_cells | {artifact.folder / "record.json" for artifact in made})
+
+
 def sources(study: Study, cell: Cell) -> list[Path]:
-    """Every file that the report reads about a cell."""
+    """Every file that the report reads about a cell alone."""
     evaluation = paths.evaluation(study.scale_name, cell.run)
     found = [evaluation / name for name in ("record.json", "metrics.json", "predictions.jsonl")]
     if shown := training(study, cell):

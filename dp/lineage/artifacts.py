@@ -8,6 +8,7 @@ from typing import Any
 from dp import grid, paths
 from dp.grid import Cell
 from dp.lineage.record import SUMS
+from dp.report import report_config, report_files
 from dp.run import run_of
 from dp.study import Study
 
@@ -48,8 +49,8 @@ def artifacts(study: Study) -> dict[Path, Artifact]:
     order = TopologicalSorter({folder: one.upstream for folder, one in found.items()}).static_order()
     ordered = {folder: found[folder] for folder in order}
     report = paths.report(study.scale_name)
-    made = tuple(grid.report_files(study))
-    return ordered | {report: Artifact(report, "report", grid.report_config(study), tuple(ordered), made=made)}
+    made = tuple(report_files(study))
+    return ordered | {report: Artifact(report, "report", report_config(study), tuple(ordered), made=made)}
 
 
 def _rows(study: Study) -> list[Artifact]:

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from dp.errors import UserError
+from dp.lineage.record import SUMS
 from dp.lineage.snapshots import Record, Row, Snapshot
 from dp.lineage.source import code_of
 
@@ -161,7 +162,8 @@ def _downloads(remade: Pairs) -> list[Entry]:
     found = []
     for folder, (old, new) in remade.items():
         if folder.startswith("results/download/"):
-            outputs = [_renamed(one, key="file") for one in changes(old["made"]["outputs"], new["made"]["outputs"])]
+            made = changes(old["made"]["outputs"], new["made"]["outputs"])
+            outputs = [_renamed(one, key="file") for one in made if one["key"] != SUMS]
             facts = list(changes(_facts(old), _facts(new)))
             if outputs or facts:
                 found.append({"artifact": folder, "outputs": outputs, "facts": facts})

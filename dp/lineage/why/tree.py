@@ -9,7 +9,7 @@ from typing import Any
 from dp import files, paths
 from dp.lineage import state
 from dp.lineage.closure import PACKAGE
-from dp.lineage.record import is_sealed
+from dp.lineage.record import SUMS, is_sealed
 
 ORDER = ("report", "evaluate", "train", "choose", "features", "tokenize", "fetch-backbone", "fetch-task")
 
@@ -163,7 +163,7 @@ def _differences(node: Node, nodes: dict[Path, Node]) -> Iterator[str]:
         if upstream and upstream.record and upstream.folder != node.folder:
             name = Path(path).relative_to(upstream.folder).as_posix()
             now = upstream.digest if name == "record.json" else upstream.outputs.get(name)
-            if now != digest:
+            if now != digest and name != SUMS:
                 changed.setdefault(upstream.folder, []).append(name)
     for folder, names in changed.items():
         yield f"{folder} is another since this read it ({', '.join(names)})"

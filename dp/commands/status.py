@@ -1,0 +1,45 @@
+"""`dp status`: what became of every artifact of a scale, and how long the rest will take."""
+
+import argparse
+import json
+import sys
+import time
+
+from rich.live import Live
+
+from dp.commands import common
+from dp.lineage import status, status_text
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    way = parser.add_mutually_exclusive_group()
+    way.add_argument("--watch", type=float, nargs="?", const=5.0, metavar="SECONDS",
+                     help="look again every so many seconds (5), until Ctrl-C")  # fmt: skip
+    way.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    survey = status.Survey(common.study(arguments))
+    if arguments.watch is not None and sys.stdout.isatty():
+        _watch(survey, arguments.watch)
+        return
+    standings = survey.standings()
+    if arguments.json:
+        print(json.dumps(status.as_json(survey.study, standings), indent=2, ensure_ascii=False))
+        return
+    status_text.print_page(survey.study, list(standings.values()), sys.stdout)
+    if arguments.watch is not None:
+        print("\n--watch: standard output is no terminal, so this was printed once.")
+
+
+def _watch(survey: status.Survey, seconds: float) -> None:
+    """Until Ctrl-C."""
+    console = status_text.console(sys.stdout)
+    try:
+        with Live(console=console, auto_refresh=False) as shown:
+            while True:
+                standings = list(survey.standings().values())
+                shown.update(status_text.live(survey.study, standings, time.time()), refresh=True)
+                time.sleep(seconds)
+    except KeyboardInterrupt:
+        return

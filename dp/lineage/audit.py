@@ -1,0 +1,140 @@
+"""Is what lies here what the code, the parameters and the data say? (docs/audit.md)"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dp import files, paths
+from dp.lineage import environments, numbers, orphans, state
+from dp.lineage.artifacts import Artifact, artifacts
+from dp.lineage.closure import PACKAGE, code_digest
+from dp.lineage.digests import Digests
+from dp.lineage.finding import KINDS, Finding
+from dp.lineage.look import Look, edits, look
+from dp.lineage.numbers import touched as touched
+from dp.lineage.stale import reasons
+from dp.lineage.unlocked import unlocked
+from dp.study import Study
+
+
+@dataclass(frozen=True)
+class Audit:
+    """`findings`: by kind in the order of KINDS, then upstream first. `notes`: what could not be checked, and why."""
+
+    findings: list[Finding]
+    artifacts: int
+    files: int
+    bytes_hashed: int
+    notes: list[str]
+
+
+def audit(study: Study, full: bool = False) -> Audit:
+    """Everything that `python -m dp audit` says. `full`: every byte is read again."""
+    asked, digests = artifacts(study), Digests(full)
+    looks = look(asked, digests)
+    found, settings = _of_artifacts(asked, looks)
+    found = _inherited(asked, found)
+    found += environments.dirty(settings)
+    found += environments.mixed(study, asked, settings)
+    found += numbers.collapsed(study, looks)
+    found += numbers.seeds(study, looks)
+    astray, unread = orphans.orphans(study, asked, looks, digests)
+    unrecorded, unchecked = unlocked()
+    found = sorted([*found, *astray, *unrecorded], key=lambda one: KINDS.index(one.kind))
+    return Audit(found, len(asked), digests.read, digests.hashed, [*unread, *unchecked])
+
+
+def findings(study: Study, full: bool = False) -> list[Finding]:
+    return audit(study, full).findings
+
+
+def tampered(folders: Iterable[Path]) -> list[Finding]:
+    """Records and outputs of artifacts that were edited after their jobs wrote them; what is not there is no matter."""
+    return [edit for folder, one in look(folders, Digests()).items() for edit in edits(folder, one)]
+
+
+def _of_artifacts(asked: dict[Path, Artifact], looks: dict[Path, Look]) -> tuple[list[Finding], dict[Path, Any]]:
+    """What is wrong with each artifact by itself; and folder -> `with` of its record."""
+    found: list[Finding] = []
+    settings: dict[Path, Any] = {}
+    codes = {command: code_digest(command) for command in {one.command for one in asked.values()}}
+    now = _now(asked, looks)
+    for folder, artifact in asked.items():
+        mark, one = state.read(folder), looks.get(folder)
+        if mark and mark["state"] == "running":
+            found.append(Finding("missing", folder, f"is running (process {mark['pid']} on {mark['host']})"))
+            continue
+        if mark and mark["state"] == "failed":
+            found.append(Finding("failed", folder, mark["error"]))
+        elif one is None:
+            found.append(Finding("missing", folder, _why_missing(folder, mark)))
+        if one is None:
+            continue
+        found += [Finding("missing", folder / name, "is gone, though its record is there") for name in one.gone]
+        found += edits(folder, one)
+        if one.outputs is not None and (record := _read(folder)):
+            settings[folder] = record["with"]
+            if why := "; ".join(reasons(artifact, record, codes[artifact.command], now)):
+                found.append(Finding("stale", folder, why))
+    return found, settings
+
+
+def _inherited(asked: dict[Path, Artifact], found: list[Finding]) -> list[Finding]:
+    """What rests on something broken is stale, too: with the findings so far, in the order of the artifacts."""
+    own: dict[Path | None, list[Finding]] = {}
+    for one in found:
+        own.setdefault(one.path if one.path in asked else _folder(one.path, asked), []).append(one)
+    nearest: dict[Path, tuple[int, Path, str]] = {}
+    complete: list[Finding] = []
+    for folder, artifact in asked.items():
+        complete += own.get(folder, [])
+        if folder in own:
+            nearest[folder] = (0, folder, own[folder][0].kind)
+            continue
+        broken = [nearest[one] for one in artifact.upstream if one in nearest]
+        if broken:
+            distance, root, kind = min(broken, key=lambda one: one[0])
+            nearest[folder] = (distance + 1, root, kind)
+            complete.append(Finding("stale", folder, f"rests on {root}, which is {kind}"))
+    return complete
+
+
+def _now(asked: dict[Path, Artifact], looks: dict[Path, Look]) -> Callable[[str], str | None]:
+    """Digest of a record's input as it is: by the record that names it, or of a task's YAML.
+
+    "" where no artifact makes it. None where that cannot be told: an artifact without a good record, or the source of
+    a download, which lies elsewhere.
+    """
+    made = {f"{folder}/record.json": one.record for folder, one in looks.items()}
+    for folder, one in looks.items():
+        made |= {f"{folder}/{name}": digest for name, digest in (one.outputs or {}).items()}
+    good = {folder for folder, one in looks.items() if one.outputs is not None}
+
+    def now(path: str) -> str | None:
+        if path in made:
+            return made[path]
+        if path.startswith(f"{paths.RESULTS}/"):
+            return "" if _folder(Path(path), asked) in {*good, None} else None
+        file = PACKAGE.parent / path
+        return (files.sha256(file) if file.is_file() else "") if path.startswith("dp/tasks/") else None
+
+    return now
+
+
+def _folder(path: Path, asked: Iterable[Path]) -> Path | None:
+    """The artifact's folder that a file lies in."""
+    return next((parent for parent in path.parents if parent in asked), None)
+
+
+def _why_missing(folder: Path, mark: dict[str, Any] | None) -> str:
+    if (folder / "record.json").exists():
+        return "was made anew meanwhile; audit again"
+    return "its job was killed" if mark else "has no record.json"
+
+
+def _read(folder: Path) -> dict[str, Any] | None:
+    try:
+        return files.read_json(folder / "record.json")
+    except (FileNotFoundError, ValueError):  # a job that began meanwhile took it away
+        return None

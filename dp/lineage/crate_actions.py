@@ -1,0 +1,136 @@
+"""What a crate says about a job: a CreateAction with its tool, parameters, files, environment and what it used."""
+
+import ast
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from dp import files, paths
+from dp.lineage.closure import PACKAGE
+from dp.lineage.crate_entities import COMPLETED, Entities, flattened, literal
+from dp.lineage.crate_jobs import Job, kind
+
+COPIED_PHASES = ("train", "evaluate", "report")
+LARGEST_COPY = 50 * 10**6  # bytes, of tuned parameters
+UNITS = "https://qudt.org/vocab/unit/"
+USAGE = {  # key of a record's `made` -> what it measures, unit
+    "wall_seconds": ("https://schema.org/duration", "SEC"),
+    "peak_memory_mib": ("https://docs.python.org/3/library/resource.html#resource.getrusage", "MebiBYTE"),
+    "gpu_peak_memory_mib": (
+        "https://docs.pytorch.org/docs/stable/generated/torch.cuda.memory.max_memory_allocated.html",
+        "MebiBYTE",
+    ),
+}
+ORIGIN = ("source", "package", "repo", "revision", "commit", "seed")  # keys of a download's `made`
+
+
+def add(entities: Entities, job: Job) -> Any:
+    """The CreateAction of a job, and the ControlAction that says which step it is an execution of."""
+    folder, made, tool = job.artifact.folder.as_posix(), job.record["made"], tool_of(entities, job)
+    usage = [
+        entities.value(f"#usage/{folder}", key, made[key], propertyID=quantity, unitCode=UNITS + unit)
+        for key, (quantity, unit) in USAGE.items()
+        if made[key] is not None
+    ]
+    surroundings = {key: value for key, value in job.record["with"].items() if key not in ("python", "packages")}
+    parameters = [_parameter(entities, job, tool, *item) for item in flattened(job.record["asked"]).items()]
+    action = entities.add(
+        f"#job/{folder}",
+        "CreateAction",
+        name=f"dp {job.command}: {folder}",
+        description=f"The job that made {folder}, without a container.",
+        instrument=tool,
+        object=[*(_input(entities, job, tool, path) for path in job.inputs), *parameters],
+        result=[_output(entities, job, tool, path) for path in job.outputs],
+        startTime=job.started,
+        endTime=job.ended,
+        actionStatus=COMPLETED,
+        resourceUsage=usage,
+        additionalProperty=[entities.value("#with", *item) for item in surroundings.items()],
+    )
+    entities.add(f"#control/{folder}", "ControlAction", name=f"Control of {folder}",
+                 instrument=entities.step(job.command), object=action)  # fmt: skip
+    return action
+
+
+def tool_of(entities: Entities, job: Job) -> Any:
+    """A command as it was installed: at one commit, with one set of packages."""
+    code, surroundings = job.record["used"]["code"], job.record["with"]
+    version, packages = commit_of(surroundings), {"python": surroundings["python"]} | surroundings["packages"]
+    module = f"dp/commands/{job.command.replace('-', '_')}.py"
+    return entities.add(
+        f"#tool/{job.command}/{files.digest([code['digest'], version, packages])[:12]}",
+        "SoftwareApplication",
+        name=f"dp {job.command}",
+        description=_about(module),
+        softwareVersion=version,
+        identifier=f"sha256:{code['digest']}",
+        mainEntity=entities.files[module],
+        hasPart=[entities.files[path] for path in code["modules"]],
+        softwareRequirements=[package(entities, *one) for one in packages.items() if one[1]],
+    )
+
+
+@cache
+def _about(module: str) -> str:
+    """The first line that a module says about itself."""
+    tree = ast.parse((PACKAGE.parent / module).read_text(encoding="utf-8"))
+    return (ast.get_docstring(tree) or module).splitlines()[0]
+
+
+def commit_of(surroundings: dict[str, Any]) -> str | None:
+    """The commit in a record's `with`, marked where the code differed from it; None without git."""
+    commit = surroundings["commit"]
+    return f"{commit}-dirty" if commit and surroundings["dirty"] else commit
+
+
+def package(entities: Entities, name: str, version: str) -> Any:
+    url = "https://www.python.org/" if name == "python" else f"https://pypi.org/project/{name}/"
+    return entities.add(f"#package/{name}/{version}", "SoftwareApplication", name=name, version=version, url=url)
+
+
+def _parameter(entities: Entities, job: Job, tool: Any, key: str, value: Any) -> Any:
+    formal = entities.formal(f"#parameter/{job.command}/{key}", key, literal(value))
+    entities.link(tool, "input", formal)
+    return entities.value(f"#value/{job.command}", key, value, exampleOfWork=formal)
+
+
+def _output(entities: Entities, job: Job, tool: Any, path: str) -> Any:
+    source, digest = Path(path), job.outputs[path]
+    name = source.relative_to(job.artifact.folder).as_posix()
+    formal = entities.formal(f"#output/{job.command}/{name}", name, "File")
+    entities.link(tool, "output", formal)
+    entities.producers[path] = (job.command, name)
+    is_copied = job.artifact.phase in COPIED_PHASES or name == "record.json"
+    if is_copied and not (name == "tuned.safetensors" and source.stat().st_size > LARGEST_COPY):
+        found = entities.add_copy(path, source, digest)
+    else:
+        found = entities.add_reference(path, source, digest, description=f"Not included in this crate.{_origin(job)}")
+    entities.link(found, "exampleOfWork", formal)
+    return found
+
+
+def _input(entities: Entities, job: Job, tool: Any, path: str) -> Any:
+    """What another job made, a file of this project, or a source file of which the crate holds the digest alone."""
+    where = kind(path)
+    if where is None:
+        name = f"{job.artifact.folder.relative_to(paths.DOWNLOAD).as_posix()}/{path}"
+        return entities.add(f"#source/{name}", "CreativeWork", name=path, sha256=job.inputs[path],
+                            description=f"Not included in this crate.{_origin(job)}")  # fmt: skip
+    if where == "made":
+        producer = "/".join(entities.producers[path])
+        formal = entities.formal(f"#input/{job.command}/{producer}", producer, "File")
+        entities.link(tool, "input", formal)
+        entities.link(entities.files[path], "exampleOfWork", formal)
+        connected = entities.add(f"#connection/{job.command}/{producer}", "ParameterConnection",
+                                 sourceParameter={"@id": f"#output/{producer}"}, targetParameter=formal)  # fmt: skip
+        entities.link(entities.step(job.command), "connection", connected)
+    return entities.files[path]
+
+
+def _origin(job: Job) -> str:
+    """In words, where the files of a download came from."""
+    if job.artifact.phase != "download":
+        return ""
+    made = job.record["made"]
+    return f" Origin: {', '.join(f'{key} {made[key]}' for key in ORIGIN if made.get(key) is not None)}."

@@ -1,0 +1,94 @@
+"""The jobs whose results a crate holds, refused where they are not all there and current."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from dp import files, paths
+from dp.errors import UserError
+from dp.lineage import record
+from dp.lineage.artifacts import Artifact, artifacts
+from dp.lineage.closure import PACKAGE, code_digest
+from dp.study import Study
+
+
+@dataclass(frozen=True)
+class Job:
+    """An artifact with its record and path -> sha256 of its outputs, the record among them."""
+
+    artifact: Artifact
+    record: dict[str, Any]
+    outputs: dict[str, str]
+
+    @property
+    def command(self) -> str:
+        return self.artifact.command
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        found: dict[str, str] = self.record["used"]["inputs"]
+        return found
+
+    @property
+    def started(self) -> str:
+        return str(self.record["made"]["started"])
+
+    @property
+    def ended(self) -> str:
+        end = datetime.fromisoformat(self.started) + timedelta(seconds=self.record["made"]["wall_seconds"])
+        return end.isoformat(timespec="milliseconds")
+
+
+def read(study: Study) -> list[Job]:
+    """Every job of a scale, upstream first, the report last.
+
+    Raises UserError where one is missing, edited, or made from other parameters, code or inputs than those at hand.
+    """
+    found: list[Job] = []
+    made: dict[str, str] = {}
+    problems: list[str] = []
+    for one in artifacts(study).values():
+        try:
+            outputs = record.outputs_of(one.folder) | record.record_of(one.folder)
+        except UserError as error:
+            problems.append(str(error))
+            continue
+        job = Job(one, record.read(one.folder), outputs)
+        problems += [f"{one.folder}: {why}" for why in [_stale(job, made)] if why]
+        found.append(job)
+        made |= outputs
+    if problems:
+        shown = " | ".join(problems[:10]) + (" | ..." if len(problems) > 10 else "")
+        raise UserError(
+            f"scale '{study.scale_name}' is not complete and current ({len(problems)} artifacts are not), and a crate "
+            f"claims that it is: {shown} `python -m dp status` and `python -m dp audit` say more; "
+            "`snakemake --cores all` makes what is missing."
+        )
+    return found
+
+
+def _stale(job: Job, made: dict[str, str]) -> str | None:
+    """What a job was made from that is no longer so; `made`: path -> sha256 of what the jobs before it made."""
+    asked = json.loads(json.dumps(job.artifact.asked))
+    for key, value in asked.items():
+        if key not in job.record["asked"] or job.record["asked"][key] != value:
+            return f"was made under another {key}."
+    if job.record["used"]["code"]["digest"] != code_digest(job.command):
+        return "was made by other code."
+    for path, digest in job.inputs.items():
+        if (where := kind(path)) and digest != (made.get(path) if where == "made" else _task_digest(path)):
+            return f"was made from another {path}."
+    return None
+
+
+def kind(path: str) -> str | None:
+    """Whether an input was `made` by another job or is a `task` of this project; None: it came from elsewhere."""
+    if path.startswith(f"{paths.RESULTS}/"):
+        return "made"
+    return "task" if path.startswith("dp/tasks/") else None
+
+
+def _task_digest(path: str) -> str | None:
+    file = PACKAGE.parent / path
+    return files.sha256(file) if file.is_file() else None
