@@ -223,7 +223,7 @@ def test_only_a_comment_changed(project):
 OTHER_VERSIONS = """
 from importlib import metadata
 known = metadata.version
-metadata.version = lambda name: "9.9.9" if name == "tokenizers" else known(name)
+metadata.version = lambda name: "9.9.9" if name == "peft" else known(name)
 """
 
 

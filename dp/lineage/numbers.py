@@ -69,7 +69,7 @@ def seeds(study: Study, looks: dict[Path, Look]) -> Iterator[Finding]:
             rows = {_key(row): (int(row["seeds"]), set(row["runs"].split(";"))) for row in csv.DictReader(file)}
     except FileNotFoundError:
         return
-    except (KeyError, ValueError, AttributeError, csv.Error):
+    except (KeyError, ValueError, TypeError, AttributeError, csv.Error):
         yield Finding("seeds", path, "cannot be read as a table of results")
         return
     for key, (claimed, named) in rows.items():

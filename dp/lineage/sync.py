@@ -1,0 +1,263 @@
+"""From a fresh clone to an up-to-date one: DVC brings what it recorded, and Snakemake takes it for made."""
+
+import json
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dp import files
+from dp.errors import Interrupted, UserError
+from dp.lineage.artifacts import Artifact, artifacts
+from dp.lineage.closure import code_digest
+from dp.lineage.record import read
+from dp.study import load
+
+LOCK = Path("dvc.lock")
+SHOWN = 10
+
+
+def sync(remote: str | None = None, pull: bool = True) -> None:
+    """Pull, compare, check every byte, then let Snakemake record the scale as made; nothing is computed.
+
+    `remote`: the name of a DVC remote; None is the default one. `pull=False`: the data are here already. Raises
+    UserError, with nothing taken over, where files are missing or damaged, or were made by other code or parameters.
+    """
+    lock = _lock()
+    settings = recorded_settings(lock)
+    study = load(Path(), {key: yaml.safe_load(value) for key, _, value in (one.partition("=") for one in settings)})
+    if pull:
+        with _step("pulling what dvc.lock names (dvc pull)"):
+            _pull(lock, remote)
+    with _step("comparing code, parameters and results with dvc.lock (dvc status)"):
+        _compare()
+    made = artifacts(study)
+    with _step(f"checking {len(made)} artifacts of scale {study.scale_name} against their records"):
+        check(made)
+    with _step("taking them over (snakemake --touch)"):
+        _touch(settings)
+    with _step("verifying (snakemake -n, dvc status)"):
+        _verify(settings)
+    print(f"up to date: `snakemake` and `dvc repro` have nothing to do for scale {study.scale_name}", flush=True)
+
+
+def recorded_settings(lock: dict[str, Any]) -> list[str]:
+    """The key=value words behind `--config` in the commands of dvc.lock; none, unless dvc.yaml was edited."""
+    found = {stage: _config(entry["cmd"]) for stage, entry in lock["stages"].items()}
+    settings = next(iter(found.values()))
+    if any(other != settings for other in found.values()):
+        said = ", ".join(f"{stage}: {' '.join(words) or 'none'}" for stage, words in found.items())
+        raise UserError(
+            f"{LOCK}: its stages were run with different settings ({said}), so there is no one scale to take over. "
+            "Give all commands of dvc.yaml the same --config, and run `dvc repro`."
+        )
+    return settings
+
+
+def check(made: dict[Path, Artifact]) -> None:
+    """Raises UserError unless every artifact is sealed, whole, and made by this code from these parameters and inputs.
+
+    DVC does not hash what it downloads, and `dvc status` compares with what was downloaded: only the records tell.
+    """
+    damaged: list[Path] = []
+    other: list[str] = []
+    digests: dict[str, str] = {}
+    for folder, artifact in made.items():
+        if not (folder / "record.json").exists():
+            other.append(f"{folder} (not made)")
+            continue
+        try:
+            record = read(folder)
+        except UserError:
+            damaged.append(folder / "record.json")
+            continue
+        digests[str(folder / "record.json")] = files.sha256(folder / "record.json")
+        for name, digest in record["made"]["outputs"].items():
+            path = folder / name
+            digests[str(path)] = digest
+            if not path.is_file() or files.sha256(path) != digest:
+                damaged.append(path)
+        if reason := _made_otherwise(artifact, record, digests):
+            other.append(f"{folder} ({reason})")
+    if damaged:
+        raise UserError(
+            f"{len(damaged)} files are not what their jobs wrote, though DVC holds them so: "
+            f"{_shown(_with_objects(damaged))}. They were damaged in the remote, on the way, or before the push. "
+            "Nothing was taken over. Delete each file and its object in .dvc/cache, and call sync again. If it comes "
+            "the same again, the remote's object is damaged: docs/sharing.md says how to replace it."
+        )
+    if other:
+        raise UserError(
+            f"{len(other)} artifacts are not what this commit would make: {_shown(other)}. Nothing was taken over. "
+            "Delete those folders, and `snakemake --cores all` makes them again; `dvc repro` records them."
+        )
+
+
+def _made_otherwise(artifact: Artifact, record: dict[str, Any], digests: dict[str, str]) -> str | None:
+    """Why a sealed record is not this artifact's. `digests`: path -> sha256 of what upstream records say they made."""
+    if record["command"] != artifact.command:
+        return f"by {record['command']}"
+    if record["used"]["code"]["digest"] != code_digest(artifact.command):
+        return "other code"
+    asked = json.loads(json.dumps(artifact.asked))
+    for key, value in asked.items():
+        if key not in record["asked"] or record["asked"][key] != value:
+            return f"another {key}"
+    inputs = record["used"]["inputs"].items()
+    return next((f"from another {path}" for path, digest in inputs if digests.get(path, digest) != digest), None)
+
+
+def _lock() -> dict[str, Any]:
+    try:
+        lock = yaml.safe_load(LOCK.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(
+            f"there is no {LOCK} in this folder, so nothing was recorded: run the pipeline (`dvc repro`), or check out "
+            "a commit that has one."
+        ) from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{LOCK}: is no YAML ({error}). Restore it with `git checkout -- {LOCK}`.") from None
+    if not isinstance(lock, dict) or not lock.get("stages"):
+        raise UserError(f"{LOCK}: names no stage, so nothing was recorded: run the pipeline (`dvc repro`).")
+    return lock
+
+
+def _config(command: str) -> list[str]:
+    """The key=value words behind `--config` in a command."""
+    found, inside = [], False
+    for word in shlex.split(command):
+        inside = word == "--config" or (inside and not word.startswith("-"))
+        if inside and word != "--config":
+            found.append(word)
+    return sorted(found)
+
+
+def _pull(lock: dict[str, Any], remote: str | None) -> None:
+    named = ["--remote", remote] if remote else []
+    if _call("dvc", "pull", *named, shown=True).returncode == 0:
+        return
+    if not remote and _call("dvc", "config", "core.remote").returncode:
+        raise UserError(
+            "DVC knows no default remote to pull from: `dvc remote add --default NAME URL`, or name one with --remote. "
+            "With the data here already, `--no-pull` leaves the pull out."
+        )
+    status = _call("dvc", "data", "status", "--json", "--granular", "--not-in-remote", *named)
+    found = json.loads(status.stdout).get("not_in_remote", []) if status.returncode == 0 else []
+    if not found:
+        raise UserError(
+            "`dvc pull` failed; its words stand above. What it brought is kept: the same command goes on from there."
+        )
+    whole = tuple(path for path in found if path.endswith("/"))
+    missing = [path for path in found if path in whole or not path.startswith(whole)]
+    sizes = {f"{out['path']}/": out.get("nfiles", 1) for stage in lock["stages"].values() for out in stage["outs"]}
+    raise UserError(
+        f"{sum(sizes.get(path, 1) for path in missing)} files that {LOCK} names are not in the remote: "
+        f"{_shown(missing)}. Either a push stopped midway, and whoever made them has to `dvc push` again; or they were "
+        "lost there since: docs/sharing.md says how to push them once more. What came is kept: call sync again then."
+    )
+
+
+def _compare() -> None:
+    status = _call("dvc", "status", "--json")
+    if status.returncode:
+        raise UserError(f"`dvc status` failed: {_words(status)}")
+    changes = [change for found in json.loads(status.stdout).values() for change in found]
+    if not changes:
+        return
+    kinds = [next(iter(change.items())) if isinstance(change, dict) else (change, {}) for change in changes]
+    if all(what in ("changed outs", "changed deps") and _in_results(paths) for what, paths in kinds):
+        remedy = (
+            "The results here are not those that dvc.lock recorded: `dvc pull` brings what is missing, `dvc checkout` "
+            "restores what was changed, `dvc repro` records what lies here."
+        )
+    else:
+        remedy = (
+            "The code, parameters or commands here are not those that dvc.lock recorded: check out the commit that "
+            "recorded it and put edits aside until after sync; or run `dvc repro`, which makes and records what these "
+            "ask for."
+        )
+    raise UserError(f"`dvc status` says\n{_words(_call('dvc', 'status'))}\n{remedy} Nothing was taken over.")
+
+
+def _in_results(paths: dict[str, str]) -> bool:
+    return all(path.startswith("results/") for path in paths)
+
+
+def _touch(settings: list[str]) -> None:
+    """--forceall: without it Snakemake records nothing of a job whose time stamps happen to be in order."""
+    touched = _snakemake("--touch", "--forceall", "--no-hooks", "--quiet", "progress", settings=settings)
+    if touched.returncode:
+        raise UserError(
+            f"`snakemake --touch` failed: {_of_snakemake(touched)}\nWhere another Snakemake or another sync works in "
+            "this folder, call sync again when it has ended."
+        )
+
+
+def _verify(settings: list[str]) -> None:
+    dry = _snakemake("--dry-run", settings=settings)
+    if dry.returncode or "Nothing to be done" not in _words(dry):
+        raise UserError(f"Snakemake would still run jobs: {_of_snakemake(dry)}\n`snakemake --cores all` runs them.")
+    if _call("dvc", "status", "--quiet").returncode:
+        raise UserError("`dvc status` is no longer clean: something else wrote to this folder. Call sync again.")
+
+
+def _snakemake(*arguments: str, settings: list[str]) -> subprocess.CompletedProcess[str]:
+    config = ["--config", *settings] if settings else []
+    return _call("snakemake", "--cores", "1", "--nocolor", *arguments, *config, "--", "all")
+
+
+def _of_snakemake(done: subprocess.CompletedProcess[str]) -> str:
+    """The end of what it said behind its banner."""
+    return _words(done).rpartition("Building DAG of jobs...\n")[2][-2000:]
+
+
+def _call(*command: str, shown: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run a tool of this interpreter. Nobody answers its questions, so DVC removes nothing that is not stored.
+
+    Ctrl-C reaches the tool too, which then puts away its locks: it is waited for.
+    """
+    pipe = None if shown else subprocess.PIPE
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command], stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True
+    )
+    stopped = False
+    while True:
+        try:
+            out, error = process.communicate()
+            break
+        except KeyboardInterrupt:
+            stopped = True
+    if stopped:
+        raise Interrupted(f"stopped during `{shlex.join(command[:2])}`; the same command goes on from what is here.")
+    return subprocess.CompletedProcess(command, process.returncode, out or "", error or "")
+
+
+def _words(done: subprocess.CompletedProcess[str]) -> str:
+    return f"{done.stdout}\n{done.stderr}".strip()
+
+
+@contextmanager
+def _step(what: str) -> Iterator[None]:
+    print(f"{what} ...", flush=True)
+    started = time.monotonic()
+    yield
+    print(f"  {time.monotonic() - started:.1f} s", flush=True)
+
+
+def _with_objects(damaged: list[Path]) -> list[str]:
+    """Each path with the name of its object, which is the same below .dvc/cache and below the remote."""
+    md5: dict[Path, str] = {}
+    for phase in sorted({Path(*path.parts[:2]) for path in damaged}):
+        listed = _call("dvc", "list", ".", str(phase), "--recursive", "--show-hash", "--json")
+        md5 |= {phase / one["path"]: one["md5"] for one in json.loads(listed.stdout or "[]") if one.get("md5")}
+    return [f"{path} (files/md5/{md5[path][:2]}/{md5[path][2:]})" if path in md5 else str(path) for path in damaged]
+
+
+def _shown(items: list[str]) -> str:
+    return ", ".join(items[:SHOWN]) + (f" and {len(items) - SHOWN} more" if len(items) > SHOWN else "")
