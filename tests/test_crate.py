@@ -513,9 +513,9 @@ def _other_parameters():
         (_without_record, f"results/train/synthetic/{RUN} has no record.json"),
         (_edited_output, "predictions.jsonl: its bytes differ"),
         (_edited_record, "record.json: was edited"),
-        (_other_code, "results/report/synthetic: was made by other code"),
-        (_trained_anew, f"results/evaluate/synthetic/{RUN}: was made from another results/train/synthetic/{RUN}/"),
-        (_other_parameters, "was made under another training"),
+        (_other_code, "results/report/synthetic: code changed: "),
+        (_trained_anew, f"results/evaluate/synthetic/{RUN}: input changed: results/train/synthetic/{RUN}/"),
+        (_other_parameters, ": training."),
     ],
 )
 def test_what_is_incomplete_or_stale_is_refused(results, spoil, says):

@@ -330,22 +330,23 @@ CHANGES = (_seed_more, _longer, _code, _comment, _lose, _touch)
 DOORS = {"snakemake": lambda root: jobs(root), "dvc": lambda root: dvc(root, "repro")}
 
 
-@pytest.mark.parametrize("seed", range(20))
+# Each takes a minute: four in every run, all by `pytest -m exhaustive`.
+SEQUENCES = [pytest.param(seed, marks=[pytest.mark.exhaustive] if seed > 3 else []) for seed in range(20)]
+
+
+@pytest.mark.parametrize("seed", SEQUENCES)
 def test_the_doors_alternate_in_any_order(project, seed):
-    """After either door nothing is left to do by the other; after a change both see it; in the end bytes agree."""
+    """A change is seen by the audit and by both doors alike; after either door nothing is left to do by the other."""
     draw = random.Random(seed)
     for _ in range(3):
         draw.choice(CHANGES)(project)
-        commit(project, "changed") if git(project, "status", "--porcelain") else None
-        planned = jobs(project, dry=True)
-        audit = verdicts(project).audit
-        assert bool(planned) == bool({"missing", "stale"} & {*audit}), (planned, audit)
-        DOORS[draw.choice(sorted(DOORS))](project)
-        assert jobs(project, dry=True) == []
-        printed = dvc(project, "repro")
-        assert "output:" not in printed, "DVC ran what Snakemake had made"
+        if git(project, "status", "--porcelain"):
+            commit(project, "changed")
         found = verdicts(project)
-        extra = {kind: paths for kind, paths in found.audit.items() if kind != "orphaned"}
-        assert (extra, found.snakemake, found.dvc) == ({}, [], CLEAN.dvc)
-        for path in found.audit.get("orphaned", []):
-            assert "seed2" in path
+        assert bool(found.snakemake) == bool({"missing", "stale"} & {*found.audit}), found
+        DOORS[draw.choice(sorted(DOORS))](project)
+        assert "output:" not in dvc(project, "repro"), "DVC ran what Snakemake had made"
+        found = verdicts(project)
+        # A seed that is asked for no more leaves its runs behind.
+        orphans = found.audit.pop("orphaned", [])
+        assert found == CLEAN and all("seed2" in path for path in orphans)

@@ -1,8 +1,8 @@
 """The jobs whose results a crate holds, refused where they are not all there and current."""
 
-import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from dp import files, paths
@@ -10,6 +10,7 @@ from dp.errors import UserError
 from dp.lineage import record
 from dp.lineage.artifacts import Artifact, artifacts
 from dp.lineage.closure import PACKAGE, code_digest
+from dp.lineage.stale import reasons
 from dp.study import Study
 
 
@@ -55,7 +56,8 @@ def read(study: Study) -> list[Job]:
             problems.append(str(error))
             continue
         job = Job(one, record.read(one.folder), outputs)
-        problems += [f"{one.folder}: {why}" for why in [_stale(job, made)] if why]
+        why = reasons(one, job.record, code_digest(one.command), partial(_now, made))
+        problems += [f"{one.folder}: {reason}." for reason in why]
         found.append(job)
         made |= outputs
     if problems:
@@ -68,20 +70,6 @@ def read(study: Study) -> list[Job]:
     return found
 
 
-def _stale(job: Job, made: dict[str, str]) -> str | None:
-    """What a job was made from that is no longer so; `made`: path -> sha256 of what the jobs before it made."""
-    asked = json.loads(json.dumps(job.artifact.asked))
-    for key, value in asked.items():
-        if key not in job.record["asked"] or job.record["asked"][key] != value:
-            return f"was made under another {key}."
-    if job.record["used"]["code"]["digest"] != code_digest(job.command):
-        return "was made by other code."
-    for path, digest in job.inputs.items():
-        if (where := kind(path)) and digest != (made.get(path) if where == "made" else _task_digest(path)):
-            return f"was made from another {path}."
-    return None
-
-
 def kind(path: str) -> str | None:
     """Whether an input was `made` by another job or is a `task` of this project; None: it came from elsewhere."""
     if path.startswith(f"{paths.RESULTS}/"):
@@ -89,6 +77,12 @@ def kind(path: str) -> str | None:
     return "task" if path.startswith("dp/tasks/") else None
 
 
-def _task_digest(path: str) -> str | None:
-    file = PACKAGE.parent / path
-    return files.sha256(file) if file.is_file() else None
+def _now(made: dict[str, str], path: str) -> str | None:
+    """Digest of an input as it is; "" where it is gone, None where nobody can tell."""
+    match kind(path):
+        case "made":
+            return made.get(path, "")
+        case "task":
+            file = PACKAGE.parent / path
+            return files.sha256(file) if file.is_file() else ""
+    return None

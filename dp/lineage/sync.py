@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from dp.errors import Interrupted, UserError
 from dp.lineage.artifacts import Artifact, artifacts
 from dp.lineage.closure import code_digest
 from dp.lineage.record import read
+from dp.lineage.stale import reasons
 from dp.study import load
 
 LOCK = Path("dvc.lock")
@@ -83,8 +85,8 @@ def check(made: dict[Path, Artifact]) -> None:
             digests[str(path)] = digest
             if not path.is_file() or files.sha256(path) != digest:
                 damaged.append(path)
-        if reason := _made_otherwise(artifact, record, digests):
-            other.append(f"{folder} ({reason})")
+        code = code_digest(artifact.command)
+        other += [f"{folder} ({why})" for why in islice(reasons(artifact, record, code, digests.get), 1)]
     if damaged:
         raise UserError(
             f"{len(damaged)} files are not what their jobs wrote, though DVC holds them so: "
@@ -97,20 +99,6 @@ def check(made: dict[Path, Artifact]) -> None:
             f"{len(other)} artifacts are not what this commit would make: {_shown(other)}. Nothing was taken over. "
             "Delete those folders, and `snakemake --cores all` makes them again; `dvc repro` records them."
         )
-
-
-def _made_otherwise(artifact: Artifact, record: dict[str, Any], digests: dict[str, str]) -> str | None:
-    """Why a sealed record is not this artifact's. `digests`: path -> sha256 of what upstream records say they made."""
-    if record["command"] != artifact.command:
-        return f"by {record['command']}"
-    if record["used"]["code"]["digest"] != code_digest(artifact.command):
-        return "other code"
-    asked = json.loads(json.dumps(artifact.asked))
-    for key, value in asked.items():
-        if key not in record["asked"] or record["asked"][key] != value:
-            return f"another {key}"
-    inputs = record["used"]["inputs"].items()
-    return next((f"from another {path}" for path, digest in inputs if digests.get(path, digest) != digest), None)
 
 
 def _lock() -> dict[str, Any]:
