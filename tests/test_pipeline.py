@@ -8,7 +8,7 @@ import time
 
 import pytest
 import yaml
-from built_project import dvc, environment, git, jobs, short, snakemake
+from built_project import commit, dvc, environment, git, jobs, short, snakemake
 
 from dp import files
 
@@ -49,6 +49,20 @@ def test_an_edited_module_reruns_exactly_its_dependents(project):
     edit(project / "dp/training/loop.py")
     phases = [name.split("/")[0] for name in short(jobs(project, dry=True))]
     assert sorted(phases) == ["evaluate"] * 4 + ["report"] + ["train"] * 4
+
+
+def test_a_new_module_reruns_those_that_import_it(project):
+    """However late: an import inside a function that evaluations alone can run, then an edit of the imported module."""
+    newcomer = project / "dp/evaluation/newcomer.py"
+    newcomer.write_text("VALUE = 1\n")
+    assert jobs(project, dry=True) == []
+    path = project / "dp/evaluation/metrics.py"
+    path.write_text(path.read_text() + "\n\ndef late():\n    from dp.evaluation import newcomer\n")
+    assert {name.split("/")[0] for name in short(jobs(project, dry=True))} == {"evaluate", "report"}
+    commit(project, "a module")
+    assert len(jobs(project)) == 6 and jobs(project, dry=True) == []
+    newcomer.write_text("VALUE = 2\n")
+    assert {name.split("/")[0] for name in short(jobs(project, dry=True))} == {"evaluate", "report"}
 
 
 def edit(path):
