@@ -93,6 +93,17 @@ def read_by(folder):
     return sums + [str(one / "record.json") for one in upstream if ARTIFACTS[one].command == "train"]
 
 
+def shown(name):
+    """A file of the report as an output; pages, tables and drawings stand on the page of `snakemake --report`."""
+    path, suffix = str(paths.report("{scale}") / name), os.path.splitext(name)[1]
+    if suffix == ".svg":
+        figure = os.path.splitext(os.path.basename(name))[0]
+        return report(path, category="Figures", labels={"figure": figure}, caption="../report/figure.rst")
+    if suffix in (".md", ".csv") and "/" not in name:
+        return report(path, category="Tables", labels={"table": name}, caption="../report/table.rst")
+    return path
+
+
 def targets(phase):
     """Every file that a phase makes for the chosen scale."""
     return [str(path) for one in ARTIFACTS.values() if one.phase == phase for path in one.paths]
