@@ -85,8 +85,9 @@ def commit_of(surroundings: dict[str, Any]) -> str | None:
 
 
 def package(entities: Entities, name: str, version: str) -> Any:
-    url = "https://www.python.org/" if name == "python" else f"https://pypi.org/project/{name}/"
-    return entities.add(f"#package/{name}/{version}", "SoftwareApplication", name=name, version=version, url=url)
+    identifier = f"pkg:generic/python@{version}" if name == "python" else f"pkg:pypi/{name}@{version}"
+    return entities.add(f"#package/{name}/{version}", "SoftwareApplication", name=name, version=version,
+                        identifier=identifier)  # fmt: skip
 
 
 def _parameter(entities: Entities, job: Job, tool: Any, key: str, value: Any) -> Any:
