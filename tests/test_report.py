@@ -128,7 +128,7 @@ def test_chosen_splits_counts_the_predictions_of_all_runs(tmp_path, monkeypatch)
     assert {row["variant"] for row in rows} == {"adap_ins_pos"}
     shares = {row["split"]: float(row["share"]) for row in rows if row["task"] == "alpha"}
     assert shares == {"0": 0.0, "1": 0.4, "2": 0.0, "3": 0.0, "4": 0.6}
-    assert {(row["examples"], row["runs"]) for row in rows} == {("200", "2")}
+    assert {(row["examples"], row["seeds"]) for row in rows} == {("200", "2")}
 
 
 def test_learning_curves_average_runs_and_mark_each_selected_step(tmp_path, monkeypatch):

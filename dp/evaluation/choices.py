@@ -5,11 +5,12 @@ from typing import Any
 
 from dp import files
 from dp.evaluation.runs import Run
-from dp.evaluation.table import group, labels
+from dp.evaluation.table import digests, group, labels
 from dp.study import Study, length_of
 from dp.variants import Prompted
 
-COLUMNS = ("backbone", "regime", "k", "task", "variant", "factor", "value", "share", "examples", "runs", "labels")
+COLUMNS = ("backbone", "regime", "k", "task", "variant", "factor", "value", "share", "examples", "seeds", "labels",
+           "runs")  # fmt: skip
 FACTORS = {"position": "split", "length": "length"}
 
 
@@ -33,7 +34,7 @@ def rows(study: Study, runs: list[Run]) -> list[dict[str, Any]]:
             counts = Counter(line[column] for lines in predictions for line in lines)
             found += [
                 setting | about | {"factor": column, "value": value, "share": counts[value] / counts.total(),
-                                   "runs": len(members)}
+                                   "seeds": len(members), "runs": digests(members)}
                 for value in range(length_of(study, definition) + 1)
             ]  # fmt: skip
         if predictions[0][0]["pool"] is not None:
@@ -41,7 +42,7 @@ def rows(study: Study, runs: list[Run]) -> list[dict[str, Any]]:
                 weights = [sum(column) / len(lines) for column in zip(*(line["pool"] for line in lines), strict=True)]
                 found += [
                     setting | about | {"factor": f"pool of {_name(run)}", "value": value,
-                                       "share": weight, "examples": len(lines), "runs": 1}
+                                       "share": weight, "examples": len(lines), "seeds": 1, "runs": digests([run])}
                     for value, weight in enumerate(weights)
                 ]  # fmt: skip
     return found

@@ -10,7 +10,7 @@ from dp import files, paths
 from dp.errors import UserError
 from dp.evaluation.intervals import Floats, over_runs
 from dp.evaluation.runs import Run
-from dp.evaluation.table import Row, labels
+from dp.evaluation.table import Row, digests, labels
 from dp.evaluation.verdicts import by_cell
 from dp.predictions import Planted
 from dp.study import Study, learned_factors, length_of
@@ -71,7 +71,7 @@ def found(study: Study, runs: list[Run]) -> Iterator[Found]:
                          "task": " + ".join(entry.all_tasks), "variant": variant, "factor": entry.factor,
                          "planted": "yes" if variant in entry.variants else "no",
                          "labels": ";".join(labels(members)),
-                         "runs": ";".join(run.digest[:12] for run in members)}  # fmt: skip
+                         "runs": digests(members)}  # fmt: skip
                 shares = [_shares(study, entry, of_seed, questions) for of_seed in zip(*by_task, strict=True)]
                 yield Found(about, [run.cell.seed for run in by_task[0]], shares)
 

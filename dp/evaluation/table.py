@@ -60,7 +60,7 @@ def rows(study: Study, runs: Iterable[Run]) -> list[Row]:
             "seconds": fmean(_trained(run, "step_seconds") for run in members),
             "truncated": members[0].tokens["made"]["truncated"][first["split"]],
             "labels": ";".join(labels(members)),
-            "runs": ";".join(run.digest[:12] for run in members),
+            "runs": digests(members),
         }
         table += [common | {"metric": metric} | summary(members, metric) for metric in first["metrics"]]
     return table
@@ -72,6 +72,11 @@ def protocol(study: Study, variant: str) -> str:
     return "+".join(
         [base, *(switch for switch in switches(study, variant) if switch not in study.params.protocols[base])]
     )
+
+
+def digests(members: Iterable[Run]) -> str:
+    """The column `runs` of every table: the first digits of the digests of the evaluations' records."""
+    return ";".join(run.digest[:12] for run in members)
 
 
 def labels(members: list[Run]) -> list[str]:

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import stats
 
 from dp.evaluation.runs import Run
-from dp.evaluation.table import Row, labels, summary
+from dp.evaluation.table import Row, digests, labels, summary
 from dp.grid import is_trained
 from dp.study import Study
 
@@ -114,4 +114,4 @@ def _accuracies(members: list[Run]) -> list[float]:
 
 
 def _made_from(members: list[Run]) -> dict[str, Any]:
-    return {"labels": ";".join(labels(members)), "runs": ";".join(run.digest[:12] for run in members)}
+    return {"labels": ";".join(labels(members)), "runs": digests(members)}

@@ -10,7 +10,7 @@ from dp.figures import style
 from dp.study import Study
 
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "mean", "low", "high", "interval", "majority", "collapsed",
-           "labels")  # fmt: skip
+           "labels", "runs")  # fmt: skip
 
 
 def data(study: Study, table: list[Row], runs: list[Run]) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from dp.figures import style
 from dp.study import Study
 from dp.variants import Prompted
 
-COLUMNS = ("backbone", "regime", "k", "task", "variant", "split", "share", "examples", "runs", "labels")
+COLUMNS = ("backbone", "regime", "k", "task", "variant", "split", "share", "examples", "seeds", "labels", "runs")
 
 
 def data(study: Study, table: list[Row], runs: list[Run]) -> list[dict[str, Any]]:

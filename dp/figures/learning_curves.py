@@ -7,12 +7,12 @@ from matplotlib.figure import Figure
 
 from dp import files
 from dp.evaluation.runs import Run
-from dp.evaluation.table import Row, group, labels
+from dp.evaluation.table import Row, digests, group, labels
 from dp.figures import style
 from dp.study import Study
 from dp.variants import Control
 
-COLUMNS = ("backbone", "regime", "k", "task", "variant", "quantity", "step", "value", "runs", "labels")
+COLUMNS = ("backbone", "regime", "k", "task", "variant", "quantity", "step", "value", "seeds", "labels", "runs")
 POINTS = 50
 
 
@@ -39,7 +39,7 @@ def data(study: Study, table: list[Row], runs: list[Run]) -> list[dict[str, Any]
         found += [("accuracy", *point) for point in accuracy.items()]
         found += [("selected", step, accuracy[step]) for step in picked]
         setting = {"backbone": backbone, "regime": regime, "k": k, "task": task, "variant": variant}
-        about = {"runs": len(members), "labels": ";".join(labels(members))}
+        about = {"seeds": len(members), "labels": ";".join(labels(members)), "runs": digests(members)}
         rows += [setting | about | {"quantity": what, "step": step, "value": value} for what, step, value in found]
     return rows
 

@@ -13,7 +13,7 @@ from dp.figures import style
 from dp.study import Study
 
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "predicted_low", "predicted_high", "mean", "low", "high",
-           "seeds", "verdict", "labels")  # fmt: skip
+           "seeds", "verdict", "labels", "runs")  # fmt: skip
 BAND = "0.82"
 # Shape, fill and lightness all tell the verdicts apart.
 LOOKS: dict[str, dict[str, Any]] = {
