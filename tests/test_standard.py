@@ -5,6 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from small_project import Project
+from synthetic_results import reseal
 
 from dp import files, paths
 from dp.data import tokens
@@ -144,9 +145,11 @@ def test_what_is_stored_is_what_an_evaluation_uses(built, monkeypatch):
     before, tensors = path.read_bytes(), tuned(built, run)
     try:
         save_file(tensors | {STATISTICS[0]: tensors[STATISTICS[0]] + 1}, path)
+        reseal(path.parent)
         other = built.evaluate(f"tiny-t5/{run}/seed0")
     finally:
         path.write_bytes(before)
+        reseal(path.parent)
     assert [row["pool"] for row in other] != [row["pool"] for row in built.predictions[run]]
     again = built.evaluate(f"tiny-t5/{run}/seed0")
     assert again == built.predictions[run]
