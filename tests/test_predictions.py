@@ -405,5 +405,4 @@ def test_snakemake_knows_the_files_of_predictions(tmp_path, monkeypatch):
     (job,) = re.findall(r"rule collect:\n(.*?)\n\n", done.stdout + done.stderr, re.S)
     for name in ("predictions.csv", "null_task.csv", "planted_choices.csv", "predictions.md"):
         assert f"results/report/synthetic/{name}" in job
-    assert "results/download/tasks/toy/made_up/validation.jsonl" in job
-    assert "results/download/tasks/toy_choice/made_up/validation.jsonl" not in job
+    assert "results/download/tasks/toy/made_up/record.json" in job

@@ -119,11 +119,14 @@ with marked(Path("{FOLDER}"), "train"):
         ('x = "é"; "alone"  # é\n', 'x = "é";\n'),
         ('x = """\n# kept\n"""\n', 'x = """\n# kept\n"""\n'),
         ('x = f"{1}"  # f\n', 'x = f"{1}"\n'),
+        ("\nx = 1\n\n\ny = 2\n\n# the end\n", "x = 1\ny = 2\n"),
+        ('x = """a\n\n  \nb"""\n\n', 'x = """a\n\n  \nb"""\n'),
+        ('x = f"""a\n\n{1}"""\n', 'x = f"""a\n\n{1}"""\n'),
         ("x = [  # first\n    1,\n    # second\n    2,\n]\n", "x = [\n    1,\n    2,\n]\n"),
     ],
 )
 def test_comments_and_docstrings_are_no_code(text, code):
-    assert code_of(text) == code
+    assert code_of(text) == code.rstrip("\n")
 
 
 @pytest.mark.parametrize(

@@ -345,7 +345,9 @@ def test_an_interrupted_sync_leaves_nothing_half_and_goes_on(tmp_path, last):
     right(recorded(), "dvc", "remote", "add", "--local", "--force", "--default", "store", str(tmp_path / "remote"))
     right(recorded(), "dvc", "push")
     root = clone(tmp_path, [str(tmp_path / "remote")])
-    process = call(root, sys.executable, "-m", "dp", "sync", background=True, start_new_session=True)
+    # What a shell runs in the background ignores SIGINT, and so would this.
+    process = call(root, sys.executable, "-m", "dp", "sync", background=True, start_new_session=True,
+                   preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # fmt: skip
     for line in process.stdout:
         if line.startswith(last):
             break

@@ -1,4 +1,4 @@
-"""What of a module's text is code: everything but comments and strings that stand alone, docstrings among them."""
+"""What of a module's text is code: not comments, blank lines and strings that stand alone, docstrings among them."""
 
 import ast
 import io
@@ -10,17 +10,17 @@ Span = tuple[int, int, int, int]
 
 
 def code_of(text: str) -> str:
-    """A module's text without comments and docstrings, so that editing those changes no digest.
+    """A module's text without comments, docstrings and blank lines, so that editing those changes no digest.
 
-    Lines that held nothing else go with them; every other character stays, blank lines and spaces included. Raises
-    SyntaxError where the text is no Python.
+    Every other character stays, and so do blank lines within a string. Raises SyntaxError where the text is no Python.
     """
     lines: list[str | None] = list(text.split("\n"))
     for first, start, last, end in sorted({*_docstrings(text), *_comments(text)}, reverse=True):
         head, tail = (lines[first - 1] or "")[:start], (lines[last - 1] or "")[end:]
         rest = (head + tail).rstrip()
         lines[first - 1 : last] = [rest or None] + [None] * (last - first)
-    return "\n".join(line for line in lines if line is not None)
+    inside = _within_strings(text)
+    return "\n".join(line for n, line in enumerate(lines, 1) if line is not None and (line.strip() or n in inside))
 
 
 def _comments(text: str) -> Iterator[Span]:
@@ -37,6 +37,12 @@ def _docstrings(text: str) -> Iterator[Span]:
             assert node.end_lineno is not None and node.end_col_offset is not None
             yield (node.lineno, _characters(lines[node.lineno - 1], node.col_offset),
                    node.end_lineno, _characters(lines[node.end_lineno - 1], node.end_col_offset))  # fmt: skip
+
+
+def _within_strings(text: str) -> set[int]:
+    """Lines that a string spans."""
+    strings = (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant | ast.JoinedStr))
+    return {line for node in strings for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
 
 
 def _characters(line: str, count: int) -> int:
