@@ -138,6 +138,10 @@ def _pull(lock: dict[str, Any], remote: str | None) -> None:
     status = _call("dvc", "data", "status", "--json", "--granular", "--not-in-remote", *named)
     found = json.loads(status.stdout).get("not_in_remote", []) if status.returncode == 0 else []
     if not found:
+        # An interrupted pull may leave DVC's index half built: then the next one brings a part, and one more the rest.
+        print("  once more: nothing that is named is known to be missing in the remote", flush=True)
+        if _call("dvc", "pull", *named, shown=True).returncode == 0:
+            return
         raise UserError(
             "`dvc pull` failed; its words stand above. What it brought is kept: the same command goes on from there."
         )
