@@ -10,18 +10,18 @@ import yaml
 from conftest import ROOT
 
 SCALE = """
-description: The pipeline test's.
+description: A test's of the whole pipeline.
 backbones: [tiny-t5]
 source: made_up
-tasks: {made_up: [toy]}
-regimes: [{kind: full}]
-variants: [majority, fixed, adap_ins_pos]
-seeds: [0, 1]
+tasks: {{made_up: [toy]}}
+regimes: [{{kind: full}}]
+variants: [{variants}]
+seeds: [{seeds}]
 max_tokens: 32
-prompt: {length: 4}
-training: {steps: 8, batch_size: 8, micro_batch_size: 8, evaluate_every: 4, checkpoint_every: 2,
-           optimizer: {warmup_steps: 2}}
-compute: {device: cpu}
+prompt: {{length: 4}}
+training: {{steps: {steps}, batch_size: 8, micro_batch_size: 8, evaluate_every: {every}, checkpoint_every: 2,
+           optimizer: {{warmup_steps: 2}}}}
+compute: {{device: cpu}}
 """
 BIN = Path(sys.executable).parent
 
@@ -35,7 +35,7 @@ def environment(root):
     }
 
 
-def make(root, scale=SCALE):
+def make(root, variants="majority, fixed, adap_ins_pos", seeds="0, 1", steps=8):
     """A committed copy of the project whose parameters name the scale `e2e`; nothing has run in it."""
     command = ["git", "ls-files", "-co", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
@@ -43,6 +43,8 @@ def make(root, scale=SCALE):
         if (ROOT / name).exists():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, root / name)
+    (root / "dvc.lock").unlink(missing_ok=True)
+    scale = SCALE.format(variants=variants, seeds=seeds, steps=steps, every=steps // 2)
     (root / "workflow/scales/e2e.yaml").write_text(scale)
     params = yaml.safe_load((root / "params.yaml").read_text()) | {"scale": "e2e"}
     (root / "params.yaml").write_text(yaml.safe_dump(params))

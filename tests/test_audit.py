@@ -409,6 +409,15 @@ def test_a_scale_that_does_not_load_is_named(here):
     assert note.startswith("workflow/scales/bad.yaml does not load, so what it downloads counts as orphaned (")
 
 
+def test_nothing_is_pruned_while_a_scale_does_not_load(here, capsys):
+    """Its downloads would go with the orphans."""
+    stray = orphan("download/backbones/stray/model.safetensors")
+    Path("workflow/scales/bad.yaml").write_text("description: 3")
+    assert call("--prune") == 2
+    assert "--prune removes nothing while workflow/scales/bad.yaml does not load" in capsys.readouterr().err
+    assert stray.exists()
+
+
 def resealed(change_of):
     """A report whose table its job would have written so."""
     table = list(csv.DictReader(RESULTS_CSV.open()))

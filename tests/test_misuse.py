@@ -21,20 +21,6 @@ from built_project import BIN, commit, dvc, environment, git, jobs, make, run, s
 from dp.lineage.record import sealed
 
 pytestmark = pytest.mark.slow
-SCALE = """
-description: The misuse test's.
-backbones: [tiny-t5]
-source: made_up
-tasks: {made_up: [toy]}
-regimes: [{kind: full}]
-variants: [majority, fixed]
-seeds: [0, 1]
-max_tokens: 32
-prompt: {length: 4}
-training: {steps: 8, batch_size: 8, micro_batch_size: 8, evaluate_every: 4, checkpoint_every: 2,
-           optimizer: {warmup_steps: 2}}
-compute: {device: cpu}
-"""
 RUN = "tiny-t5/full/toy/fixed/seed1"
 TRAIN, EVALUATE, REPORT = f"results/train/e2e/{RUN}", f"results/evaluate/e2e/{RUN}", "results/report/e2e"
 OF_RUN = [f"evaluate/{RUN}", "report", f"train/{RUN}"]
@@ -85,7 +71,7 @@ def verdicts(root):
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     """The project, made by `dvc repro` and committed with what DVC recorded."""
-    root = make(tmp_path_factory.mktemp("project") / "copy", SCALE)
+    root = make(tmp_path_factory.mktemp("project") / "copy", variants="majority, fixed")
     dvc(root, "repro")
     commit(root, "results")
     return root

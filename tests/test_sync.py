@@ -13,8 +13,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-import yaml
-from conftest import ROOT
+from built_project import commit, environment, git, make
 from synthetic_results import change, planted, report, study_in, write_results
 
 from dp import cli
@@ -22,23 +21,8 @@ from dp.errors import UserError
 from dp.lineage.artifacts import artifacts
 from dp.lineage.sync import check, recorded_settings
 
-SCALE = """
-description: The sync tests'.
-backbones: [tiny-t5]
-source: made_up
-tasks: {made_up: [toy]}
-regimes: [{kind: full}]
-variants: [majority, fixed]
-seeds: [0]
-max_tokens: 32
-prompt: {length: 4}
-training: {steps: 4, batch_size: 8, micro_batch_size: 8, evaluate_every: 2, checkpoint_every: 2,
-           optimizer: {warmup_steps: 2}}
-compute: {device: cpu}
-"""
-BIN = Path(sys.executable).parent
-REPORT = "results/report/shared/results.csv"
-PREDICTIONS = "results/evaluate/shared/tiny-t5/full/toy/fixed/seed0/predictions.jsonl"
+REPORT = "results/report/e2e/results.csv"
+PREDICTIONS = "results/evaluate/e2e/tiny-t5/full/toy/fixed/seed0/predictions.jsonl"
 
 
 @cache
@@ -51,11 +35,9 @@ def scratch() -> Path:
 
 def call(root, *command, **more):
     """Run a command of this interpreter's environment in `root`."""
-    own = {"HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root),
-           "PATH": f"{BIN}:{os.environ['PATH']}", "DVC_SITE_CACHE_DIR": str(scratch() / "dvc"),
-           "AWS_EC2_METADATA_DISABLED": "true"}  # fmt: skip
+    own = {"OMP_NUM_THREADS": "1", "DVC_SITE_CACHE_DIR": str(scratch() / "dvc"), "AWS_EC2_METADATA_DISABLED": "true"}
     start = subprocess.Popen if more.pop("background", False) else subprocess.run
-    return start(command, cwd=root, env=os.environ | own, text=True, stdin=subprocess.DEVNULL,
+    return start(command, cwd=root, env=environment(root) | own, text=True, stdin=subprocess.DEVNULL,
                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **more)  # fmt: skip
 
 
@@ -63,10 +45,6 @@ def right(root, *command):
     done = call(root, *command)
     assert done.returncode == 0, done.stdout
     return done.stdout
-
-
-def git(root, *arguments):
-    right(root, "git", "-c", "user.name=test", "-c", "user.email=test@example.org", *arguments)
 
 
 def sync(root, *arguments):
@@ -78,21 +56,9 @@ def sync(root, *arguments):
 @cache
 def recorded() -> Path:
     """A project with a small scale, made by `dvc repro` and committed: what somebody shares. Read only."""
-    root = scratch() / "project"
-    for name in right(ROOT, "git", "ls-files", "-co", "--exclude-standard").splitlines():
-        if (ROOT / name).exists():
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, root / name)
-    (root / "dvc.lock").unlink(missing_ok=True)
-    (root / "workflow/scales/shared.yaml").write_text(SCALE)
-    params = yaml.safe_load((root / "params.yaml").read_text()) | {"scale": "shared"}
-    (root / "params.yaml").write_text(yaml.safe_dump(params))
-    git(root, "init", "-q")
-    git(root, "add", "-A")
-    git(root, "commit", "-qm", "code")
+    root = make(scratch() / "project", variants="majority, fixed", seeds="0", steps=4)
     right(root, "dvc", "repro")
-    git(root, "add", "-A")
-    git(root, "commit", "-qm", "results")
+    commit(root, "results")
     return root
 
 
@@ -277,7 +243,7 @@ def test_snakemake_knows_afterwards_what_was_made(tmp_path):
     assert waiting(root) == ["all", "collect"]
     path.write_text(code)
     assert waiting(root) == []
-    scale = root / "workflow/scales/shared.yaml"
+    scale = root / "workflow/scales/e2e.yaml"
     scale.write_text(scale.read_text().replace("steps: 4", "steps: 6"))
     assert waiting(root) == ["all", "collect", "predict", "tune"]
     assert sync(root, "--no-pull")[0] == 2
@@ -333,7 +299,7 @@ def test_another_snakemake_in_the_folder_is_refused_by_its_lock(tmp_path):
 
 WAITING = """
 rule wait:
-    input: "results/report/shared/results.csv"
+    input: "results/report/e2e/results.csv"
     output: "waited"
     shell: "touch waiting; until [ -e go ]; do sleep 0.1; done; touch waited"
 """

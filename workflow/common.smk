@@ -1,4 +1,4 @@
-"""Targets, inputs and settings, all from dp.grid: the rules stay fixed while the grid grows."""
+"""Targets, inputs and settings, all from dp.lineage.artifacts: the rules stay fixed while the grid grows."""
 
 import json
 import os

@@ -49,7 +49,13 @@ def orphans(
 
 
 def prune(findings: Iterable[Finding]) -> list[Path]:
-    """Remove what is orphaned, and folders that became empty by it; returns what was removed, links as such."""
+    """Remove what is orphaned, and folders that became empty by it; returns what was removed, links as such.
+
+    Raises UserError, with nothing removed, where a scale does not load: its downloads would be lost.
+    """
+    _, unread = _downloads()
+    if unread:
+        raise UserError(f"--prune removes nothing while {unread[0]}. Mend or remove that file first.")
     removed = []
     for one in findings:
         if one.kind != "orphaned":
