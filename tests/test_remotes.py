@@ -104,7 +104,7 @@ def stopped(process):
 @pytest.fixture(scope="module")
 def s3():
     for module in ("moto", "boto3", "dvc_s3"):
-        pytest.importorskip(module, reason=f"no S3: {module} is not installed (pip install -e '.[test]')")
+        pytest.importorskip(module, reason=f"no S3: {module} is not installed (pip install -e '.[dev]')")
     port = free_port()
     process = started([Path(sys.executable).parent / "moto_server", "-H", "127.0.0.1", "-p", str(port)], port)
     yield pytest.importorskip("boto3").client(
@@ -120,7 +120,7 @@ def sshd(tmp_path_factory):
     program = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
     if not program or not shutil.which("ssh-keygen"):
         pytest.skip("no SSH: there is no sshd or ssh-keygen on this machine (apt-get install openssh-server)")
-    pytest.importorskip("dvc_ssh", reason="no SSH: dvc_ssh is not installed (pip install -e '.[test]')")
+    pytest.importorskip("dvc_ssh", reason="no SSH: dvc_ssh is not installed (pip install -e '.[dev]')")
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     folder, port = tmp_path_factory.mktemp("sshd"), free_port()
