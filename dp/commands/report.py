@@ -4,12 +4,22 @@ import argparse
 
 from dp import files, paths
 from dp.commands import common
-from dp.evaluation import checklist, choices, jobs, markdown, predictions_page, runs, separation, table, verdicts
-from dp.evaluation.runs import Run
+from dp.evaluation import (
+    checklist,
+    choices,
+    findings,
+    jobs,
+    markdown,
+    predictions_page,
+    runs,
+    separation,
+    table,
+    verdicts,
+)
+from dp.evaluation.findings import Findings
 from dp.figures import accuracy_by_variant, chosen_splits, learning_curves, planted_choices, predictions, style
 from dp.lineage.record import recording
 from dp.report import figures, report_config, report_files
-from dp.study import Study
 
 FIGURES = {
     "accuracy_by_variant": accuracy_by_variant,
@@ -27,31 +37,32 @@ def run(arguments: argparse.Namespace) -> None:
     """Write the tables, pages, figures/ and record.json of a scale; raises as `runs.read` does."""
     study = common.study(arguments)
     folder = paths.report(study.scale_name)
-    found = runs.read(study)
+    read = runs.read(study)
     inputs = {str(path): files.sha256(path) for path in runs.inputs(study)}
     with recording(folder, "report", report_config(study), inputs, report_files(study)) as made:
-        rows = table.rows(study, found)
+        found = findings.find(study, read)
         texts = {
-            "results.csv": table.to_csv(table.COLUMNS, rows),
-            "choices.csv": table.to_csv(choices.COLUMNS, choices.rows(study, found)),
-            "results.md": markdown.document(study, rows, found, FIGURES),
-            "reproducibility.md": checklist.document(study, rows, found, jobs.read(study)),
+            "results.csv": table.to_csv(table.COLUMNS, found.results),
+            "choices.csv": table.to_csv(choices.COLUMNS, found.choices),
+            "results.md": markdown.document(study, found.results, read, FIGURES),
+            "reproducibility.md": checklist.document(study, found.results, read, jobs.read(study)),
         }
         if study.predictions:
-            texts |= _predictions(study, found)
+            texts |= _predictions(found)
         for name, text in texts.items():
             files.write_text(folder / name, text)
         for name in figures(study):
             figure = (FIGURES | OF_PREDICTIONS)[name]
             data = folder / "figures" / f"{name}.csv"
-            files.write_text(data, table.to_csv(figure.COLUMNS, figure.data(study, rows, found)))
+            files.write_text(data, table.to_csv(figure.COLUMNS, figure.data(found)))
             style.save(data, figure.draw)
-        made |= {"runs": len(found), "rows": len(rows)}
+        made |= {"runs": len(read), "rows": len(found.results)}
 
 
-def _predictions(study: Study, found: list[Run]) -> dict[str, str]:
-    judged, null = verdicts.rows(study, found), verdicts.null_rows(study, found)
-    chosen = separation.rows(study, found)
+def _predictions(found: Findings) -> dict[str, str]:
+    study, read = found.study, found.runs
+    judged, null = verdicts.rows(study, read), verdicts.null_rows(study, read)
+    chosen = separation.rows(study, read)
     return {
         "predictions.csv": table.to_csv(verdicts.COLUMNS, judged),
         "null_task.csv": table.to_csv(verdicts.NULL_COLUMNS, null),

@@ -4,17 +4,15 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from dp.evaluation.runs import Run
-from dp.evaluation.table import Row
+from dp.evaluation.findings import Findings
 from dp.figures import style
-from dp.study import Study
 
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "mean", "low", "high", "interval", "majority", "collapsed",
            "labels", "runs")  # fmt: skip
 
 
-def data(study: Study, table: list[Row], runs: list[Run]) -> list[dict[str, Any]]:
-    return [row for row in table if row["metric"] == "accuracy"]
+def data(found: Findings) -> list[dict[str, Any]]:
+    return [row for row in found.results if row["metric"] == "accuracy"]
 
 
 def draw(rows: style.Rows) -> Figure:

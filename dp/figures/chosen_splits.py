@@ -4,25 +4,22 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from dp.evaluation import choices
-from dp.evaluation.runs import Run
-from dp.evaluation.table import Row
+from dp.evaluation.findings import Findings
 from dp.figures import style
-from dp.study import Study
 from dp.variants import Prompted
 
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "split", "share", "examples", "seeds", "labels", "runs")
 
 
-def data(study: Study, table: list[Row], runs: list[Run]) -> list[dict[str, Any]]:
+def data(found: Findings) -> list[dict[str, Any]]:
     """One row per split 0..P; the share is taken over the examples of all runs together."""
-    found = [row | {"split": row["value"]} for row in choices.rows(study, runs) if row["factor"] == "split"]
+    rows = [row | {"split": row["value"]} for row in found.choices if row["factor"] == "split"]
     learned = {
         name
-        for name, variant in study.params.variants.items()
+        for name, variant in found.study.params.variants.items()
         if isinstance(variant, Prompted) and variant.position in ("task", "instance")
     }
-    return [row for row in found if row["variant"] in learned]
+    return [row for row in rows if row["variant"] in learned]
 
 
 def draw(rows: style.Rows) -> Figure:

@@ -6,24 +6,24 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dp import files
+from dp.evaluation.findings import Findings
 from dp.evaluation.runs import Run
-from dp.evaluation.table import Row, digests, group, labels
+from dp.evaluation.table import digests, group, labels
 from dp.figures import style
-from dp.study import Study
 from dp.variants import Control
 
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "quantity", "step", "value", "seeds", "labels", "runs")
 POINTS = 50
 
 
-def data(study: Study, table: list[Row], runs: list[Run]) -> list[dict[str, Any]]:
+def data(found: Findings) -> list[dict[str, Any]]:
     """Rows of quantity loss and accuracy (means over runs) and selected (one per run, on the mean accuracy).
 
     The loss is averaged over bins of consecutive steps, at most 50 of them, and stands at the last step of its bin.
     """
     rows = []
-    for (backbone, regime, k, task, variant), members in group(runs).items():
-        if isinstance(study.params.variants[variant], Control):
+    for (backbone, regime, k, task, variant), members in group(found.runs).items():
+        if isinstance(found.study.params.variants[variant], Control):
             continue
         logs = [files.read_jsonl(run.training / "steps.jsonl") for run in members if run.training]
         if not logs:
@@ -34,13 +34,13 @@ def data(study: Study, table: list[Row], runs: list[Run]) -> list[dict[str, Any]
             for run, log in zip(members, logs, strict=True)
         ]
         picked = [run.trained["made"]["selected_step"] for run in members if run.trained]
-        found = [("loss", *point) for point in _binned(_mean(losses))]
+        points = [("loss", *point) for point in _binned(_mean(losses))]
         accuracy = dict(_mean(accuracies))
-        found += [("accuracy", *point) for point in accuracy.items()]
-        found += [("selected", step, accuracy[step]) for step in picked]
+        points += [("accuracy", *point) for point in accuracy.items()]
+        points += [("selected", step, accuracy[step]) for step in picked]
         setting = {"backbone": backbone, "regime": regime, "k": k, "task": task, "variant": variant}
         about = {"seeds": len(members), "labels": ";".join(labels(members)), "runs": digests(members)}
-        rows += [setting | about | {"quantity": what, "step": step, "value": value} for what, step, value in found]
+        rows += [setting | about | {"quantity": what, "step": step, "value": value} for what, step, value in points]
     return rows
 
 

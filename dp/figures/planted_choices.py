@@ -6,33 +6,31 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dp.evaluation import separation
-from dp.evaluation.runs import Run
-from dp.evaluation.table import Row
+from dp.evaluation.findings import Findings
 from dp.figures import style
-from dp.study import Study
 
 COLUMNS = ("backbone", "regime", "k", "task", "factor", "variant", "runs", "group", "value", "share", "labels")
 ACROSS = 4
 
 
-def data(study: Study, table: list[Row], runs: list[Run]) -> list[dict[str, Any]]:
+def data(found: Findings) -> list[dict[str, Any]]:
     """One row per group and candidate; split, length: means over runs. Prompts of two runs' pools have nothing in
     common but a number, so a pool is told by run (`runs` is its seed)."""
-    found = []
-    for one in separation.found(study, runs):
+    rows = []
+    for one in separation.found(found.study, found.runs):
         if one.about["planted"] == "no":
             continue
         told = {f"seed {seed}": shares for seed, shares in zip(one.seeds, one.shares, strict=True)}
         if one.about["factor"] != "pool":
             mean = {group: np.mean([shares[group] for shares in one.shares], axis=0) for group in one.shares[0]}
             told = {f"{len(one.seeds)} runs": mean}
-        found += [
+        rows += [
             one.about | {"runs": name, "group": group, "value": value, "share": float(share)}
             for name, shares in told.items()
             for group, vector in shares.items()
             for value, share in enumerate(vector)
         ]
-    return found
+    return rows
 
 
 def draw(rows: style.Rows) -> Figure:

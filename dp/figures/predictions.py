@@ -7,10 +7,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from dp.evaluation import verdicts
-from dp.evaluation.runs import Run
-from dp.evaluation.table import Row
+from dp.evaluation.findings import Findings
 from dp.figures import style
-from dp.study import Study
 
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "predicted_low", "predicted_high", "mean", "low", "high",
            "seeds", "verdict", "labels", "runs")  # fmt: skip
@@ -23,8 +21,8 @@ LOOKS: dict[str, dict[str, Any]] = {
 }
 
 
-def data(study: Study, table: list[Row], runs: list[Run]) -> list[dict[str, Any]]:
-    return verdicts.rows(study, runs)
+def data(found: Findings) -> list[dict[str, Any]]:
+    return verdicts.rows(found.study, found.runs)
 
 
 def draw(rows: style.Rows) -> Figure:
