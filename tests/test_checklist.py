@@ -4,6 +4,7 @@ import csv
 import json
 import re
 from collections import Counter
+from math import fsum
 from pathlib import Path
 from statistics import median
 
@@ -125,7 +126,7 @@ def test_code(project):
 
 def spent(records):
     seconds = [record["made"]["wall_seconds"] for record in records]
-    return {"jobs": str(len(records)), "total, s": f"{sum(seconds):,.2f}", "median, s": f"{median(seconds):,.2f}",
+    return {"jobs": str(len(records)), "total, s": f"{fsum(seconds):,.2f}", "median, s": f"{median(seconds):,.2f}",
             "peak memory, MiB": f"{max(record['made']['peak_memory_mib'] for record in records):,}",
             "GPU peak, MiB": "no GPU"}  # fmt: skip
 

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from functools import partial
+from math import fsum
 from statistics import median
 from typing import Any
 
@@ -92,7 +93,7 @@ def _spent(members: list[Job]) -> list[str]:
     no_gpu = all(job.said("with", "device") == "cpu" for job in members)
     return [
         f"{len(members):,}",
-        f"{sum(seconds):,.2f}" if seconds else UNKNOWN,
+        f"{fsum(seconds):,.2f}" if seconds else UNKNOWN,
         f"{median(seconds):,.2f}" if seconds else UNKNOWN,
         f"{max(memory):,}" if memory else UNKNOWN,
         f"{max(gpu):,}" if gpu else "no GPU" if no_gpu else UNKNOWN,
