@@ -21,6 +21,7 @@ COMMANDS = {
     "audit": "say whether what lies here is what the code, the parameters and the data say",
     "status": "say how far a scale is, and how long the rest will take",
     "export": "write a scale's results, with their history, as a Workflow Run RO-Crate",
+    "publish": "copy the default scale's results to docs/demo, or check that copy",
     "sync": "bring a fresh clone up to date with what DVC recorded",
     "schema": "write the JSON schema of the parameters",
 }

@@ -18,6 +18,7 @@ from dp.evaluation import (
 )
 from dp.evaluation.findings import Findings
 from dp.figures import accuracy_by_variant, chosen_splits, learning_curves, planted_choices, predictions, style
+from dp.lineage.published import parameters
 from dp.lineage.record import recording
 from dp.report import figures, report_config, report_files
 
@@ -41,11 +42,12 @@ def run(arguments: argparse.Namespace) -> None:
     inputs = {str(path): files.sha256(path) for path in runs.inputs(study)}
     with recording(folder, "report", report_config(study), inputs, report_files(study)) as made:
         found = findings.find(study, read)
+        made_jobs = jobs.read(study)
         texts = {
             "results.csv": table.to_csv(table.COLUMNS, found.results),
             "choices.csv": table.to_csv(choices.COLUMNS, found.choices),
             "results.md": markdown.document(study, found.results, read, FIGURES),
-            "reproducibility.md": checklist.document(study, found.results, read, jobs.read(study)),
+            "reproducibility.md": checklist.document(study, found.results, read, made_jobs),
         }
         if study.predictions:
             texts |= _predictions(found)
@@ -56,7 +58,9 @@ def run(arguments: argparse.Namespace) -> None:
             data = folder / "figures" / f"{name}.csv"
             files.write_text(data, table.to_csv(figure.COLUMNS, figure.data(found)))
             style.save(data, figure.draw)
-        made |= {"runs": len(read), "rows": len(found.results)}
+        made |= {"runs": len(read), "rows": len(found.results), "parameters": parameters(study)}
+        made |= {"code": {name: sorted({job.said("used", "code") for job in of}) for name, of in
+                          jobs.grouped(made_jobs, lambda job: job.command).items()}}  # fmt: skip
 
 
 def _predictions(found: Findings) -> dict[str, str]:
