@@ -1,0 +1,111 @@
+"""The one committed copy of results: it is what code and parameters at hand make, and says so when it is not."""
+
+import shutil
+
+import pytest
+from conftest import ROOT
+
+from dp import cli, files
+from dp.lineage import closure, published
+from dp.lineage.record import sealed
+from dp.study import load
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """Parameters and the committed copy, to be changed; the code is the project's own."""
+    for name in ("params.yaml", "workflow/scales", "workflow/predictions", "docs/demo", "dp"):
+        target = tmp_path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copy if (ROOT / name).is_file() else shutil.copytree)(ROOT / name, target)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def found(**settings):
+    return list(published.problems(load(settings={"scale": "demo", **settings})))
+
+
+def test_the_committed_results_are_what_this_code_and_these_parameters_make(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert found() == [], published.REMEDY
+
+
+def test_the_committed_copy_is_small_and_holds_nothing_else(project):
+    there = {path.relative_to(published.FOLDER).as_posix() for path in published.FOLDER.rglob("*") if path.is_file()}
+    assert there == {*published.FILES, "record.json"}
+    assert sum(path.stat().st_size for path in published.FOLDER.rglob("*")) < 1_000_000
+
+
+@pytest.mark.parametrize("name", published.FILES)
+def test_an_edited_or_missing_file_is_named(project, name):
+    path = published.FOLDER / name
+    path.write_bytes(path.read_bytes() + b" ")
+    assert found() == [f"{path} differs from its record.json"]
+    path.unlink()
+    assert found() == [f"{path} is missing"]
+
+
+def test_an_edited_record_and_one_of_a_dirty_tree_are_refused(project):
+    path = published.FOLDER / "record.json"
+    record = files.read_json(path)
+    record["with"]["dirty"] = True
+    files.write_json(path, record)
+    assert "was edited after the job wrote it" in found()[0]
+    del record["seal"]
+    files.write_json(path, sealed(record))
+    assert found() == ["made from code without a commit"]
+
+
+def test_other_parameters_make_it_outdated(project):
+    scale = project / "workflow/scales/demo.yaml"
+    scale.write_text(scale.read_text().replace("steps: 400", "steps: 401"))
+    assert found() == ["made under other parameters of its runs"]
+    assert found(allow_dirty=True)[0] == "allow_dirty was false, is true"
+
+
+@pytest.mark.parametrize("command", ["train", "fetch-backbone", "report"])
+def test_other_code_makes_it_outdated(project, monkeypatch, command):
+    """A module that only one command of the three reads, edited."""
+    edited = {"train": "dp/training/loop.py", "fetch-backbone": "dp/backbones/pretraining.py"}.get(command)
+    own = closure.modules
+
+    def modules(name):
+        known = own(name)
+        changes = {edited or "dp/figures/style.py": "0"}
+        return known | {path: digest for path, digest in changes.items() if path in known}
+
+    monkeypatch.setattr(closure, "modules", modules)
+    monkeypatch.setattr("dp.lineage.stale.modules", modules)
+    expected = f"code of {command} changed"
+    assert [one for one in found() if one.startswith(expected)], found()
+    assert all(one.startswith("code of ") for one in found())
+
+
+def test_the_command_says_whether_the_copy_is_current(project, capsys):
+    cli.main(["publish", "--check", "--set", "scale=demo"])
+    assert capsys.readouterr().out == "docs/demo is current.\n"
+    (published.FOLDER / "results.csv").write_text("")
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["publish", "--check", "--set", "scale=demo"])
+    assert stop.value.code == 2
+    assert "snakemake --cores all --config scale=demo" in capsys.readouterr().err
+
+
+def test_only_the_default_scale_is_published_and_only_from_a_report(project, capsys):
+    for settings, said in ((["scale=smoke"], "not 'smoke'"), (["scale=demo"], "has no record.json")):
+        with pytest.raises(SystemExit):
+            cli.main(["publish", "--set", *settings])
+        assert said in capsys.readouterr().err
+
+
+def test_publishing_copies_the_report_and_removes_what_was_there(project):
+    shutil.copytree(published.FOLDER, project / "results/report/demo")
+    shutil.copytree(published.FOLDER, project / "kept")
+    (published.FOLDER / "results.csv").write_text("old")
+    (published.FOLDER / "old.csv").write_text("old")
+    record = files.read_json(published.FOLDER / "record.json")
+    cli.main(["publish", "--set", "scale=demo"])
+    assert found() == []
+    assert not (published.FOLDER / "old.csv").exists()
+    assert files.read_json(published.FOLDER / "record.json") == record
