@@ -32,7 +32,7 @@ def lines_of(cell):
 
 @pytest.fixture(scope="module", autouse=True)
 def results(tmp_path_factory):
-    """Synthetic results with their report, a CSV of claims, and a downloaded backbone; the tests work in them."""
+    """Synthetic results with their report, a CSV of comparisons, and a downloaded backbone; the tests work in them."""
     with pytest.MonkeyPatch.context() as patch:
         root = tmp_path_factory.mktemp("why")
         study = study_in(root, patch, regimes=REGIMES, variants=VARIANTS, seeds=[0, 1])
@@ -48,8 +48,8 @@ def results(tmp_path_factory):
             "tiny-t5,fewshot-k8-s0,8,alpha,fixed,,one sample,no\n"
             "tiny-t5,full,,alpha,smop,,never run,no\n"
         )
-        files.write_text(REPORT / "claims.csv", text)
-        change(REPORT / "record.json", lambda record: with_output(record, "claims.csv"))
+        files.write_text(REPORT / "compared.csv", text)
+        change(REPORT / "record.json", lambda record: with_output(record, "compared.csv"))
         yield root
 
 
@@ -185,10 +185,10 @@ def test_a_row_of_another_table_rests_on_what_it_compares_and_on_all_its_tasks(c
         3: ["alpha/adap_pos", "alpha/fixed"],
         4: ["alpha/fixed", "beta/fixed"],
     }.items():
-        found, status = why(capsys, f"{REPORT}/claims.csv:{line}")
+        found, status = why(capsys, f"{REPORT}/compared.csv:{line}")
         check(found, [REPORT], [EVALUATE / "full" / cell / f"seed{seed}" for cell in cells for seed in (0, 1)])
         assert status == 0
-    found, _ = why(capsys, f"{REPORT}/claims.csv:7")
+    found, _ = why(capsys, f"{REPORT}/compared.csv:7")
     check(found, [REPORT], [EVALUATE / f"fewshot-k8-s0/alpha/fixed/seed{seed}" for seed in (0, 1)])
 
 
@@ -208,6 +208,21 @@ def test_a_row_about_the_pool_of_one_run_rests_on_that_run(copy, capsys):
     }.items():
         found, _ = why(capsys, f"{REPORT}/choices.csv:{line}")
         check(found, [REPORT], [EVALUATE / run])
+
+
+def test_a_row_over_several_tasks_goes_by_the_digests_of_its_runs(copy, capsys):
+    runs = [EVALUATE / f"full/{task}/fixed/seed{seed}" for task in ("alpha", "beta") for seed in (0, 1)]
+    digests = [files.sha256(run / "record.json")[:12] for run in runs]
+    text = f"backbone,regime,task,variant,runs\ntiny-t5,full,average,fixed,{';'.join(digests)}\n"
+    text += f"tiny-t5,full,,fixed,{digests[0]};0123456789ab\n"
+    files.write_text(REPORT / "averages.csv", text)
+    change(REPORT / "record.json", lambda record: with_output(record, "averages.csv"))
+    found, status = why(capsys, f"{REPORT}/averages.csv:2")
+    check(found, [REPORT], runs)
+    assert status == 0
+    assert "no runs that lie here: those it was made from are gone (0123456789ab)" in refusal(
+        capsys, f"{REPORT}/averages.csv:3"
+    )
 
 
 @pytest.mark.parametrize(
@@ -386,7 +401,7 @@ def test_a_figure_that_was_not_drawn_from_its_csv_is_marked(kind, copy, capsys):
 
 
 def test_a_csv_that_the_report_does_not_record_is_marked(copy, capsys):
-    shutil.copy(REPORT / "claims.csv", REPORT / "other.csv")
+    shutil.copy(REPORT / "compared.csv", REPORT / "other.csv")
     found, status = why(capsys, f"{REPORT}/other.csv:2")
     assert (found["nodes"][str(REPORT)]["problems"], status) == (["does not record other.csv"], 1)
 
@@ -469,8 +484,8 @@ def test_what_is_no_number_is_refused_with_the_nearest(number, nearest, capsys):
 @pytest.mark.parametrize(
     "number, words",
     [(f"{REPORT}/results.csv:1", f"no such row; its rows are {REPORT}/results.csv:2 to {REPORT}/results.csv:"),
-     (f"{REPORT}/results.csv:999", "no such row"), (f"{REPORT}/claims.csv:5", "it has no task"),
-     (f"{REPORT}/claims.csv:6", "it has no k"), (f"{REPORT}/claims.csv:8", "no run of tiny-t5/full/alpha/smop"),
+     (f"{REPORT}/results.csv:999", "no such row"), (f"{REPORT}/compared.csv:5", "this row names no runs"),
+     (f"{REPORT}/compared.csv:6", "this row names no runs"), (f"{REPORT}/compared.csv:8", "this row names no runs"),
      (f"{REPORT}/results.md:3", "only a CSV"), (f"{EVALUATE}/full/alpha/fixed/seed0/predictions.jsonl:3", "only a CSV"),
      ("tiny-t5/full/alpha/fixed:3", "only a CSV")],
 )  # fmt: skip

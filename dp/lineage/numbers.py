@@ -15,6 +15,9 @@ from dp.variants import Baseline
 Key = tuple[str, str, int | None, str, str]
 """Backbone, regime, k (None but for few-shot), task, variant: a row of results.csv, over its metrics and runs."""
 
+MADE_OF_RESULTS = ("dp/figures/", "dp/page/", "dp/paper/", "dp/statistics/", "dp/tables/")
+"""Code of a report that no row of results.csv rests on."""
+
 
 def key_of(cell: Cell) -> Key:
     """The row of results.csv that a run counts in."""
@@ -41,7 +44,7 @@ def evaluations(study: Study) -> dict[Key, list[Path]]:
 def touched(study: Study, findings: Iterable[Finding]) -> list[Key]:
     """Rows that rest on something missing, failed, tampered or stale, in the order of the grid.
 
-    All of them where results.csv itself is, or the report's code changed in more than its figures.
+    All of them where results.csv itself is, or the report's code changed in more than what is made of that table.
     """
     broken = [one for one in findings if one.kind in BROKEN]
     folders = {folder for one in broken for folder in (one.path, one.path.parent)}
@@ -57,7 +60,7 @@ def _is_broken(report: Path, broken: list[Finding]) -> bool:
     if not here:
         return False
     changed = changed_modules(files.read_json(report / "record.json"), "report")
-    return any(not name.startswith("dp/figures/") for name in changed)
+    return any(not name.startswith(MADE_OF_RESULTS) for name in changed)
 
 
 def seeds(study: Study, looks: dict[Path, Look]) -> Iterator[Finding]:

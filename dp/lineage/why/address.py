@@ -105,20 +105,38 @@ def _line(address: str, path: Path, line: int) -> Number:
     if row is None:
         first_and_last = f"{table}:2 to {table}:{rows[-1][0]}" if rows else "none"
         raise UserError(f"{address}: the file has no such row; its rows are {first_and_last}. {FORMS}")
-    empty = [key for key in GROUP if not row.get(key)]
-    if empty or (row["regime"] == "fewshot" and not row.get("k")):
-        lacks = ", ".join(empty or ["k"])
-        raise UserError(
-            f"{address}: this row names no runs, since it has no {lacks}. Name a file or a cell instead. {FORMS}"
-        )
     report = paths.report(table.relative_to(paths.REPORT).parts[0])
-    names = [name for name in run_names(report) if _is_of(name, row)]
-    if not names:
-        raise UserError(f"{address}: the report has no run of {'/'.join(row[key] for key in GROUP)}. {FORMS}")
+    names = _by_names(address, report, row) if _has_names(row) else _by_digests(address, report, row)
     problems = figure_problems(picture) if picture != table else []
     record, name = readable(report / "record.json"), table.relative_to(report).as_posix()
     problems += [f"does not record {name}"] if record and name not in record["made"]["outputs"] else []
     return Number(address, [row], [report], [paths.evaluation(report.name, name) for name in names], tuple(problems))
+
+
+def _has_names(row: dict[str, str]) -> bool:
+    return all(row.get(key) for key in GROUP) and (row["regime"] != "fewshot" or bool(row.get("k")))
+
+
+def _by_names(address: str, report: Path, row: dict[str, str]) -> list[str]:
+    names = [name for name in run_names(report) if _is_of(name, row)]
+    return names or _by_digests(address, report, row)
+
+
+def _by_digests(address: str, report: Path, row: dict[str, str]) -> list[str]:
+    """The runs of a row over several tasks or values of k: those whose records' digests it names."""
+    named = set(row.get("runs", "").split(";")) - {""}
+    known = {}
+    for name in run_names(report) if named else []:
+        path = paths.evaluation(report.name, name) / "record.json"
+        if path.is_file():
+            known[files.sha256(path)[:12]] = name
+    if not named or named - known.keys():
+        lost = f"those it was made from are gone ({', '.join(sorted(named - known.keys()))})"
+        raise UserError(
+            f"{address}: this row names no runs{f' that lie here: {lost}' if named else ''}. Name a file or a cell "
+            f"instead. {FORMS}"
+        )
+    return [name for digest, name in known.items() if digest in named]
 
 
 def _is_of(name: str, row: dict[str, str]) -> bool:
