@@ -1,0 +1,30 @@
+"""`dp plan`: what a scale costs before it is run: jobs, hours, disk and download."""
+
+import argparse
+import sys
+
+from dp.commands import common
+from dp.planning import measure
+from dp.planning.plan import plan
+from dp.planning.text import print_plan
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--scale", help="short for --set scale=...")
+    parser.add_argument("--table", help="what one table of the paper needs: A_position, B_length or C_prompt")
+    parser.add_argument("--backbone", help="what one backbone needs")
+    parser.add_argument("--regime", help="what one regime needs: full, fewshot, multitask, or the name of one")
+    parser.add_argument("--measure", action="store_true", help="time a few passes here, some seconds a backbone")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print the plan. Raises UserError for a scale, table, backbone or regime that is none."""
+    if arguments.scale:
+        arguments.settings.append(f"scale={arguments.scale}")
+    study = common.study(arguments)
+    measured = []
+    if arguments.measure:
+        if warning := measure.busy():
+            print(f"dp plan: {warning}", file=sys.stderr)
+        measured = measure.measured(study)
+    print_plan(plan(study, measured, arguments.table, arguments.backbone, arguments.regime), sys.stdout)

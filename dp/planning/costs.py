@@ -1,0 +1,169 @@
+"""What a scale, or a part of it, costs: jobs, work, disk and download, by backbone."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields, replace
+
+from dp import grid, search
+from dp.grid import Cell
+from dp.planning.inputs import Inputs, inputs_of
+from dp.planning.shapes import Shape, download_of, shape_of
+from dp.planning.work import Work, featuring, loading, scoring, selections, texts_of, tuned, updates
+from dp.study import Study
+from dp.tasks.model import load
+
+STEP_BYTES = 200
+"""Of a line of steps.jsonl in recorded runs: 190 to 350."""
+CHOICE_BYTES = 3
+"""What each candidate of a split or a length adds to it."""
+PREDICTION_BYTES = 200
+"""Of a line of predictions.jsonl in recorded runs: 195 to 230."""
+ROW_BYTES = 160
+"""Of a row of rows.json."""
+TEXT_BYTES = 5.0
+"""Of a token in a task's canonical rows, whose texts are not truncated."""
+FILES_BYTES = 16_000
+"""record.json, config.json, metrics.json, checksums and the log of one job."""
+TOKENIZER_BYTES = 2_500_000
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Counts, work of the device, and bytes; costs add up."""
+
+    trainings: int = 0
+    evaluations: int = 0
+    others: int = 0  # downloads, tokenizations, features, choices of a search
+    work: Work = field(default_factory=Work)
+    device_jobs: int = 0
+    shared: float = 0.0  # backbones, rows, tokens, features
+    models: float = 0.0  # tuned.safetensors of fine-tuned runs: whole models
+    runs: float = 0.0  # tuned.safetensors of the others, logs of steps, predictions, records
+    download: float = 0.0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(Cost)))
+
+    @property
+    def jobs(self) -> int:
+        return self.trainings + self.evaluations + self.others
+
+    @property
+    def disk(self) -> float:
+        return self.shared + self.models + self.runs
+
+
+class Counter:
+    """Costs of a study's cells; what many runs share is counted once for a set of them."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self.shapes: dict[str, Shape] = {
+            name: shape_of(name, study.params.backbones[name]) for name in study.scale.backbones
+        }
+        self._inputs: dict[tuple[str, str], Inputs] = {}
+        self._runs: dict[Cell, Cost] = {}
+
+    def inputs(self, backbone: str, task: str) -> Inputs:
+        if (backbone, task) not in self._inputs:
+            self._inputs[backbone, task] = inputs_of(self.study, backbone, task)
+        return self._inputs[backbone, task]
+
+    def cost(self, evaluated: Iterable[Cell]) -> dict[str, Cost]:
+        """Backbone -> cost of these evaluations and of all that they need. Rows of the tasks, which backbones share,
+        are not in it: see `rows`.
+        """
+        cells = list(evaluated)
+        trained = needed(self.study, cells)
+        return {name: self._of(name, [c for c in cells if c.backbone == name],
+                               [c for c in trained if c.backbone == name])
+                for name in self.study.scale.backbones if any(c.backbone == name for c in cells)}  # fmt: skip
+
+    def rows(self, evaluated: Iterable[Cell]) -> Cost:
+        """Of the rows of the tasks; tokens of the first backbone stand for their length."""
+        found, download = 0.0, self.study.source in ("hub", "package")
+        tasks = {task: cell for cell in evaluated for task in grid.tasks_of(self.study, cell)}
+        for task, cell in tasks.items():
+            one = self.inputs(cell.backbone, task)
+            found += sum(sum(rows) * one.tokens[split] for split, rows in one.counts.items()) * TEXT_BYTES
+        return Cost(others=len(tasks), shared=found, download=found if download else 0.0)
+
+    def _of(self, backbone: str, evaluated: list[Cell], trained: list[Cell]) -> Cost:
+        study, shape = self.study, self.shapes[backbone]
+        total = Cost(others=1, shared=4.0 * shape.parameters + TOKENIZER_BYTES,
+                     download=float(download_of(study.params.backbones[backbone], shape)))  # fmt: skip
+        tasks = dict.fromkeys(task for cell in (*evaluated, *trained) for task in grid.tasks_of(study, cell))
+        for task in tasks:
+            total += self._tokens(backbone, task)
+        features = dict.fromkeys(
+            (task, grid.pooling(study, cell.variant))
+            for cell in (*evaluated, *trained)
+            if grid.needs_features(study, cell.variant)
+            for task in grid.tasks_of(study, cell)
+        )
+        for task, pooling in features:
+            total += self._features(backbone, task, pooling)
+        if study.scale.search:
+            total += Cost(others=len({cell.variant_path for cell in trained if cell.trial is None}))
+        for cell in trained:
+            total += self._cached(cell, self._training)
+        for cell in evaluated:
+            total += self._cached(cell, self._evaluation)
+        return total
+
+    def _cached(self, cell: Cell, cost: Callable[[Cell], Cost]) -> Cost:
+        """Seeds cost the same; trials need not."""
+        key = replace(cell, seed=-1 if cost == self._training else -2)
+        if key not in self._runs:
+            self._runs[key] = cost(cell)
+        return self._runs[key]
+
+    def _tokens(self, backbone: str, task: str) -> Cost:
+        one = self.inputs(backbone, task)
+        ids = sum(sum(rows) * (4 * one.tokens[split] + ROW_BYTES) for split, rows in one.counts.items())
+        return Cost(others=1, shared=ids + FILES_BYTES)
+
+    def _features(self, backbone: str, task: str, pooling: str) -> Cost:
+        one, scale, shape = self.inputs(backbone, task), self.study.scale, self.shapes[backbone]
+        width = scale.max_tokens if pooling == "padded_mean" else None
+        work = featuring(shape, one, scale.evaluation_batch_size, width)
+        stored = 4.0 * shape.hidden * sum(sum(rows) for rows in one.counts.values())
+        return Cost(others=1, device_jobs=1, work=work, shared=stored + FILES_BYTES)
+
+    def _training(self, cell: Cell) -> Cost:
+        study, shape = self.study, self.shapes[cell.backbone]
+        config = grid.run_config(study, cell)
+        tasks = grid.tasks_of(study, cell)
+        made = tuned(shape, config, [len(load(task).label_names) for task in tasks])
+        texts = texts_of(cell, config, {task: self.inputs(cell.backbone, task) for task in tasks})
+        work = updates(shape, config, made, texts.train) + selections(shape, config, made, texts)
+        work += loading(shape, config)
+        chosen = made.vectors + 1 if search.applies("anneal", config["definition"]) else 0
+        logs = config["training"]["steps"] * (STEP_BYTES + CHOICE_BYTES * chosen) + FILES_BYTES
+        whole = config["definition"].get("baseline") == "finetune"
+        kept = 4.0 * made.kept
+        return Cost(trainings=1, device_jobs=1, work=work, models=kept if whole else 0.0,
+                    runs=logs + (0.0 if whole else kept))  # fmt: skip
+
+    def _evaluation(self, cell: Cell) -> Cost:
+        study, shape = self.study, self.shapes[cell.backbone]
+        config = grid.run_config(study, cell)
+        made = tuned(shape, config, [len(load(cell.task).label_names)])
+        one = self.inputs(cell.backbone, cell.task)
+        rows, width = texts_of(cell, config | {"multitask": None}, {cell.task: one}).reported
+        return Cost(evaluations=1, device_jobs=1, runs=float(rows * PREDICTION_BYTES + FILES_BYTES),
+                    work=scoring(shape, config, made, rows, width) + loading(shape, config))  # fmt: skip
+
+
+def needed(study: Study, evaluated: Iterable[Cell]) -> list[Cell]:
+    """Every training that these evaluations need: theirs, those whose choices they take over, and trials."""
+    found: dict[Cell, None] = {}
+    todo = [training for cell in evaluated if (training := grid.training(study, cell))]
+    while todo:
+        cell = todo.pop(0)
+        if cell in found:
+            continue
+        found[cell] = None
+        todo += grid.sources(study, cell).values()
+        if cell.trial is None:
+            todo += grid.trials(study, cell)
+    return list(found)

@@ -1,0 +1,105 @@
+"""A few seconds of forward and backward passes, like those of training, through two layers as wide as a backbone's."""
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from dp.devices import device
+from dp.params import Backbone
+from dp.planning.shapes import config_of, shape
+from dp.planning.speeds import Sample, Speed, fitted
+from dp.planning.work import PASSES, Work, flops
+from dp.study import Study
+
+ENOUGH = 0.4
+"""Seconds of one pass after which no longer inputs are tried."""
+REPEATS = 5
+MOST = 3.0
+"""Seconds that go to one length."""
+WORDS = 64  # rows of the embedding table, which no input passes
+
+
+def measured(study: Study) -> list[Speed]:
+    """Of every backbone of the scale, on the device and in the dtype that the scale computes with."""
+    found = []
+    with device(study.scale.compute.model_dump()) as where:
+        torch.set_num_threads(min(study.scale.compute.threads, os.cpu_count() or 1))
+        for name in study.scale.backbones:
+            found.append(_measured(study, name, study.params.backbones[name], where))
+    return found
+
+
+def busy() -> str | None:
+    """A warning where more processes want to run than this machine has cores: all that is timed then is too slow."""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load <= cores:
+        return None
+    return f"this machine is busy (load {load:.1f} on {cores} cores): alone, jobs will be faster than measured now."
+
+
+def _measured(study: Study, name: str, backbone: Backbone, where: str) -> Speed:
+    config = config_of(name, backbone)
+    whole, few = shape(config), _few_layers(config)
+    small, rows = shape(few, bare=True), study.scale.training.micro_batch_size
+    model = _model(few).to(device=where, dtype=getattr(torch, study.scale.compute.dtype))
+    on_gpu = where.startswith("cuda")
+    unit, threads = ("gpu", 1) if on_gpu else ("core", torch.get_num_threads())
+    samples, best = [], []
+    width, longest = 8, study.scale.max_tokens + study.scale.prompt.length
+    while True:
+        step = _step(model, rows, width, small.hidden, where)
+        step()  # pays for memory and kernels
+        spent = []
+        for _ in range(REPEATS):
+            spent.append(_timed(step, on_gpu))
+            if sum(spent) > MOST:
+                break
+        work = Work(flops(small, rows, width, backward="frozen"), PASSES * small.layers)
+        samples += [Sample(work, seconds * threads) for seconds in spent]
+        best.append(Sample(work, min(spent) * threads))  # what else the machine does only ever slows it down
+        if min(spent) > ENOUGH or width >= longest:
+            break
+        width = min(2 * width, longest)
+    title = torch.cuda.get_device_name() if on_gpu else "CPU"
+    return fitted(unit, title, name, whole.per_position, best, samples)
+
+
+def _few_layers(config: dict[str, Any]) -> dict[str, Any]:
+    layers = {"num_layers": 1, "num_decoder_layers": 1} if config["model_type"] == "t5" else {"num_hidden_layers": 2}
+    return config | layers | {"vocab_size": WORDS}
+
+
+def _model(config: dict[str, Any]) -> Any:
+    """A frozen model with random weights, without a head."""
+    import transformers
+
+    known = transformers.AutoConfig.for_model(**{"pad_token_id": 0} | config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return transformers.AutoModel.from_config(known).eval().requires_grad_(False)
+
+
+def _step(model: Any, rows: int, width: int, hidden: int, where: str) -> Callable[[], None]:
+    embeds = torch.zeros(rows, width, hidden, device=where, dtype=model.dtype).requires_grad_()
+    mask = torch.ones(rows, width, dtype=torch.long, device=where)
+    more = {}
+    if model.config.is_encoder_decoder:
+        more["decoder_input_ids"] = torch.zeros(rows, 2, dtype=torch.long, device=where)
+
+    def step() -> None:
+        states = model(inputs_embeds=embeds, attention_mask=mask, use_cache=False, **more).last_hidden_state
+        states[:, -1].float().sum().backward()
+        embeds.grad = None
+
+    return step
+
+
+def _timed(step: Callable[[], None], on_gpu: bool) -> float:
+    start = time.perf_counter()
+    step()
+    if on_gpu:
+        torch.cuda.synchronize()
+    return time.perf_counter() - start

@@ -1,0 +1,55 @@
+"""Parts of a scale: a table of the paper, a backbone, a regime."""
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+
+import dp
+from dp import grid
+from dp.closed import nearest
+from dp.errors import UserError
+from dp.grid import Cell
+from dp.study import Study
+
+CELLS = Path(dp.__file__).parent / "paper" / "cells.csv"
+
+
+def tables() -> dict[str, set[tuple[str, str, str]]]:
+    """Table of the paper -> (backbone, variant, task) of each of its cells, which are all of full data."""
+    found: dict[str, set[tuple[str, str, str]]] = {}
+    with CELLS.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            found.setdefault(row["table"], set()).add((row["backbone"], row["variant"], row["task"]))
+    return found
+
+
+def select(
+    study: Study, table: str | None = None, backbone: str | None = None, regime: str | None = None
+) -> list[Cell]:
+    """The evaluated cells of a part. regime: its name, or its kind.
+
+    Raises UserError for a name that is none, with the nearest, and for a part that holds nothing.
+    """
+    cells = grid.cells(study)
+    if backbone is not None:
+        _check("--backbone", backbone, study.scale.backbones)
+        cells = [cell for cell in cells if cell.backbone == backbone]
+    if regime is not None:
+        kinds = {name: part.kind for part in study.scale.regimes for name in part.names}
+        _check("--regime", regime, dict.fromkeys([*kinds.values(), *kinds]))
+        cells = [cell for cell in cells if regime in (cell.regime, kinds[cell.regime])]
+    if table is not None:
+        known = tables()
+        _check("--table", table, known)
+        cells = [cell for cell in cells
+                 if cell.regime == "full" and (cell.backbone, cell.variant, cell.task) in known[table]]  # fmt: skip
+    if not cells:
+        asked = ", ".join(f"{key} {value}" for key, value in
+                          (("table", table), ("backbone", backbone), ("regime", regime)) if value)  # fmt: skip
+        raise UserError(f"scale '{study.scale_name}' runs nothing of {asked}; ask for another part or scale.")
+    return cells
+
+
+def _check(option: str, name: str, known: Iterable[str]) -> None:
+    if name not in known:
+        raise UserError(f"{option} {name}: there is none{nearest(name, known)}.")

@@ -1,0 +1,94 @@
+"""A plan to read, in a terminal or in a file."""
+
+from collections.abc import Iterable, Sequence
+from typing import TextIO
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from dp.lineage.status_text import console
+from dp.planning.plan import Device, Line, Plan
+from dp.planning.speeds import THEIRS, Speed
+
+UNITS = {"gpu": "GPU", "core": "core"}
+TOKENS = {
+    "tokenized": "from the rows as tokenized",
+    "lengths.csv": "from the published rows in T5's pieces",
+    "max_tokens": "not known before tokenization, taken as max_tokens, an upper bound",
+}
+TRUST = """\
+Hours are work by formula, divided by throughput. Predicted from one run of its backbone, other trainings took 0.9 to
+1.1 times as long where nothing else ran on the machine, and up to 4.5 times where something did (docs/planning.md).
+The work of CPU-only jobs (downloads, tokenization, the report) is not in them."""
+
+
+def print_plan(plan: Plan, stream: TextIO) -> None:
+    """Tables first, and then what they rest on. A file gets no blanks at the ends of lines."""
+    to = console(stream)
+    with to.capture() as text:
+        to.print(_table(f"scale {plan.study.scale_name}", plan, [*plan.lines, plan.total], "backbone"), soft_wrap=True)
+        if plan.parts:
+            to.print(_table("a part by itself", plan, plan.parts, "part"), soft_wrap=True)
+        for line in _notes(plan):
+            to.print(Text(line), soft_wrap=True)
+    stream.write("".join(f"{line.rstrip()}\n" for line in text.get().rstrip().split("\n")))
+
+
+def _table(title: str, plan: Plan, lines: Iterable[Line], first: str) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(first)
+    hours = [f"{UNITS[unit]} time, {device}" for unit, device in plan.speeds]
+    for name in ("trainings", "evaluations", "jobs", *hours, "download", "disk", "of it whole models"):
+        table.add_column(name, justify="right")
+    for line in lines:
+        cost = line.cost
+        table.add_row(line.name, f"{cost.trainings:,}", f"{cost.evaluations:,}", f"{cost.jobs:,}",
+                      *[_time(line.hours.get(device)) for device in plan.speeds],
+                      size(cost.download), size(cost.disk), size(cost.models))  # fmt: skip
+    return table
+
+
+def _notes(plan: Plan) -> list[str]:
+    lines = [TRUST]
+    if all(device == THEIRS for _, device in plan.speeds):
+        lines.append("No training is recorded here: add --measure for the hours of this machine (a few seconds).")
+    for device, by_backbone in plan.speeds.items():
+        for speed in dict.fromkeys(by_backbone.values()):
+            lines.append(_speed(device, speed, [name for name, one in by_backbone.items() if one == speed]))
+    lines += [f"Length of inputs, {', '.join(tasks)}: {TOKENS[origin]}." for origin, tasks in plan.tokens.items()]
+    if plan.total.cost.models:
+        lines.append("Whole models: fine-tuning keeps one for each run.")
+    return lines
+
+
+def _speed(device: Device, speed: Speed, backbones: list[str]) -> str:
+    unit, name = device
+    if name == THEIRS:
+        found = (
+            f"{speed.rate / 1e12:.1f} TFLOP/s by the authors' one log, T5-large in 21 h 31 min with their slower code; "
+            "a GPU does less on a smaller backbone"
+        )
+    else:
+        layer = f" and {1e6 * speed.layer:,.0f} us a layer" if speed.layer else ""
+        found = (
+            f"{speed.rate / 1e9:,.0f} GFLOP/s{layer}, {speed.samples} timings of {speed.backbone}, half of which took "
+            f"{speed.low:.2f} to {speed.high:.2f} of what it says"
+        )
+    others = [one for one in backbones if one != speed.backbone]
+    return f"{UNITS[unit]} time, {name}: {found}{'; also for ' + ', '.join(others) if others else ''}."
+
+
+def _time(hours: float | None) -> str:
+    return "" if hours is None else _scaled(hours, ((1, "h"), (1 / 60, "min"), (1 / 3600, "s")))
+
+
+def size(count: float) -> str:
+    """Bytes in decimal units."""
+    return _scaled(count, ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))) if count else "0"
+
+
+def _scaled(value: float, units: Sequence[tuple[float, str]]) -> str:
+    """In the first unit of which it is at least one, or else in the last."""
+    factor, unit = next((one for one in units if value >= one[0]), units[-1])
+    return f"{value / factor:,.0f} {unit}" if value >= 10 * factor else f"{value / factor:.1f} {unit}"

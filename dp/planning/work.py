@@ -1,0 +1,165 @@
+"""The work of one job, by formula: floating-point operations, passes through layers, and bytes to load.
+
+FLOPs of a pass over R rows of n positions (text, padding and prompt), with N = `Shape.per_position`:
+  forward 2 N a position; backward through frozen weights another 2 N, for no weight has a gradient of its own;
+  fine-tuning 4 N instead. Attention adds 4 n a position and layer forward, and 8 n backward, times its width.
+  A T5's decoder adds the same of `per_row` for its two positions; N holds the keys and values that it takes.
+An optimizer's step counts as UPDATE FLOPs for each trained parameter: it moves bytes, at the pace of UPDATE FLOPs.
+"""
+
+import json
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Any, NamedTuple
+
+import torch
+
+from dp.data.batches import mixing_shares
+from dp.grid import Cell
+from dp.planning.inputs import Inputs
+from dp.planning.shapes import DECODED, Shape
+from dp.prompts.prompt import build
+from dp.protocols import input_width
+
+UPDATE = 500
+"""AdamW and clipping: about 6 ns a parameter where a core does 85 GFLOP/s (MiniLM and SmolLM2, fine-tuned)."""
+PADDING = 0.02
+"""Share of a training batch's positions that is padding (dp/data/batches.py); 0.002 to 0.08 in recorded runs."""
+PASSES = 3
+"""A layer's share of a training pass, forward and backward, against a forward pass."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """layers: passes through a layer, forward; what each costs however few its rows. loaded: bytes of weights."""
+
+    flops: float = 0.0
+    layers: float = 0.0
+    loaded: float = 0.0
+
+    def __add__(self, other: "Work") -> "Work":
+        return Work(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(Work)))
+
+    def __mul__(self, times: float) -> "Work":
+        return Work(*(getattr(self, one.name) * times for one in fields(Work)))
+
+
+class Tuned(NamedTuple):
+    """What a variant adds to a backbone."""
+
+    kept: int  # parameters in tuned.safetensors
+    trained: int
+    copies: int  # forward passes that one training row takes
+    vectors: int  # positions that it adds to every input
+    beside: int  # positions in every layer's keys alone
+
+
+def flops(shape: Shape, rows: float, width: float, beside: int = 0, backward: str = "none") -> float:
+    """Of one pass. width: positions of a row; beside: key positions on top. backward: none | frozen | all."""
+    weights = rows * (width * shape.per_position + DECODED * shape.per_row)
+    attention = rows * width * (width + beside) * shape.attention
+    factor = {"none": 0, "frozen": 1, "all": 2}[backward]
+    return 2 * (1 + factor) * weights + 4 * (1 + 2 * (factor > 0)) * attention
+
+
+def tuned(shape: Shape, config: dict[str, Any], classes: list[int]) -> Tuned:
+    """Of a run with this resolved configuration. classes: of each of its tasks."""
+    method = config["definition"].get("baseline", "prompt")
+    head = (shape.hidden + 1) * sum(classes) if config["head"] == "linear" else 0
+    match method:
+        case "prompt":
+            settings = {key: config[key] for key in ("definition", "prompt", "choice", "switches", "learned")}
+            kept, trained, copies, vectors = _prompt(
+                shape.hidden, shape.vocabulary, len(classes), json.dumps(settings, sort_keys=True)
+            )
+            return Tuned(kept + head, trained + head, copies, vectors, 0)
+        case "p_tuning_v2":
+            length = config["baseline"]["length"]
+            return Tuned(length * shape.prefix + head, length * shape.prefix + head, 1, 0, length)
+        case "lora":
+            added = config["baseline"]["rank"] * shape.projections
+            return Tuned(added + head, added + head, 1, 0, 0)
+        case "finetune":
+            return Tuned(shape.parameters + head, shape.parameters + head, 1, 0, 0)
+    return Tuned(head, head, 1, 0, 0)
+
+
+@cache
+def _prompt(hidden: int, vocabulary: int, tasks: int, settings: str) -> tuple[int, int, int, int]:
+    """Parameters kept and trained, copies and vectors of a soft prompt, as it is built. settings: JSON."""
+    config = json.loads(settings)
+    table = torch.zeros(1).expand(vocabulary, hidden)
+    prompt = build(config["definition"], config["prompt"], config["choice"], config["switches"], table, [], tasks,
+                   config["learned"], 0)  # fmt: skip
+    found = list(prompt.parameters())
+    trained = sum(p.numel() for p in found if p.requires_grad)
+    return sum(p.numel() for p in found), trained, prompt.copies, prompt.position.vectors
+
+
+class Texts(NamedTuple):
+    """Mean widths of the rows of a run, padded, without prompt; rows it is selected by, and how wide they are."""
+
+    train: float
+    selection: list[tuple[int, float]]  # by task: rows, width
+    reported: tuple[int, float]  # of the cell's own task; of a union, all of them
+
+
+def texts_of(cell: Cell, config: dict[str, Any], inputs: dict[str, Inputs]) -> Texts:
+    """inputs: of each task whose rows the run reads."""
+    width, regime = input_width(config), cell.regime
+    split = "validation" if "select_on_reported" in config["switches"] else "selection"
+    sizes = {task: one.rows("train", regime) for task, one in inputs.items()}
+    mixing = config["multitask"] or {"alpha": 1.0, "cap": None}
+    shares = mixing_shares(list(sizes.values()), mixing["alpha"], mixing["cap"])
+    means = [one.tokens["train"] / (1 - PADDING) for one in inputs.values()]
+    mean = sum(share * tokens for share, tokens in zip(shares, means, strict=True))
+    reported = [one.rows("validation", regime) for one in inputs.values()]
+    wide = sum(rows * one.tokens["validation"] for rows, one in zip(reported, inputs.values(), strict=True))
+    return Texts(
+        train=width or mean,
+        selection=[(one.rows(split, regime), width or one.tokens[split]) for one in inputs.values()],
+        reported=(sum(reported), width or wide / sum(reported)),
+    )
+
+
+def updates(shape: Shape, config: dict[str, Any], made: Tuned, width: float) -> Work:
+    """The steps of a training alone: what its record calls step_seconds. width: positions of a row's text, padded."""
+    budget, steps = config["training"], config["training"]["steps"]
+    if config["definition"].get("baseline") == "linear_probe":
+        return Work(flops=6.0 * steps * budget["batch_size"] * made.trained, layers=float(PASSES * steps))
+    backward = "all" if config["definition"].get("baseline") == "finetune" else "frozen"
+    rows = budget["batch_size"] * made.copies
+    one = flops(shape, rows, width + made.vectors, made.beside, backward) + UPDATE * made.trained
+    passes = budget["batch_size"] // budget["micro_batch_size"]
+    return Work(flops=steps * one, layers=float(steps * passes * PASSES * shape.layers))
+
+
+def selections(shape: Shape, config: dict[str, Any], made: Tuned, texts: Texts) -> Work:
+    """The evaluations on the selection rows during a training."""
+    budget = config["training"]
+    every, steps = budget["evaluate_every"], budget["steps"]
+    times = steps // every + (steps % every > 0)
+    return sum((scoring(shape, config, made, rows, width) for rows, width in texts.selection), Work()) * times
+
+
+def scoring(shape: Shape, config: dict[str, Any], made: Tuned, rows: int, width: float) -> Work:
+    """One forward pass over `rows`; of a majority or a linear probe next to nothing."""
+    if config["definition"].get("baseline") in ("majority", "linear_probe"):
+        return Work()
+    passes = -(-rows // config["evaluation_batch_size"])
+    return Work(flops(shape, rows, width + made.vectors, made.beside), float(passes * shape.layers))
+
+
+def loading(shape: Shape, config: dict[str, Any]) -> Work:
+    return Work() if config["definition"].get("baseline") == "majority" else Work(loaded=4.0 * shape.parameters)
+
+
+def featuring(shape: Shape, inputs: Inputs, batch_size: int, width: int | None) -> Work:
+    """The instance features of a task: one forward pass of the un-prompted rows of every split."""
+    total = Work(loaded=4.0 * shape.parameters)
+    for split, counts in inputs.counts.items():
+        rows = sum(counts)
+        passes = -(-rows // batch_size)
+        bare = shape._replace(per_row=0)
+        total += Work(flops(bare, rows, width or inputs.tokens[split]), float(passes * shape.layers))
+    return total

