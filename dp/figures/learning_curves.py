@@ -1,33 +1,48 @@
 """Training loss and selection accuracy by step, with the steps that selection picked."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from dp import files
 from dp.evaluation.findings import Findings
 from dp.evaluation.runs import Run
 from dp.evaluation.table import digests, group, labels
-from dp.figures import style
+from dp.figures import curves, style
 from dp.variants import Control
 
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "quantity", "step", "value", "seeds", "labels", "runs")
 POINTS = 50
+READ = 2500
+"""Lines of a log."""
+MOST = 5
+"""Backbones and regimes; logs are long, so those of others are not read."""
+LEFT_OUT = "left out"
 
 
 def data(found: Findings) -> list[dict[str, Any]]:
     """Rows of quantity loss and accuracy (means over runs) and selected (one per run, on the mean accuracy).
 
-    The loss is averaged over bins of consecutive steps, at most 50 of them, and stands at the last step of its bin.
+    The loss is averaged over bins of consecutive steps, at most 50 of them, and stands at the last step of its bin. Of
+    a log of more than 2,500 lines every n-th loss is read.
+    Quantity `left out`, without step and value: a cell whose curves are not read, since there are more than 5 backbones
+    and regimes.
     """
-    rows = []
-    for (backbone, regime, k, task, variant), members in group(found.runs).items():
-        if isinstance(found.study.params.variants[variant], Control):
+    rows: list[dict[str, Any]] = []
+    cells = group(run for run in found.runs if not isinstance(found.study.params.variants[run.cell.variant], Control))
+    trained = {key: members for key, members in cells.items() if any(run.training for run in members)}
+    keys = [{"backbone": key[0], "regime": key[1], "k": str(key[2] or "")} for key in trained]
+    drawn = style.settings(style.fewer(keys, MOST)[0])
+    for (backbone, regime, k, task, variant), members in trained.items():
+        setting = {"backbone": backbone, "regime": regime, "k": k, "task": task, "variant": variant}
+        about = setting | {"seeds": len(members), "labels": ";".join(labels(members)), "runs": digests(members)}
+        if (backbone, regime, str(k or "")) not in drawn:
+            rows.append(about | {"quantity": LEFT_OUT, "step": None, "value": None})
             continue
-        logs = [files.read_jsonl(run.training / "steps.jsonl") for run in members if run.training]
-        if not logs:
-            continue
+        logs = [_log(run.training / "steps.jsonl") for run in members if run.training]
         losses = [{line["step"]: line["loss"] for line in log if "loss" in line} for log in logs]
         accuracies = [
             {line["step"]: _accuracy(run, line["selection"]) for line in log if "selection" in line}
@@ -38,10 +53,15 @@ def data(found: Findings) -> list[dict[str, Any]]:
         accuracy = dict(_mean(accuracies))
         points += [("accuracy", *point) for point in accuracy.items()]
         points += [("selected", step, accuracy[step]) for step in picked]
-        setting = {"backbone": backbone, "regime": regime, "k": k, "task": task, "variant": variant}
-        about = {"seeds": len(members), "labels": ";".join(labels(members)), "runs": digests(members)}
-        rows += [setting | about | {"quantity": what, "step": step, "value": value} for what, step, value in points]
+        rows += [about | {"quantity": what, "step": step, "value": value} for what, step, value in points]
     return rows
+
+
+def _log(path: Path) -> list[dict[str, Any]]:
+    """Every selection, and so many of the other lines, evenly spaced, as are left of a long log."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    every = -(-len(lines) // READ) or 1
+    return [json.loads(line) for n, line in enumerate(lines) if n % every == 0 or '"selection"' in line]
 
 
 def _accuracy(run: Run, selection: dict[str, Any]) -> float:
@@ -55,30 +75,60 @@ def _accuracy(run: Run, selection: dict[str, Any]) -> float:
 def draw(rows: style.Rows) -> Figure:
     if not rows:
         return style.only_words("No variant of this scale is trained.")
-    variants, tasks, settings = style.unique(rows, "variant"), style.tasks(rows), style.settings(rows)
-    figure, grid = style.panels(rows, 2, 2.1, 1.5, sharex="col", sharey="row")
-    drawn: dict[str, Any] = {}
-    for number, setting in enumerate(settings):
-        for task, above, below in zip(tasks, grid[2 * number], grid[2 * number + 1], strict=True):
-            for n, variant in enumerate(variants):
-                of = {what: _points(style.where(rows, setting, task=task, variant=variant, quantity=what))
-                      for what in ("loss", "accuracy", "selected")}  # fmt: skip
-                look: dict[str, Any] = style.line(n)
-                above.plot(*of["loss"], linewidth=1, **look)
-                (drawn[variant],) = below.plot(*of["accuracy"], linewidth=1, **look)
-                below.plot(*of["selected"], "o", color=look["color"], markerfacecolor="white", markersize=4.5)
-    for axes in grid[-1]:
-        axes.set_xlabel("step")
-    names = [f"{style.setting_name(setting)}\n{what}" for setting in settings
-             for what in ("training loss", "selection accuracy")]  # fmt: skip
-    style.name_rows_and_columns(grid, tasks, names)
-    figure.legend(drawn.values(), drawn.keys(), loc="outside upper center", ncols=min(6, len(drawn)), handlelength=3)
+    left_out = style.fewer(rows, MOST)[1].replace(", but in the CSV", "")
+    rows = [row for row in rows if row["quantity"] != LEFT_OUT]
+    parts = list(curves.parts(rows))
+    lines = [
+        line
+        for part in parts
+        for line in (style.Line(part.tasks, 1.1, part.header, 0.0), style.Line([""] * len(part.tasks), 1.1, below=0.5))
+    ]
     text = (
-        "Lines are means over runs; the loss is averaged over neighbouring steps. A circle on a line: a step that "
-        "selection picked in one of its runs."
+        "Lines are means over runs; the loss is averaged over neighbouring steps (every n-th, of long logs). A circle "
+        "on a line: a step that selection picked in one of its runs. Grey: fixed. A backbone and regime with many "
+        f"variants takes several pairs of lines; the vertical axis of a task is the same in all of them.{left_out}"
     )
-    style.caption(figure, rows, text)
+    right = style.label_width(style.unique(rows, "variant")) + 0.5
+    figure, grid = style.page(rows, text, lines, 1.75, 0.85, right, between=0.42)
+    cells = _by_cell(rows)
+    for number, part in enumerate(parts):
+        own = style.where(rows, part.setting)
+        looks = {curves.REFERENCE: style.REFERENCE} if curves.REFERENCE in style.unique(own, "variant") else {}
+        looks |= {variant: style.line(n) | {"linewidth": 1.1} for n, variant in enumerate(part.variants)}
+        pair = grid[2 * number], grid[2 * number + 1]
+        for task, above, below in zip(part.tasks, *pair, strict=True):
+            for variant, look in looks.items():
+                of = {what: cells.get((*part.setting, task, variant, what), ([], []))
+                      for what in ("loss", "accuracy", "selected")}  # fmt: skip
+                above.plot(*of["loss"], **look)
+                below.plot(*of["accuracy"], **look)
+                below.plot(*of["selected"], "o", color=look["color"], markerfacecolor="white", markersize=4)
+            on_task = style.of(own, task=task)
+            for axes, wanted in ((above, ("loss",)), (below, ("accuracy",))):
+                values = [float(row["value"]) for row in on_task if row["quantity"] in wanted]
+                room = 0.05 * (max(values) - min(values)) or 0.02
+                axes.set_ylim(min(values) - room, max(values) + room)
+                axes.set_xlim(0, 1.04 * max(int(row["step"]) for row in on_task))
+                axes.locator_params(nbins=4)
+            above.set_xticklabels([])
+            below.set_xlabel("step", labelpad=1)
+        for line, name in zip(pair, ("training loss", "selection accuracy"), strict=True):
+            line[0].set_ylabel(name)
+        drawn = [Line2D([], [], **look) for look in looks.values()]
+        pair[0][-1].legend(
+            drawn, list(looks), loc="upper left", bbox_to_anchor=(1.02, 1.05), handlelength=3, fontsize=7
+        )
     return figure
+
+
+def _by_cell(rows: style.Rows) -> dict[tuple[str, ...], tuple[list[int], list[float]]]:
+    """Steps and values of each backbone, regime, k, task, variant and quantity."""
+    found: dict[tuple[str, ...], tuple[list[int], list[float]]] = {}
+    for row in rows:
+        steps, values = found.setdefault(tuple(row[key] for key in COLUMNS[:6]), ([], []))
+        steps.append(int(row["step"]))
+        values.append(float(row["value"]))
+    return found
 
 
 def _mean(runs: list[dict[int, float]]) -> list[tuple[int, float]]:
@@ -92,7 +142,3 @@ def _binned(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
     size = -(-len(points) // POINTS) or 1
     bins = [points[start : start + size] for start in range(0, len(points), size)]
     return [(part[-1][0], float(np.mean([value for _, value in part]))) for part in bins]
-
-
-def _points(rows: style.Rows) -> tuple[list[int], list[float]]:
-    return [int(row["step"]) for row in rows], [float(row["value"]) for row in rows]
