@@ -1,9 +1,18 @@
 """What the report of a scale consists of, and what decides it."""
 
+from pathlib import Path
 from typing import Any
 
 from dp.grid import cells
 from dp.study import Study
+
+ROWS = ("results", "choices", "claims", "comparisons", "aggregates", "optimism", "prices")
+TABLES = ("A_position", "B_length", "C_prompt", "fewshot", "multitask", "cost", "protocol")
+FIGURES = (
+    "paper_comparison", "gain_over_fixed", "accuracy_by_variant", "fewshot_curves", "chosen_splits", "chosen_lengths",
+    "split_by_input_length", "pool_weights", "learning_curves", "optimism", "cost",
+)  # fmt: skip
+OF_PREDICTIONS = ("predictions", "planted_choices")
 
 
 def report_config(study: Study) -> dict[str, Any]:
@@ -13,15 +22,22 @@ def report_config(study: Study) -> dict[str, Any]:
             "predictions": study.predictions.model_dump(mode="json") if study.predictions else None}  # fmt: skip
 
 
+def report_data() -> list[str]:
+    """Files of the package, besides its code, that a report is made from: the paper's numbers, the page's parts."""
+    package = Path(__file__).resolve().parent
+    found = [path for folder in ("paper", "page") for path in (package / folder).iterdir() if path.is_file()]
+    return sorted(path.relative_to(package.parent).as_posix() for path in found if path.suffix != ".py")
+
+
 def report_files(study: Study) -> list[str]:
     """What a report consists of besides its record."""
+    pages = ["report.html", "results.md", "reproducibility.md"]
     predicted = ["predictions.csv", "null_task.csv", "planted_choices.csv", "predictions.md"]
+    tables = [f"tables/{name}.{kind}" for name in TABLES for kind in ("csv", "md", "tex")]
     drawn = [f"figures/{name}.{kind}" for name in figures(study) for kind in ("csv", "svg", "png")]
-    always = ["results.csv", "choices.csv", "results.md", "reproducibility.md"]
-    return [*always, *(predicted if study.predictions else []), *drawn]
+    return [*pages, *(f"{name}.csv" for name in ROWS), *(predicted if study.predictions else []), *tables, *drawn]
 
 
 def figures(study: Study) -> list[str]:
     """Names of the figures of a report."""
-    of_predictions = ["predictions", "planted_choices"] if study.predictions else []
-    return ["accuracy_by_variant", "chosen_splits", "learning_curves", *of_predictions]
+    return [*FIGURES, *(OF_PREDICTIONS if study.predictions else ())]

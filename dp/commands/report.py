@@ -1,33 +1,20 @@
-"""`dp report`: the one table, the tables to read and the figures of a scale."""
+"""`dp report`: rows, tables, figures and pages of a scale, all from its evaluations."""
 
 import argparse
 
 from dp import files, paths
 from dp.commands import common
-from dp.evaluation import (
-    checklist,
-    choices,
-    findings,
-    jobs,
-    markdown,
-    predictions_page,
-    runs,
-    separation,
-    table,
-    verdicts,
-)
+from dp.evaluation import checklist, findings, jobs, markdown, predictions_page, runs, separation, table, verdicts
 from dp.evaluation.findings import Findings
-from dp.figures import accuracy_by_variant, chosen_splits, learning_curves, planted_choices, predictions, style
+from dp.figures import every as drawings
+from dp.figures import style
+from dp.lineage.closure import PACKAGE
 from dp.lineage.published import parameters
 from dp.lineage.record import recording
-from dp.report import figures, report_config, report_files
-
-FIGURES = {
-    "accuracy_by_variant": accuracy_by_variant,
-    "chosen_splits": chosen_splits,
-    "learning_curves": learning_curves,
-}
-OF_PREDICTIONS = {"predictions": predictions, "planted_choices": planted_choices}
+from dp.page.build import document
+from dp.report import OF_PREDICTIONS, figures, report_config, report_data, report_files
+from dp.study import Study
+from dp.tables import every, render
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,32 +22,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write the tables, pages, figures/ and record.json of a scale; raises as `runs.read` does."""
+    """Write the files named in dp/report.py and record.json; raises as `runs.read` does."""
     study = common.study(arguments)
     folder = paths.report(study.scale_name)
-    read = runs.read(study)
+    read, made_before = runs.read(study), jobs.read(study)
     inputs = {str(path): files.sha256(path) for path in runs.inputs(study)}
+    inputs |= {name: files.sha256(PACKAGE.parent / name) for name in report_data()}
     with recording(folder, "report", report_config(study), inputs, report_files(study)) as made:
         found = findings.find(study, read)
-        made_jobs = jobs.read(study)
         texts = {
-            "results.csv": table.to_csv(table.COLUMNS, found.results),
-            "choices.csv": table.to_csv(choices.COLUMNS, found.choices),
-            "results.md": markdown.document(study, found.results, read, FIGURES),
-            "reproducibility.md": checklist.document(study, found.results, read, made_jobs),
+            "results.md": markdown.document(study, found.results, read, drawings.FIGURES),
+            "reproducibility.md": checklist.document(study, found.results, read, made_before),
         }
+        texts |= {f"{name}.csv": table.to_csv(module.COLUMNS, getattr(found, name))
+                  for name, module in findings.CSV.items()}  # fmt: skip
+        for one in every.tables(found):
+            texts |= render.texts(one)
         if study.predictions:
             texts |= _predictions(found)
         for name, text in texts.items():
             files.write_text(folder / name, text)
         for name in figures(study):
-            figure = (FIGURES | OF_PREDICTIONS)[name]
-            data = folder / "figures" / f"{name}.csv"
+            figure, data = drawings.ALL[name], folder / "figures" / f"{name}.csv"
             files.write_text(data, table.to_csv(figure.COLUMNS, figure.data(found)))
             style.save(data, figure.draw)
-        made |= {"runs": len(read), "rows": len(found.results), "parameters": parameters(study)}
-        made |= {"code": {name: sorted({job.said("used", "code") for job in of}) for name, of in
-                          jobs.grouped(made_jobs, lambda job: job.command).items()}}  # fmt: skip
+        files.write_text(folder / "report.html", document(found, folder, made_before))
+        made |= {"runs": len(read), "rows": len(found.results)} | _made_by(study, made_before)
+
+
+def _made_by(study: Study, before: list[jobs.Job]) -> dict[str, object]:
+    """The parameters of all jobs before the report as one digest, and the digests of the code that each command ran."""
+    ran = jobs.grouped(before, lambda job: job.command)
+    code = {command: sorted({job.said("used", "code") for job in members}) for command, members in ran.items()}
+    return {"parameters": parameters(study), "code": code}
 
 
 def _predictions(found: Findings) -> dict[str, str]:

@@ -2,10 +2,22 @@
 
 from dataclasses import dataclass
 
-from dp.evaluation import choices, table
+from dp.evaluation import aggregates, choices, comparisons, optimism, prices, table
 from dp.evaluation.runs import Run
 from dp.evaluation.table import Row
+from dp.paper import verdicts as claims
 from dp.study import Study
+
+CSV = {
+    "results": table,
+    "choices": choices,
+    "claims": claims,
+    "comparisons": comparisons,
+    "aggregates": aggregates,
+    "optimism": optimism,
+    "prices": prices,
+}
+"""Name of each CSV, which is the attribute of Findings that holds its rows -> the module that has its columns."""
 
 
 @dataclass(frozen=True)
@@ -16,8 +28,13 @@ class Findings:
     runs: list[Run]
     results: list[Row]
     choices: list[Row]
+    claims: list[Row]
+    comparisons: list[Row]
+    aggregates: list[Row]
+    optimism: list[Row]
+    prices: list[Row]
 
 
 def find(study: Study, runs: list[Run]) -> Findings:
     """Everything that the report says about the runs of a study."""
-    return Findings(study=study, runs=runs, results=table.rows(study, runs), choices=choices.rows(study, runs))
+    return Findings(study=study, runs=runs, **{name: module.rows(study, runs) for name, module in CSV.items()})
