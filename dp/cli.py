@@ -16,6 +16,7 @@ COMMANDS = {
     "choose": "choose among the trials of a variant by the selection split",
     "evaluate": "predict the reported split with one run and compute its metrics",
     "report": "collect a scale's evaluations into tables and figures",
+    "claims": "judge the paper's claims by what has been evaluated so far",
     "why": "show everything that a number rests on",
     "diff": "say what changed between two states of the study: revisions or folders of results",
     "audit": "say whether what lies here is what the code, the parameters and the data say",

@@ -40,14 +40,15 @@ class Run:
         return [one for one in (self.evaluated, self.trained) if one]
 
 
-def read(study: Study) -> list[Run]:
-    """The runs of the study in the order of its grid.
+def read(study: Study, some: list[Cell] | None = None) -> list[Run]:
+    """The runs of the study in the order of its grid, or those of some cells in theirs.
 
     Raises UserError where runs are missing, differ from their records, were made under other parameters, or, unless
     `allow_dirty`, come from code without a commit.
     """
-    grid = cells(study)
-    missing = [str(path) for path in inputs(study) if not path.is_file()]
+    grid = cells(study) if some is None else some
+    read_from = inputs(study) if some is None else [path for cell in grid for path in sources(study, cell)]
+    missing = [str(path) for path in read_from if not path.is_file()]
     _refuse(missing, "files that the report reads are missing", "run the pipeline, which makes them, then report")
     runs = [_read(study, cell) for cell in grid]
     stale = [f"{run.folder} ({key})" for run in runs if (key := _changed(study, run))]
@@ -64,6 +65,11 @@ def inputs(study: Study) -> list[Path]:
     of_cells = {path for cell in cells(study) for path in sources(study, cell)}
     made = [artifact for artifact in artifacts(study).values() if artifact.command != "report"]
     return sorted(of_cells | {artifact.folder / "record.json" for artifact in made})
+
+
+def evaluated(study: Study) -> list[Cell]:
+    """The cells of the grid whose evaluation is there."""
+    return [cell for cell in cells(study) if (paths.evaluation(study.scale_name, cell.run) / "record.json").is_file()]
 
 
 def sources(study: Study, cell: Cell) -> list[Path]:
