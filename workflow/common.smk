@@ -15,6 +15,7 @@ from dp.lineage.artifacts import artifacts
 from dp.lineage.audit import tampered
 from dp.lineage.closure import code_digest
 from dp.lineage.record import SUMS
+from dp.report import report_data
 from dp.study import load
 from dp.worker.client import VARIABLE as WORKER_VARIABLE
 from dp.worker.start import worker
@@ -99,7 +100,7 @@ def shown(name):
     if suffix == ".svg":
         figure = os.path.splitext(os.path.basename(name))[0]
         return report(path, category="Figures", labels={"figure": figure}, caption="../report/figure.rst")
-    if suffix in (".md", ".csv") and "/" not in name:
+    if suffix in (".html", ".md", ".csv") and not name.startswith("figures/"):
         return report(path, category="Tables", labels={"table": name}, caption="../report/table.rst")
     return path
 

@@ -12,7 +12,7 @@ from dp.lineage.closure import PACKAGE
 from dp.lineage.published import parameters
 from dp.lineage.record import recording
 from dp.page.build import document
-from dp.report import OF_PREDICTIONS, figures, report_config, report_data, report_files
+from dp.report import FIGURES, OF_PREDICTIONS, figures, report_config, report_data, report_files
 from dp.study import Study
 from dp.tables import every, render
 
@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
     with recording(folder, "report", report_config(study), inputs, report_files(study)) as made:
         found = findings.find(study, read)
         texts = {
-            "results.md": markdown.document(study, found.results, read, drawings.FIGURES),
+            "results.md": markdown.document(study, found.results, read, FIGURES),
             "reproducibility.md": checklist.document(study, found.results, read, made_before),
         }
         texts |= {f"{name}.csv": table.to_csv(module.COLUMNS, getattr(found, name))

@@ -9,6 +9,7 @@ from scipy import stats
 from dp.evaluation.runs import Run
 from dp.evaluation.table import Row, digests, labels, summary
 from dp.grid import is_trained
+from dp.statistics.multiple import holm
 from dp.study import Study
 
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "predicted_low", "predicted_high", "seeds", "mean", "low",
@@ -90,15 +91,6 @@ def p_better(better: Sequence[float], against: Sequence[float], examples: int) -
 
     test = stats.ttest_ind_from_stats(*moments(better), *moments(against), equal_var=False, alternative="greater")
     return float(test.pvalue)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """p values corrected by Holm's step-down procedure, which holds for dependent tests too, in the order given."""
-    corrected, largest = [0.0] * len(p_values), 0.0
-    for rank, number in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        largest = max(largest, min((len(p_values) - rank) * p_values[number], 1.0))
-        corrected[number] = largest
-    return corrected
 
 
 def by_cell(runs: Iterable[Run]) -> dict[tuple[str, str, str, str], list[Run]]:

@@ -12,7 +12,7 @@ from dp.lineage.crate_jobs import Job
 from dp.study import Study
 
 SOURCES = ("LICENSE", "README.md", "pyproject.toml", "requirements.lock", "environment.yml", "dvc.yaml",
-           "dp/**/*.py", "dp/tasks/*.yaml", "profiles/*/config.yaml",
+           "dp/**/*.py", "dp/tasks/*.yaml", "dp/paper/*.*", "dp/page/*.*", "dp/planning/*.*", "profiles/*/config.yaml",
            "workflow/*.smk", "workflow/*.json", "workflow/*.yaml", "workflow/rules/*.smk",
            "workflow/report/*.rst")  # fmt: skip
 CONDA = "https://conda.io/projects/conda/en/latest/user-guide/tasks/manage-environments.html#create-env-file-manually"

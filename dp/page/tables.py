@@ -40,7 +40,7 @@ class View:
 
 def of(found: Findings, name: str) -> list[Row]:
     """The rows of one of the report's tables; none where this report has no such table."""
-    return getattr(found, name, [])
+    return getattr(found, name)
 
 
 def views(

@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from dp import files
 from dp.closed import Closed, Name, nearest, read_yaml, validated
 from dp.errors import UserError
 
@@ -187,11 +186,6 @@ def load(folder: Path = FOLDER) -> Paper:
         if names.count(name) > 1:
             raise UserError(f"{folder}: two claims are called '{name}'; rename one.")
     return Paper(facts, {claim.id: claim for claim in everything})
-
-
-def digests() -> dict[str, str]:
-    """File -> sha256 of what the claims are read from, relative to the folder that holds `dp`."""
-    return {(FOLDER / name).relative_to(FOLDER.parents[1]).as_posix(): files.sha256(FOLDER / name) for name in FILES}
 
 
 class _Row:

@@ -1,25 +1,21 @@
 """Parts of a scale: a table of the paper, a backbone, a regime."""
 
-import csv
 from collections.abc import Iterable
-from pathlib import Path
 
-import dp
 from dp import grid
 from dp.closed import nearest
 from dp.errors import UserError
 from dp.grid import Cell
+from dp.paper import claims
 from dp.study import Study
-
-CELLS = Path(dp.__file__).parent / "paper" / "cells.csv"
 
 
 def tables() -> dict[str, set[tuple[str, str, str]]]:
     """Table of the paper -> (backbone, variant, task) of each of its cells, which are all of full data."""
     found: dict[str, set[tuple[str, str, str]]] = {}
-    with CELLS.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            found.setdefault(row["table"], set()).add((row["backbone"], row["variant"], row["task"]))
+    for one in claims.load().claims.values():
+        if one.kind == "cell":
+            found.setdefault(one.table, set()).add((one.backbone, one.variant, one.task))
     return found
 
 

@@ -6,6 +6,7 @@ rule report:
 rule collect:
     input:
         [str(one.folder / "record.json") for one in ARTIFACTS.values() if one.command != "report"],
+        report_data(),
     output:
         [shown(name) for name in (*artifact(paths.report(SCALE)).files, SUMS, "record.json")],
     params:

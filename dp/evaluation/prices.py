@@ -1,0 +1,46 @@
+"""prices.csv: what each switch of the released protocol is worth, in accuracy."""
+
+from statistics import fmean
+
+from dp.evaluation.answers import answers, cluster_numbers, right
+from dp.evaluation.comparisons import accuracies, corrected, made_from
+from dp.evaluation.runs import Run
+from dp.evaluation.table import Row, group
+from dp.evaluation.twins import paired, twins
+from dp.statistics.paired import compare
+from dp.study import Study
+
+COLUMNS = ("backbone", "regime", "k", "task", "variant", "switches", "against", "n", "seeds", "with", "without",
+           "difference", "low", "high", "p", "p_holm", "test", "labels", "runs")  # fmt: skip
+
+
+def rows(study: Study, runs: list[Run]) -> list[Row]:
+    """One row per variant with switches and task, in the grid's order: mean accuracy with, without, and the difference.
+
+    `against` is the variant of the same definition and budget that has no switches of its own; `switches` are those
+    that it lacks, all priced together. Runs of one seed are paired: they began alike, and some switches change nothing
+    but which of their steps is kept. Tests as in comparisons.csv, p_holm over the rows of one backbone, regime and k.
+    """
+    priced = {
+        one: (other, extra)
+        for (one, other), extra in twins(study).items()
+        if not study.params.variants[other].switches  # type: ignore[union-attr]
+    }
+    cells, found = group(runs), []
+    for (backbone, regime, k, task, variant), members in cells.items():
+        if variant not in priced:
+            continue
+        against, extra = priced[variant]
+        members, base = paired(members, cells.get((backbone, regime, k, task, against), []))
+        if not base:
+            continue
+        read = answers([*members, *base])
+        with_it, without = read[: len(members)], read[len(members) :]
+        test = compare(right(with_it), right(without), cluster_numbers(read), same_runs=True)
+        found.append(
+            {"backbone": backbone, "regime": regime, "k": k, "task": task, "variant": variant,
+             "switches": ";".join(extra), "against": against, "n": len(read[0].ids), "seeds": len(members),
+             "with": fmean(accuracies(members)), "without": fmean(accuracies(base)), **test._asdict(),
+             **made_from(members, base)}
+        )  # fmt: skip
+    return corrected(found)
