@@ -23,7 +23,7 @@ SMOKE = load(ROOT, {"scale": "smoke"})
 LENGTH = 4
 VARIANTS = [
     name for name, variant in SMOKE.params.variants.items()
-    if grid.is_trained(SMOKE, name) and not isinstance(variant, Control)
+    if grid.is_trained(SMOKE, name) and not isinstance(variant, Control) and not variant.switches
     and not (isinstance(variant, Prompted) and isinstance(variant.position, int) and variant.position > LENGTH)
 ]  # fmt: skip
 PROMPTED = [name for name in VARIANTS if isinstance(SMOKE.params.variants[name], Prompted)]

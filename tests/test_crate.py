@@ -28,6 +28,7 @@ from dp.errors import UserError
 from dp.lineage import crate_actions
 from dp.lineage.artifacts import artifacts
 from dp.lineage.crate import export
+from dp.report import FIGURES
 from dp.study import load
 
 NEVER_COPIED = {"model.safetensors", "tokens.safetensors", "rows.json", "features.safetensors", "train.jsonl",
@@ -582,15 +583,15 @@ def test_the_page_of_snakemake_shows_the_tables_and_figures(project):
     shown = [
         folder / "results.md",
         folder / "results.csv",
-        folder / "choices.csv",
+        folder / "report.html",
         *sorted(folder.glob("figures/*.svg")),
     ]
-    assert len(shown) == 6
+    assert len(shown) == 3 + len(FIGURES)
     for path in shown:
         name = re.escape(path.relative_to(project).as_posix())
         (encoded,) = re.findall(rf'"{name}": {{"name": .*?"data_uri": "data:[^"]*;base64,([^"]*)"', page)
         assert base64.b64decode(encoded) == path.read_bytes()
-    assert page.count("metadata names that file's sha256") == 3  # the figures' captions
+    assert page.count("metadata names that file's sha256") == len(FIGURES)  # their captions
     assert jobs(project, dry=True) == []
 
 

@@ -5,21 +5,37 @@ import shutil
 import pytest
 from conftest import ROOT
 
-from dp import cli, files
+from dp import cli, files, paths
 from dp.lineage import closure, published
+from dp.lineage.artifacts import artifacts
 from dp.lineage.record import sealed
+from dp.report import report_data
 from dp.study import load
 
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """Parameters and the committed copy, to be changed; the code is the project's own."""
+    """Parameters and a copy that is current, to be changed; the code is the project's own."""
     for name in ("params.yaml", "workflow/scales", "workflow/predictions", "docs/demo", "dp"):
         target = tmp_path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         (shutil.copy if (ROOT / name).is_file() else shutil.copytree)(ROOT / name, target)
     monkeypatch.chdir(tmp_path)
+    _make_current()
     return tmp_path
+
+
+def _make_current():
+    """The committed record as if this code and these parameters had made it."""
+    study, path = load(settings={"scale": "demo"}), published.FOLDER / "record.json"
+    record = {key: value for key, value in files.read_json(path).items() if key != "seal"}
+    record["asked"] = artifacts(study)[paths.report("demo")].asked
+    record["used"]["code"]["modules"] = closure.modules("report")
+    record["used"]["inputs"] |= {name: files.sha256(ROOT / name) for name in report_data()}
+    code = {command: [closure.code_digest(command)] for command in record["made"]["code"]}
+    record["made"] |= {"parameters": published.parameters(study), "code": code}
+    record["made"]["outputs"] |= {name: files.sha256(published.FOLDER / name) for name in published.FILES}
+    files.write_json(path, sealed(record))
 
 
 def found(**settings):
@@ -80,6 +96,12 @@ def test_other_code_makes_it_outdated(project, monkeypatch, command):
     expected = f"code of {command} changed"
     assert [one for one in found() if one.startswith(expected)], found()
     assert all(one.startswith("code of ") for one in found())
+
+
+@pytest.mark.parametrize("name", ["dp/paper/cells.csv", "dp/page/page.css"])
+def test_other_data_of_the_package_makes_it_outdated(project, name):
+    (project / name).write_text("edited")
+    assert found() == [f"{name} changed"]
 
 
 def test_the_command_says_whether_the_copy_is_current(project, capsys):

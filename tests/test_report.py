@@ -16,6 +16,9 @@ from dp import files, paths
 from dp.errors import UserError
 from dp.evaluation import runs
 from dp.grid import cells
+from dp.lineage.record import SUMS
+from dp.report import report_data, report_files
+from dp.study import load
 
 
 def test_results_csv(tmp_path, monkeypatch):
@@ -169,7 +172,7 @@ def test_bytes_repeat_under_another_time_zone_locale_and_directory(tmp_path, mon
         command = [sys.executable, "-m", "dp", "report", "--set", "scale=synthetic"]
         subprocess.run(command, check=True, cwd=root, env=environment)
         outputs.append(files.read_json(root / paths.report("synthetic") / "record.json")["made"]["outputs"])
-    assert len(outputs[0]) == 14
+    assert {*outputs[0]} == {*report_files(load(settings={"scale": "synthetic"})), SUMS}
     assert outputs[0] == outputs[1]
 
 
@@ -178,7 +181,9 @@ def test_the_record_names_what_was_read_and_what_was_written(tmp_path, monkeypat
     write_results(study, planted)
     folder = report()
     record = files.read_json(folder / "record.json")
-    assert record["used"]["inputs"] == {str(path): files.sha256(path) for path in runs.inputs(study)}
+    data = {name: files.sha256(ROOT / name) for name in report_data()}
+    assert {"dp/paper/cells.csv", "dp/page/page.html"} <= data.keys()
+    assert record["used"]["inputs"] == {str(path): files.sha256(path) for path in runs.inputs(study)} | data
     read = {path for cell in cells(study) for path in runs.sources(study, cell)}
     assert set(runs.inputs(study)) == read | {
         path for path in Path("results").rglob("record.json") if path.parent != folder

@@ -13,7 +13,10 @@ from dp import files
 COMPLETED = "http://schema.org/CompletedActionStatus"
 FORMATS = {
     "": "text/plain",
+    ".css": "text/css",
     ".csv": "text/csv",
+    ".html": "text/html",
+    ".js": "text/javascript",
     ".json": "application/json",
     ".jsonl": "application/jsonl",
     ".lock": "text/plain",
@@ -24,6 +27,7 @@ FORMATS = {
     ".safetensors": "application/octet-stream",
     ".smk": "text/plain",
     ".svg": "image/svg+xml",
+    ".tex": "application/x-tex",
     ".toml": "application/toml",
     ".yaml": "application/yaml",
     ".yml": "application/yaml",

@@ -3,7 +3,6 @@
 import hashlib
 from base64 import b64encode
 from collections.abc import Iterable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from dp.evaluation.findings import Findings
 from dp.evaluation.jobs import Job
 from dp.evaluation.labels import WORDS, spelled_out
 from dp.evaluation.table import Row
+from dp.figures.every import ABOUT
 from dp.page import facts, glance, lineage, tables, verdict
 
 HERE = Path(__file__).parent
@@ -90,6 +90,5 @@ def _figure(folder: Path, name: str) -> dict[str, Any]:
     """A drawing as a data URI, so that nothing in it (ids, scripts, styles) reaches the page."""
     svg = (folder / f"{name}.svg").read_bytes()
     kind, content = ("svg+xml", svg) if len(svg) <= LARGEST_SVG else ("png", (folder / f"{name}.png").read_bytes())
-    about = " ".join((import_module(f"dp.figures.{name}").__doc__ or name).split("\n\n")[0].split())
-    return {"name": name, "title": name.replace("_", " ").capitalize(), "about": about,
+    return {"name": name, "title": name.replace("_", " ").capitalize(), "about": ABOUT[name],
             "source": f"data:image/{kind};base64,{b64encode(content).decode()}"}  # fmt: skip

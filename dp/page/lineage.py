@@ -135,11 +135,12 @@ def _with(jobs: dict[str, Job], folders: list[str]) -> list[str]:
 def _surroundings(job: Job) -> str:
     """Commit, machine and packages of a job, a line each."""
     said = job.record["with"]
-    tree = {True: "uncommitted changes", False: "clean tree"}.get(said["dirty"], "not known whether clean")
-    lines = [f"commit {said['commit']}, {tree}" if said["commit"] else "no commit"]
+    tree = {True: "uncommitted changes", False: "clean tree"}.get(said.get("dirty"), "not known whether clean")
+    lines = [f"commit {said['commit']}, {tree}" if said.get("commit") else "no commit"]
     lines += [f"{name} {said[key]}" for name, key in (("device", "device"), ("CUDA", "cuda"), ("Python", "python"),
               ("platform", "platform"), ("threads", "threads")) if said.get(key) is not None]  # fmt: skip
-    lines.append("packages " + ", ".join(f"{name} {version}" for name, version in said["packages"].items() if version))
+    packages = said.get("packages") or {}
+    lines.append("packages " + ", ".join(f"{name} {version}" for name, version in packages.items() if version))
     return "\n".join(lines)
 
 
