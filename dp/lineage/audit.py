@@ -117,7 +117,7 @@ def _now(asked: dict[Path, Artifact], looks: dict[Path, Look]) -> Callable[[str]
         if path.startswith(f"{paths.RESULTS}/"):
             return "" if _folder(Path(path), asked) in {*good, None} else None
         file = PACKAGE.parent / path
-        return (files.sha256(file) if file.is_file() else "") if path.startswith("dp/tasks/") else None
+        return (files.sha256(file) if file.is_file() else "") if path.startswith("dp/") else None
 
     return now
 

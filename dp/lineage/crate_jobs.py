@@ -71,10 +71,10 @@ def read(study: Study) -> list[Job]:
 
 
 def kind(path: str) -> str | None:
-    """Whether an input was `made` by another job or is a `task` of this project; None: it came from elsewhere."""
+    """Whether an input was `made` by another job or is a file of this `project`; None: it came from elsewhere."""
     if path.startswith(f"{paths.RESULTS}/"):
         return "made"
-    return "task" if path.startswith("dp/tasks/") else None
+    return "project" if path.startswith("dp/") else None
 
 
 def _now(made: dict[str, str], path: str) -> str | None:
@@ -82,7 +82,7 @@ def _now(made: dict[str, str], path: str) -> str | None:
     match kind(path):
         case "made":
             return made.get(path, "")
-        case "task":
+        case "project":
             file = PACKAGE.parent / path
             return files.sha256(file) if file.is_file() else ""
     return None

@@ -13,7 +13,8 @@ from typing import Any, Literal, NamedTuple
 from dp import files, paths
 from dp.lineage import state
 from dp.lineage.artifacts import Artifact, artifacts
-from dp.lineage.closure import code_digest
+from dp.lineage.closure import PACKAGE, code_digest
+from dp.report import report_data
 from dp.study import Study
 
 State = Literal["done", "running", "failed", "stale", "missing"]
@@ -91,7 +92,7 @@ class Survey:
         failed one before all but done. What was killed is missing.
         """
         found: dict[Path, Standing] = {}
-        digests: dict[str, str] = {}
+        digests = {name: files.sha256(PACKAGE.parent / name) for name in report_data()}
         for task in self.study.tasks:
             path = Path("dp", "tasks", f"{task}.yaml")
             if path.is_file():

@@ -12,6 +12,8 @@ from dp.lineage.closure import PACKAGE
 from dp.lineage.record import SUMS, is_sealed
 
 ORDER = ("report", "evaluate", "train", "choose", "features", "tokenize", "fetch-backbone", "fetch-task")
+LOOKS = "dp/page/"
+"""Files that decide how a report looks and no number."""
 
 
 @dataclass
@@ -121,7 +123,9 @@ def _node(folder: Path) -> Node:
         node.problems.append("its record.json was edited after the job wrote it")
     node.problems += _changed_outputs(node)
     node.leaves = {
-        leaf(node.record, name): digest for name, digest in node.inputs.items() if not is_below_results(name)
+        leaf(node.record, name): digest
+        for name, digest in node.inputs.items()
+        if not is_below_results(name) and not name.startswith(LOOKS)
     }
     node.problems += _changed_sources(node)
     return node
