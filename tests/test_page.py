@@ -367,3 +367,14 @@ def test_columns_that_are_empty_throughout_are_left_out(tmp_path, monkeypatch):
     found, *_ = found_in(tmp_path, monkeypatch, regimes=[{"kind": "full"}])
     views = tables.views(full(found), [], [], lambda row: [])
     assert "k" not in [column.title for column in views["results"].columns]
+
+
+def test_what_is_one_value_throughout_is_said_once_and_takes_no_column():
+    columns = [tables.Column(name, tables.plain(name)) for name in ("backbone", "variant", "metric")]
+    rows = [(n, {"backbone": "t5", "variant": name, "metric": ""}) for n, name in enumerate(("fixed", "adap_pos"), 2)]
+    view = tables._view("x", "X", "x.csv", "About.", columns, rows, lambda row: [0])
+    assert [column.title for column in view.columns] == ["variant"]
+    assert view.about == "About. Throughout: backbone t5."
+    assert [[text for text, _ in texts] for _, _, texts in view.rows] == [["fixed"], ["adap_pos"]]
+    one = tables._view("x", "X", "x.csv", "About.", columns, rows[:1], lambda row: [0])
+    assert [column.title for column in one.columns] == ["backbone", "variant"]

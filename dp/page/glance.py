@@ -79,7 +79,7 @@ def _grids(
 
 
 def _setting(row: Row) -> str:
-    shots = f", {row['k']} per label" if row["k"] else ""
+    shots = f", {row['k']} per label" if row["k"] and row["regime"] == "fewshot" else ""
     return f"{row['backbone']}, {row['regime']}{shots}"
 
 

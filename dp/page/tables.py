@@ -81,9 +81,14 @@ def _view(
     rows: Iterable[tuple[int, Row]],
     cells_of: Callable[[Row], list[int]],
 ) -> View:
-    """The table without columns that are empty throughout."""
+    """The table without columns that are empty throughout; what is one value throughout is said once."""
     rows = list(rows)
-    columns = [column for column in columns if any(column.text(row) for _, row in rows)]
+    values = {column: list(dict.fromkeys(column.text(row) for _, row in rows)) for column in columns}
+    alike = [column for column in columns if column.title in SAID_ONCE and len(rows) > 1 and len(values[column]) == 1
+             and any(values[column])]  # fmt: skip
+    if alike:
+        about += f" Throughout: {'; '.join(f'{column.title} {values[column][0]}' for column in alike)}."
+    columns = [column for column in columns if any(values[column]) and column not in alike]
     shown = [
         (line, " ".join(map(str, cells_of(row))), [_cell(column, row) for column in columns]) for line, row in rows
     ]
@@ -149,6 +154,9 @@ WHERE = [
 ]
 LABELS = Column("labels", listed("labels"), filter=True, key="labels")
 NOT_OVER_TASKS = [column for column in WHERE if column.title != "task"]
+
+SAID_ONCE = ("backbone", "regime", "k", "metric", "against", "looked at", "evaluations", "interval over", "protocol",
+             "labels", "test")  # fmt: skip
 
 
 def _results(constant: set[str]) -> list[Column]:
