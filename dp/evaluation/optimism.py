@@ -5,9 +5,8 @@ are of the reported rows themselves, as under `select_on_reported`, it is report
 """
 
 from statistics import fmean
-from typing import Any
 
-from dp import files
+from dp.evaluation import steps
 from dp.evaluation.comparisons import accuracies, made_from
 from dp.evaluation.runs import Run
 from dp.evaluation.table import Row, group
@@ -55,19 +54,8 @@ def rows(study: Study, runs: list[Run]) -> list[Row]:
 
 
 def _looks(run: Run) -> list[float]:
-    """Accuracy of each evaluation during training; of the run's own task where it selects by the mean over tasks."""
-    assert run.training is not None
-    lines = files.read_jsonl(run.training / "steps.jsonl")
-    return [_accuracy(run, line["selection"]) for line in lines if "selection" in line]
-
-
-def _accuracy(run: Run, selection: dict[str, Any]) -> float:
-    """A share that was stored in single precision, to its seventh digit."""
-    value = selection["accuracy"]
-    if "by_task" in selection:
-        assert run.trained is not None
-        value = selection["by_task"][run.trained["asked"]["multitask"]["tasks"].index(run.cell.task)]
-    return round(value, 6)
+    """Accuracy of each evaluation during training: a share that was stored in single precision, to six digits."""
+    return [round(accuracy, 6) for _, accuracy in steps.evaluations(run)]
 
 
 def _minus(ones: list[float], others: list[float]) -> list[float]:

@@ -1,23 +1,19 @@
 """Training loss and selection accuracy by step, with the steps that selection picked."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from dp.evaluation import steps
 from dp.evaluation.findings import Findings
-from dp.evaluation.runs import Run
 from dp.evaluation.table import digests, group, labels
 from dp.figures import curves, style
 from dp.variants import Control
 
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "quantity", "step", "value", "seeds", "labels", "runs")
 POINTS = 50
-READ = 2500
-"""Lines of a log."""
 MOST = 5
 """Backbones and regimes; logs are long, so those of others are not read."""
 LEFT_OUT = "left out"
@@ -27,7 +23,7 @@ def data(found: Findings) -> list[dict[str, Any]]:
     """Rows of quantity loss and accuracy (means over runs) and selected (one per run, on the mean accuracy).
 
     The loss is averaged over bins of consecutive steps, at most 50 of them, and stands at the last step of its bin. Of
-    a log of more than 2,500 lines every n-th loss is read.
+    a long log every n-th is read (dp/evaluation/steps.py).
     Quantity `left out`, without step and value: a cell whose curves are not read, since there are more than 5 backbones
     and regimes.
     """
@@ -42,12 +38,8 @@ def data(found: Findings) -> list[dict[str, Any]]:
         if (backbone, regime, str(k or "")) not in drawn:
             rows.append(about | {"quantity": LEFT_OUT, "step": None, "value": None})
             continue
-        logs = [_log(run.training / "steps.jsonl") for run in members if run.training]
-        losses = [{line["step"]: line["loss"] for line in log if "loss" in line} for log in logs]
-        accuracies = [
-            {line["step"]: _accuracy(run, line["selection"]) for line in log if "selection" in line}
-            for run, log in zip(members, logs, strict=True)
-        ]
+        losses = [dict(steps.losses(run)) for run in members]
+        accuracies = [dict(steps.evaluations(run)) for run in members]
         picked = [run.trained["made"]["selected_step"] for run in members if run.trained]
         points = [("loss", *point) for point in _binned(_mean(losses))]
         accuracy = dict(_mean(accuracies))
@@ -55,21 +47,6 @@ def data(found: Findings) -> list[dict[str, Any]]:
         points += [("selected", step, accuracy[step]) for step in picked]
         rows += [about | {"quantity": what, "step": step, "value": value} for what, step, value in points]
     return rows
-
-
-def _log(path: Path) -> list[dict[str, Any]]:
-    """Every selection, and so many of the other lines, evenly spaced, as are left of a long log."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    every = -(-len(lines) // READ) or 1
-    return [json.loads(line) for n, line in enumerate(lines) if n % every == 0 or '"selection"' in line]
-
-
-def _accuracy(run: Run, selection: dict[str, Any]) -> float:
-    """Of the task itself where a run selects by the mean over tasks."""
-    if "by_task" not in selection:
-        return selection["accuracy"]
-    assert run.trained is not None
-    return selection["by_task"][run.trained["asked"]["multitask"]["tasks"].index(run.cell.task)]
 
 
 def draw(rows: style.Rows) -> Figure:
