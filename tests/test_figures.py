@@ -20,7 +20,7 @@ from matplotlib.colors import to_rgb
 from synthetic_results import change, predictions, study_in, write_results
 
 from dp import files, paths
-from dp.evaluation import findings, runs, table
+from dp.evaluation import findings, runs, steps, table
 from dp.figures import by_variant, cost, curves, gain_over_fixed, style
 from dp.figures import split_by_input_length as by_length
 
@@ -510,14 +510,15 @@ def test_of_a_long_log_every_selection_and_some_losses_are_read(tmp_path):
         if step % 100 == 0:
             lines.append({"step": step, "selection": {"accuracy": step / 6000, "loss": 1.0}, "best": True})
     files.write_jsonl(tmp_path / "steps.jsonl", lines)
-    found = module("learning_curves")._log(tmp_path / "steps.jsonl")
-    selections = [line["step"] for line in found if "selection" in line]
-    losses = [line["loss"] for line in found if "loss" in line]
-    assert selections == [*range(100, 6001, 100)]
-    assert 1900 < len(losses) <= 2500
-    assert np.mean(losses) == pytest.approx(3000.5, rel=0.01)
+    run = SimpleNamespace(training=tmp_path)
+    assert [step for step, _ in steps.evaluations(run)] == [*range(100, 6001, 100)]
+    losses = steps.losses(run)
+    assert 1900 < len(losses) <= 2500 and losses[-1] == (6000, 6000.0)
+    assert np.mean([loss for _, loss in losses]) == pytest.approx(3000.5, rel=0.01)
     files.write_jsonl(tmp_path / "steps.jsonl", lines[:2500])
-    assert module("learning_curves")._log(tmp_path / "steps.jsonl") == lines[:2500]
+    assert [step for step, _ in steps.losses(run)] == [line["step"] for line in lines[:2500] if "loss" in line]
+    assert steps.evaluations(run) == [(line["step"], line["selection"]["accuracy"]) for line in lines[:2500]
+                                      if "selection" in line]  # fmt: skip
 
 
 def test_learning_curves_put_fixed_behind_every_part_and_circle_the_selected_steps(tmp_path):

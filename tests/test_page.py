@@ -12,7 +12,7 @@ from report_page import HOSTILE, claims, found_in, full, page_in, row_of, with_r
 from synthetic_results import change
 
 from dp import files
-from dp.evaluation import findings, jobs, runs
+from dp.evaluation import findings, jobs, runs, steps
 from dp.page import build, curves, lineage, tables, verdict
 
 VOID = {"meta", "link", "img", "input", "br", "rect"}
@@ -76,7 +76,7 @@ def shown(read, name):
 def test_the_same_rows_make_the_same_bytes(tmp_path, monkeypatch):
     found, folder, made = found_in(tmp_path, monkeypatch)
     first = build.document(full(found), folder, made)
-    curves._log.cache_clear()
+    steps._read.cache_clear()
     assert build.document(full(found), folder, jobs.read(found.study)) == first
     assert str(tmp_path) not in first
 
@@ -238,9 +238,9 @@ def test_a_curve_of_many_steps_keeps_its_ends_and_its_picked_step(tmp_path):
     cell = SimpleNamespace(task="b")
     trained = {"made": {"selected_step": 123}, "asked": {"multitask": {"tasks": ["a", "b"]}}}
     curve = curves.of([SimpleNamespace(training=tmp_path, trained=trained, cell=cell)] * 20, list)
-    steps, values = curve["accuracy"][0]
-    assert len(steps) == 5 and (steps[0], steps[-1]) == (1, 400)
-    assert values == [round(round(step / 20, 2), 1) for step in steps]
+    at, values = curve["accuracy"][0]
+    assert len(at) == 5 and (at[0], at[-1]) == (1, 400)
+    assert values == [round(round(step / 20, 2), 1) for step in at]
     assert curve["picked"][0] == [123, 6.15]
     assert curve["loss"][0][-1] == 40_000
     assert curve["loss"][1][-1] == pytest.approx(39_333, rel=0.005), "the mean over the last 1,334 steps"

@@ -266,7 +266,8 @@ def timeless(value):
 
 
 def test_the_commands_that_a_worker_takes_are_those_that_import_torch():
-    others = [name.replace("-", "_") for name in cli.COMMANDS if name not in COMMANDS]
+    """But for plan, which no rule calls."""
+    others = [name.replace("-", "_") for name in cli.COMMANDS if name not in (*COMMANDS, "plan")]
     imports = "".join(f"import dp.commands.{name}\n" for name in others)
     code = f"{imports}import sys\nassert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -35,7 +35,7 @@ def _read(path: Path, modified: int, size: int) -> tuple[list[tuple[int, dict[st
     found = [json.loads(line) for line in lines if b'"selection":' in line]
     updates = [line for line in lines if b'"loss":' in line and b'"selection":' not in line]
     every = -(-len(updates) // READ) or 1
-    kept = [json.loads(line) for line in updates[::every]]
+    kept = [json.loads(line) for line in updates[::-every][::-1]]  # the last one among them
     return [(one["step"], one["selection"]) for one in found], [(one["step"], one["loss"]) for one in kept]
 
 

@@ -69,11 +69,24 @@ def save(data: Path, draw: Callable[[Rows], Figure]) -> list[Path]:
     written = []
     with matplotlib.style.context(seaborn.axes_style("whitegrid") | SETTINGS, after_reset=True):  # type: ignore[arg-type]
         figure = draw(rows)
+        _settle(figure)
         for kind, without in drop.items():
             with files.replacing(data.with_suffix(f".{kind}")) as beside:
                 figure.savefig(beside, format=kind, metadata={"Source": source, **without})
             written.append(data.with_suffix(f".{kind}"))
     return written
+
+
+def _settle(figure: Figure) -> None:
+    """Rounds what an automatic layout found: its solver's last digits change with Python's hash seed, and an SVG's ids
+    with them."""
+    if figure.get_layout_engine() is None:
+        return
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        x, y, width, height = (round(value, 6) for value in axes.get_position(original=True).bounds)
+        axes.set_position((x, y, width, height))
 
 
 class Line(NamedTuple):
