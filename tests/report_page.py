@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 from synthetic_results import predictions, study_in, write_results
 
-from dp import files, paths
-from dp.evaluation import findings, jobs, runs
+from dp import files, findings, paths
+from dp.evaluation import jobs, runs
 from dp.page import build
 from dp.report import report_files
 

@@ -21,10 +21,10 @@ from conftest import ROOT
 from scipy import stats
 from synthetic_results import change, predictions, study_in, write_results
 
-from dp import cli, paths
+from dp import cli, findings, paths
 from dp.errors import UserError
-from dp.evaluation import findings, table
 from dp.evaluation import runs as evaluations
+from dp.evaluation import table
 from dp.evaluation.intervals import wilson
 from dp.evaluation.runs import Run
 from dp.grid import cells, run_config

@@ -19,8 +19,8 @@ from matplotlib.collections import LineCollection, QuadMesh
 from matplotlib.colors import to_rgb
 from synthetic_results import change, predictions, study_in, write_results
 
-from dp import files, paths
-from dp.evaluation import findings, runs, steps, table
+from dp import files, findings, paths
+from dp.evaluation import runs, steps, table
 from dp.figures import by_variant, cost, curves, gain_over_fixed, style
 from dp.figures import split_by_input_length as by_length
 

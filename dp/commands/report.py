@@ -2,12 +2,12 @@
 
 import argparse
 
-from dp import files, paths
+from dp import files, findings, paths
 from dp.commands import common
-from dp.evaluation import checklist, findings, jobs, markdown, predictions_page, runs, separation, table, verdicts
-from dp.evaluation.findings import Findings
+from dp.evaluation import checklist, jobs, markdown, predictions_page, runs, separation, table, verdicts
 from dp.figures import every as drawings
 from dp.figures import style
+from dp.findings import Findings
 from dp.lineage.closure import PACKAGE
 from dp.lineage.published import parameters
 from dp.lineage.record import recording

@@ -4,8 +4,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from dp.evaluation.findings import Findings
 from dp.figures import by_variant, style
+from dp.findings import Findings
 
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "mean", "low", "high", "interval", "majority", "collapsed",
            "labels", "runs")  # fmt: skip

@@ -4,8 +4,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from dp.evaluation.findings import Findings
 from dp.figures import strips, style
+from dp.findings import Findings
 
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "length", "share", "examples", "seeds", "labels", "runs")
 

@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from dp.evaluation.findings import Findings
 from dp.figures import style
+from dp.findings import Findings
 from dp.study import Study
 from dp.variants import Baseline, Control
 

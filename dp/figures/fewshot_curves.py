@@ -6,8 +6,8 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from dp.evaluation.findings import Findings
 from dp.figures import curves, style
+from dp.findings import Findings
 from dp.variants import Baseline
 
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "mean", "low", "high", "interval", "seeds", "majority",

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dp import paths
-from dp.evaluation.findings import Findings
 from dp.figures import by_variant, style
+from dp.findings import Findings
 from dp.grid import is_union
 from dp.lineage import record
 

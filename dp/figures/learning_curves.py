@@ -7,9 +7,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dp.evaluation import steps
-from dp.evaluation.findings import Findings
 from dp.evaluation.table import digests, group, labels
 from dp.figures import curves, style
+from dp.findings import Findings
 from dp.variants import Control
 
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "quantity", "step", "value", "seeds", "labels", "runs")

@@ -5,8 +5,8 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from dp.evaluation.findings import Findings
 from dp.figures import by_variant, style
+from dp.findings import Findings
 
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "rows", "evaluations", "seeds", "best", "last", "chosen",
            "best_minus_last", "best_minus_chosen", "low", "high", "labels", "runs")  # fmt: skip

@@ -5,8 +5,8 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from dp.evaluation.findings import Findings
 from dp.figures import by_variant, style
+from dp.findings import Findings
 
 COLUMNS = ("claim", "table", "kind", "backbone", "variant", "task", "regime", "k", "protocol", "value", "ours", "low",
            "high", "seeds", "verdict", "paper_collapsed", "labels", "runs")  # fmt: skip

@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dp.evaluation import separation
-from dp.evaluation.findings import Findings
 from dp.figures import style
+from dp.findings import Findings
 
 COLUMNS = ("backbone", "regime", "k", "task", "factor", "variant", "runs", "group", "value", "share", "labels")
 ACROSS = 4

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from dp.evaluation.findings import Findings
 from dp.figures import style
+from dp.findings import Findings
 from dp.variants import Control
 
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "run", "prompt", "weight", "examples", "labels", "runs")

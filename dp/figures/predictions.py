@@ -7,8 +7,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from dp.evaluation import verdicts
-from dp.evaluation.findings import Findings
 from dp.figures import style
+from dp.findings import Findings
 
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "predicted_low", "predicted_high", "mean", "low", "high",
            "seeds", "verdict", "labels", "runs")  # fmt: skip

@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dp import files
-from dp.evaluation.findings import Findings
 from dp.evaluation.table import digests, group, labels
 from dp.figures import curves, style
+from dp.findings import Findings
 from dp.variants import Prompted
 
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "bin", "tokens_low", "tokens_high", "tokens", "split",

@@ -4,8 +4,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from dp.evaluation.findings import Findings
 from dp.figures import style
+from dp.findings import Findings
 from dp.variants import Prompted
 
 STEP = 0.34

@@ -11,11 +11,11 @@ from markupsafe import Markup
 
 from dp import report
 from dp.evaluation import verdicts
-from dp.evaluation.findings import Findings
 from dp.evaluation.jobs import Job
 from dp.evaluation.labels import WORDS, spelled_out
 from dp.evaluation.table import Row
 from dp.figures.every import ABOUT
+from dp.findings import Findings
 from dp.page import facts, glance, lineage, tables, verdict
 
 HERE = Path(__file__).parent

@@ -9,10 +9,10 @@ from typing import Any, Generic, TypeVar
 
 from dp import files, paths
 from dp.evaluation.checklist import NOT_SETTINGS
-from dp.evaluation.findings import Findings
 from dp.evaluation.jobs import Job
 from dp.evaluation.runs import Run
 from dp.evaluation.table import Row, group
+from dp.findings import Findings
 from dp.lineage.artifacts import artifacts
 from dp.page import curves
 from dp.study import Study

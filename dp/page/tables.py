@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from dp.evaluation.findings import Findings
 from dp.evaluation.table import Row
+from dp.findings import Findings
 from dp.page.verdict import SIGN, tone
 from dp.variants import Baseline
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from math import fsum
 from typing import Any
 
-from dp.evaluation.findings import Findings
 from dp.evaluation.labels import spelled_out
 from dp.evaluation.table import Row
+from dp.findings import Findings
 from dp.study import Study
 from dp.tables.layout import Shown
 from dp.variants import Baseline, Control

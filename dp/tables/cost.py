@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from math import fsum
 from typing import Any
 
-from dp.evaluation.findings import Findings
 from dp.evaluation.labels import spelled_out
 from dp.evaluation.runs import Run
 from dp.evaluation.table import Row
+from dp.findings import Findings
 from dp.tables.cells import COLLAPSED, Setting, accuracies, average, is_control, name_of, percent
 from dp.tables.layout import Column, Group, Line, Shown, Table
 

@@ -1,6 +1,6 @@
 """All tables of a report."""
 
-from dp.evaluation.findings import Findings
+from dp.findings import Findings
 from dp.tables import cost, fewshot, multitask, paper_tables, protocol
 from dp.tables.layout import Table
 

@@ -2,8 +2,8 @@
 
 from functools import partial
 
-from dp.evaluation.findings import Findings
 from dp.evaluation.table import Row
+from dp.findings import Findings
 from dp.grid import is_trained, is_union
 from dp.tables.cells import AVERAGE, COLLAPSED, MEANS, accuracies, average, label_notes, percent
 from dp.tables.layout import Column, Group, Line, Table

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from dp.evaluation.findings import Findings
 from dp.evaluation.table import Row
+from dp.findings import Findings
 from dp.tables.cells import AVERAGE, Setting, accuracies, average, collapsed, interval, label_notes
 from dp.tables.layout import Column, Group, Line, Shown, Table
 

@@ -2,8 +2,8 @@
 
 import re
 
-from dp.evaluation.findings import Findings
 from dp.evaluation.table import Row
+from dp.findings import Findings
 from dp.protocols import MEANING
 from dp.tables.cells import Setting, interval, label_notes, name_of
 from dp.tables.layout import Column, Group, Line, Shown, Table
