@@ -378,3 +378,23 @@ def test_what_is_one_value_throughout_is_said_once_and_takes_no_column():
     assert [[text for text, _ in texts] for _, _, texts in view.rows] == [["fixed"], ["adap_pos"]]
     one = tables._view("x", "X", "x.csv", "About.", columns, rows[:1], lambda row: [0])
     assert [column.title for column in one.columns] == ["backbone", "variant"]
+
+
+def trained(collapsed, steps=10, metric="accuracy"):
+    return {"metric": metric, "steps": steps, "collapsed": collapsed}
+
+
+def test_collapse_is_said_of_what_was_trained_alone():
+    assert verdict.of_collapse([trained("1/1", steps=0), trained("0/3"), trained("2/3", metric="f1a")]) is None
+    assert verdict.of_collapse([trained("1/3"), trained("0/3")]).startswith("Of 2 trained numbers 1 hold a collapsed")
+    assert verdict.of_collapse([trained("1/3"), trained("3/3")]).startswith("Of 2 trained numbers 2 hold a collapsed")
+    assert verdict.of_collapse([trained("3/3"), trained("1/1")]).startswith(
+        "All of the 2 trained numbers are collapsed"
+    )
+
+
+def test_backbones_that_a_scale_lacks_are_one_reason():
+    rows = [{"kind": "cell", "verdict": "not run", "reason": f"the scale has no backbone {name}"} for name in "abca"]
+    assert "because none was run (the scale has no backbone a, b, c)." in verdict.of_claims(rows).headline
+    rows[0]["reason"] = "evaluations are missing"
+    assert "no backbone b; and 2 more" in verdict.of_claims(rows).headline

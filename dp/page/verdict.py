@@ -14,6 +14,7 @@ JUDGED = ("reproduced", "differs", "unclear", "collapsed")
 CELLS = ("cell", "average")
 """Kinds of claim that are numbers of the paper's tables."""
 UNJUDGED = {"not run": ("were not run", "none was run"), "not comparable": ("are not comparable", "none is comparable")}
+NO_BACKBONE = "the scale has no backbone "
 PLURAL = {"gain": "gains", "text": "statements", "anchor": "anchors"}
 
 
@@ -78,6 +79,20 @@ def of_predictions(rows: list[Row], null: list[Row]) -> Summary:
     return Summary(headline, details, _tiles(count))
 
 
+def of_collapse(results: list[Row]) -> str | None:
+    """Whether what was trained is told apart from a constant answer; None where all of it is."""
+    trained = [row for row in results if row["metric"] == "accuracy" and row["steps"]]
+    fallen = [row for row in trained if not row["collapsed"].startswith("0/")]
+    if not fallen:
+        return None
+    if all(len(set(row["collapsed"].split("/"))) == 1 for row in trained):
+        return (
+            f"All of the {len(trained)} trained numbers are collapsed: no run is told apart from the majority class, "
+            "so nothing can be said here of which variant is better."
+        )
+    return f"Of {len(trained)} trained numbers {len(fallen)} hold a collapsed run, one at the majority class."
+
+
 def _tiles(count: Counter[str]) -> list[Tile]:
     """In the order of TONE, whatever is unknown behind it."""
     tiles, start, total = [], 0.0, count.total()
@@ -99,6 +114,8 @@ def _reasons(rows: list[Row]) -> str:
     parts = []
     for verdict, number in Counter(row["verdict"] for row in rows).items():
         reasons = Counter(str(row["reason"]) for row in rows if row["verdict"] == verdict and row["reason"])
+        if reasons and all(reason.startswith(NO_BACKBONE) for reason in reasons):
+            reasons = Counter([NO_BACKBONE + ", ".join(reason.removeprefix(NO_BACKBONE) for reason in reasons)])
         shown = "; ".join(reason for reason, _ in reasons.most_common(2))
         more = f"; and {len(reasons) - 2} more reasons" if len(reasons) > 2 else ""
         some, none = UNJUDGED.get(verdict, (f"are {verdict}", f"all are {verdict}"))
