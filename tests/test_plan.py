@@ -474,3 +474,11 @@ def test_planning_imports_no_tool_of_the_workflow():
 
 def test_sizes_are_decimal():
     assert [size(value) for value in (0, 999, 1500, 2.5e9, 31e12)] == ["0", "1.0 kB", "1.5 kB", "2.5 GB", "31 TB"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"asked": {"definition": {}}, "made": {}}'])
+def test_what_is_no_record_is_named_and_not_passed_over(tmp_path, text):
+    path = tmp_path / "record.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match=f"{path}: is no record of a training .* delete its folder"):
+        speeds._read(path)

@@ -18,6 +18,7 @@ from synthetic_results import change, predictions, study_in, write_results
 
 from dp import paths
 from dp.evaluation import choices, runs, table
+from dp.report import TABLES
 from dp.study import load
 from dp.tables import cost, every, fewshot, multitask, paper_tables, protocol, render
 from dp.tables.layout import Column, Group, Line, Shown, Table
@@ -187,13 +188,13 @@ def recorded(rows, name):
 
 def test_all_seven_in_their_order_in_three_forms(found):
     made = every.tables(found)
-    assert tuple(one.name for one in made) == every.NAMES
+    assert tuple(one.name for one in made) == TABLES
     files = {name for one in made for name in render.texts(one)}
-    assert files == {f"tables/{name}.{kind}" for name in every.NAMES for kind in ("csv", "md", "tex")}
+    assert files == {f"tables/{name}.{kind}" for name in TABLES for kind in ("csv", "md", "tex")}
     assert not any(one.empty for one in made)
 
 
-@pytest.mark.parametrize("name", every.NAMES)
+@pytest.mark.parametrize("name", TABLES)
 def test_all_renderings_say_the_same_numbers(found, name):
     (made,) = [one for one in every.tables(found) if one.name == name]
     texts = render.texts(made)
@@ -207,7 +208,7 @@ def test_all_renderings_say_the_same_numbers(found, name):
             assert abs(float(text.replace(",", "")) - value) <= 0.5 * 10**-digits + 1e-4, (kind, text, value)
 
 
-@pytest.mark.parametrize("name", every.NAMES)
+@pytest.mark.parametrize("name", TABLES)
 def test_latex_is_well_formed(found, name):
     (made,) = [one for one in every.tables(found) if one.name == name]
     check_tex(render.latex(made), len(made.stubs) + len(made.columns))
@@ -413,7 +414,7 @@ def test_nothing_to_show_says_why_and_where(found, tmp_path, monkeypatch):
     grid = GRID | {"tasks": {"made_up": ["alpha"]}, "regimes": [{"kind": "full"}], "variants": ["majority"]}
     bare = found_in(tmp_path, monkeypatch, grid, claims=[], prices=[], aggregates=[], results=[])
     made = every.tables(bare)
-    assert [one.name for one in made] == list(every.NAMES)
+    assert [one.name for one in made] == list(TABLES)
     for one in made:
         texts = render.texts(one)
         assert one.empty and "\n" not in one.empty
@@ -513,7 +514,7 @@ def _has_tex():
 def test_all_seven_compile(found, tmp_path):
     for made in every.tables(found):
         (tmp_path / f"{made.name}.tex").write_text(render.latex(made))
-    body = "\n".join(f"\\input{{{name}}}" for name in every.NAMES)
+    body = "\n".join(f"\\input{{{name}}}" for name in TABLES)
     head = "\\documentclass{article}\\usepackage[margin=2.5cm,a4paper]{geometry}\\usepackage{booktabs}"
     (tmp_path / "all.tex").write_text(f"{head}\\begin{{document}}{body}\\end{{document}}")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from dp.evaluation.comparisons import AGAINST, accuracies, made_from
+from dp.evaluation.comparisons import AGAINST
 from dp.evaluation.runs import Run
-from dp.evaluation.table import Row, group
+from dp.evaluation.table import Row, accuracies, group, made_from
 from dp.statistics.aggregate import Floats, Scores, improvement, interquartile_mean, interval, mean
 from dp.study import Study
 

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from dp import files, search
-from dp.evaluation.jobs import UNKNOWN, Job, as_number, as_table, as_text, by_jobs, grouped, said
+from dp.evaluation.jobs import UNKNOWN, Job, as_number, as_table, as_text, by_jobs, grouped, said, version
 from dp.evaluation.labels import spelled_out
 from dp.evaluation.runs import Run
 from dp.evaluation.table import Row
@@ -49,13 +49,8 @@ def _infrastructure(made: list[Job]) -> list[str]:
     on_gpu = [job for job in made if job.said("with", "device") not in (None, "cpu")]
     rows += [["CUDA", *line] for line in by_jobs(on_gpu, said("with", "cuda"))]
     names = sorted({name for job in made for name in job.said("with", "packages") or {}})
-    versions = [[name, *line] for name in names for line in by_jobs(made, partial(_version, name))]
+    versions = [[name, *line] for name in names for line in by_jobs(made, partial(version, name))]
     return [as_table(["fact", "value", "jobs"], rows), as_table(["package", "version", "jobs"], versions)]
-
-
-def _version(name: str, job: Job) -> str | None:
-    installed = job.said("with", "packages") or {}
-    return (installed[name] or "not installed") if name in installed else None
 
 
 def _code(made: list[Job]) -> list[str]:
@@ -126,7 +121,7 @@ def _hyperparameters(made: list[Job]) -> list[str]:
         return ["No variant of this scale is trained."]
     found: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for job in trained:
-        for key, value in _flat({key: one for key, one in _resolved(job).items() if key not in NOT_SETTINGS}):
+        for key, value in flat({key: one for key, one in _resolved(job).items() if key not in NOT_SETTINGS}):
             found[key].append((as_text(value), job.said("asked", "variant")))
     rows = []
     for key, pairs in found.items():
@@ -152,11 +147,11 @@ def _resolved(job: Job) -> dict[str, Any]:
     return search.applied(asked, setting) if asked.get("search") and setting else asked
 
 
-def _flat(value: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+def flat(value: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
     """(dotted key, value) of each leaf; a part that is None means nothing to the run."""
     for key, one in value.items():
         if isinstance(one, dict):
-            yield from _flat(one, f"{prefix}{key}.")
+            yield from flat(one, f"{prefix}{key}.")
         elif one is not None:
             yield prefix + key, one
 

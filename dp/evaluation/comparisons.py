@@ -1,10 +1,8 @@
 """comparisons.csv: every variant against `fixed` on the same examples."""
 
-from collections.abc import Sequence
-
 from dp.evaluation.answers import answers, cluster_numbers, right
 from dp.evaluation.runs import Run
-from dp.evaluation.table import Row, digests, group, labels
+from dp.evaluation.table import Row, group, made_from
 from dp.statistics.multiple import holm
 from dp.statistics.paired import compare
 from dp.study import Study
@@ -45,13 +43,3 @@ def corrected(found: list[Row]) -> list[Row]:
         for row, p in zip(family, holm([row["p"] for row in family]), strict=True):
             row["p_holm"] = p
     return found
-
-
-def made_from(*cells: list[Run]) -> Row:
-    """The columns `labels` and `runs` of a number that was made from the runs of several cells."""
-    found = sorted({label for members in cells for label in labels(members)})
-    return {"labels": ";".join(found), "runs": digests(run for members in cells for run in members)}
-
-
-def accuracies(members: Sequence[Run]) -> list[float]:
-    return [run.metrics["metrics"]["accuracy"]["value"] for run in members]

@@ -45,6 +45,12 @@ def said(*keys: str) -> Callable[[Job], Any]:
     return lambda job: job.said(*keys)
 
 
+def version(package: str, job: Job) -> str | None:
+    """Of a package, as a job's record has it; None where it says nothing of it."""
+    installed = job.said("with", "packages") or {}
+    return (installed[package] or "not installed") if package in installed else None
+
+
 def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
     """Items by key, in the order in which keys occur."""
     groups: dict[K, list[T]] = {}

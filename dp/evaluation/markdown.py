@@ -4,9 +4,8 @@ from collections.abc import Iterable
 
 from dp.evaluation.labels import spelled_out
 from dp.evaluation.runs import Run
-from dp.evaluation.table import Row
+from dp.evaluation.table import Row, is_majority
 from dp.study import Study
-from dp.variants import Baseline
 
 
 def document(study: Study, table: list[Row], runs: list[Run], figures: Iterable[str]) -> str:
@@ -38,7 +37,7 @@ def _table(study: Study, rows: list[Row]) -> str:
     sizes = {row["task"]: row["n"] for row in rows}
     lines = [["variant", *[f"{task} (n = {sizes[task]:,})" for task in tasks]], ["---", *["---:"] * len(tasks)]]
     lines += [[variant, *[cells.get((variant, task), "") for task in tasks]] for variant in variants]
-    if rows[0]["metric"] == "accuracy" and not any(_is_majority(study, variant) for variant in variants):
+    if rows[0]["metric"] == "accuracy" and not any(is_majority(study, variant) for variant in variants):
         rate = {row["task"]: f"{100 * row['majority']:.1f}" for row in rows}
         lines.append(["*majority rate*", *[rate[task] for task in tasks]])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -62,14 +61,8 @@ def _cost(rows: list[Row]) -> str:
 
 def _cell(study: Study, row: Row) -> str:
     text = f"{100 * row['mean']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
-    collapsed = not row["collapsed"].startswith("0/") and not _is_majority(study, row["variant"])
+    collapsed = not row["collapsed"].startswith("0/") and not is_majority(study, row["variant"])
     return f"{text} collapsed {row['collapsed']}" if collapsed else text
-
-
-def _is_majority(study: Study, variant: str) -> bool:
-    """Whether the variant is the majority class, of which nobody expects more than one class."""
-    definition = study.params.variants[variant]
-    return isinstance(definition, Baseline) and definition.baseline == "majority"
 
 
 def _notes(study: Study, rows: list[Row], runs: list[Run]) -> str:

@@ -7,9 +7,8 @@ are of the reported rows themselves, as under `select_on_reported`, it is report
 from statistics import fmean
 
 from dp.evaluation import steps
-from dp.evaluation.comparisons import accuracies, made_from
 from dp.evaluation.runs import Run
-from dp.evaluation.table import Row, group
+from dp.evaluation.table import Row, accuracies, group, made_from
 from dp.evaluation.twins import paired, twins
 from dp.grid import switches
 from dp.statistics.mean import t_interval

@@ -3,9 +3,9 @@
 from statistics import fmean
 
 from dp.evaluation.answers import answers, cluster_numbers, right
-from dp.evaluation.comparisons import accuracies, corrected, made_from
+from dp.evaluation.comparisons import corrected
 from dp.evaluation.runs import Run
-from dp.evaluation.table import Row, group
+from dp.evaluation.table import Row, accuracies, group, made_from
 from dp.evaluation.twins import paired, twins
 from dp.statistics.paired import compare
 from dp.study import Study

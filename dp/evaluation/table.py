@@ -12,6 +12,7 @@ from dp.evaluation.intervals import over_runs
 from dp.evaluation.runs import Run
 from dp.grid import switches
 from dp.study import Study
+from dp.variants import Baseline
 
 COLUMNS = ("backbone", "regime", "k", "task", "source", "variant", "protocol", "metric", "split", "n", "seeds", "mean",
            "low", "high", "interval", "majority", "collapsed", "steps", "trials", "chosen", "trainable", "seconds",
@@ -87,6 +88,23 @@ def labels(members: list[Run]) -> list[str]:
     found |= {"no-commit"} if None in dirty else set()
     found |= {"single-seed"} if len(members) == 1 and members[0].trained else set()
     return sorted(found)
+
+
+def made_from(*cells: list[Run]) -> Row:
+    """The columns `labels` and `runs` of a number that was made from the runs of one or several cells."""
+    found = sorted({label for members in cells for label in labels(members)})
+    return {"labels": ";".join(found), "runs": digests(run for members in cells for run in members)}
+
+
+def accuracies(members: Iterable[Run]) -> list[float]:
+    """Of each run, a share 0..1."""
+    return [run.metrics["metrics"]["accuracy"]["value"] for run in members]
+
+
+def is_majority(study: Study, variant: str) -> bool:
+    """Whether the variant is the majority class, of which nobody expects more than one class."""
+    definition = study.params.variants[variant]
+    return isinstance(definition, Baseline) and definition.baseline == "majority"
 
 
 def to_csv(columns: Iterable[str], table: Iterable[Row]) -> str:

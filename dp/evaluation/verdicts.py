@@ -1,13 +1,12 @@
 """predictions.csv and null_task.csv: what was predicted beside what was measured, and whether it holds."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from dp.evaluation.runs import Run
-from dp.evaluation.table import Row, digests, labels, summary
+from dp.evaluation.table import Row, accuracies, made_from, summary
 from dp.grid import is_trained
 from dp.statistics.multiple import holm
 from dp.study import Study
@@ -30,7 +29,7 @@ def rows(study: Study, runs: Iterable[Run]) -> list[Row]:
             {"backbone": backbone, "regime": regime, "k": members[0].k, "task": task, "variant": variant,
              "predicted_low": prediction.accuracy[0], "predicted_high": prediction.accuracy[1], "seeds": len(members),
              "majority": members[0].metrics["majority"], "because": prediction.because,
-             "verdict": verdict(measured["low"], measured["high"], prediction.accuracy), **_made_from(members)}
+             "verdict": verdict(measured["low"], measured["high"], prediction.accuracy), **made_from(members)}
             | measured
         )  # fmt: skip
     return found
@@ -63,12 +62,12 @@ def null_rows(study: Study, runs: Iterable[Run]) -> list[Row]:
         if variant == null.against or not is_trained(study, variant):
             continue
         base = cells[backbone, regime, task, null.against]
-        better, against = _accuracies(members), _accuracies(base)
+        better, against = accuracies(members), accuracies(base)
         found.append(
             {"backbone": backbone, "regime": regime, "k": members[0].k, "task": task, "variant": variant,
              "against": null.against, "seeds": len(members), "mean": float(np.mean(better)),
              "against_mean": float(np.mean(against)), "difference": float(np.mean(better) - np.mean(against)),
-             "p": p_better(better, against, members[0].metrics["n"]), **_made_from(members)}
+             "p": p_better(better, against, members[0].metrics["n"]), **made_from(members)}
         )  # fmt: skip
     corrected = holm([row["p"] for row in found])
     return [row | {"p_holm": p, "verdict": "fails" if p < LEVEL else "holds"}
@@ -99,11 +98,3 @@ def by_cell(runs: Iterable[Run]) -> dict[tuple[str, str, str, str], list[Run]]:
     for run in runs:
         groups.setdefault((run.cell.backbone, run.cell.regime, run.cell.task, run.cell.variant), []).append(run)
     return groups
-
-
-def _accuracies(members: list[Run]) -> list[float]:
-    return [run.metrics["metrics"]["accuracy"]["value"] for run in members]
-
-
-def _made_from(members: list[Run]) -> dict[str, Any]:
-    return {"labels": ";".join(labels(members)), "runs": digests(members)}

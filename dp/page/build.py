@@ -42,7 +42,6 @@ def document(found: Findings, folder: Path, made: list[Job]) -> str:
     predicted = verdicts.rows(study, found.runs) if study.predictions else []
     null = verdicts.null_rows(study, found.runs) if study.predictions else []
     traced = lineage.data(found, made)
-    claims = tables.of(found, "claims")
     return environment.get_template("page.html").render(
         policy=_policy(style, script),
         style=Markup(style),
@@ -52,10 +51,10 @@ def document(found: Findings, folder: Path, made: list[Job]) -> str:
         protocol=study.params.protocols[study.scale.protocol],
         warnings=_warnings(found.results),
         collapse=verdict.of_collapse(found.results),
-        claims=verdict.of_claims(claims),
+        claims=verdict.of_claims(found.claims),
         predictions=verdict.of_predictions(predicted, null) if predicted else None,
         predicted_maps=glance.of_predictions(predicted),
-        claimed_maps=glance.of_claims(claims),
+        claimed_maps=glance.of_claims(found.claims),
         matrices=glance.of_results(found.results),
         tables=tables.views(found, predicted, null, traced.cells_of),
         figures=[_figure(folder / "figures", name) for name in report.figures(study)],

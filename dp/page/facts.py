@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 from math import fsum
 
-from dp.evaluation.jobs import Job, by_jobs, grouped, said
+from dp.evaluation.jobs import Job, by_jobs, grouped, said, version
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ def tables(made: list[Job]) -> list[Facts]:
         Facts("Machine", ["fact", "value", "jobs"],
               [[name, *line] for name, key in machine.items() for line in by_jobs(made, said("with", key))]),
         Facts("Packages", ["package", "version", "jobs"],
-              [[name, *line] for name in packages for line in by_jobs(made, partial(_version, name))]),
+              [[name, *line] for name in packages for line in by_jobs(made, partial(version, name))]),
         Facts("Time", ["command", "jobs", "wall time, s"], spent),
     ]  # fmt: skip
 
@@ -35,8 +35,3 @@ def tables(made: list[Job]) -> list[Facts]:
 def _commit(job: Job) -> str | None:
     head, dirty = job.said("with", "commit"), job.said("with", "dirty")
     return f"{head}{' with uncommitted changes' if dirty else ''}" if head else None
-
-
-def _version(name: str, job: Job) -> str | None:
-    installed = job.said("with", "packages") or {}
-    return (installed[name] or "not installed") if name in installed else None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from dp import files, paths
-from dp.evaluation.checklist import NOT_SETTINGS
+from dp.evaluation.checklist import NOT_SETTINGS, flat
 from dp.evaluation.jobs import Job
 from dp.evaluation.runs import Run
 from dp.evaluation.table import Row, group
@@ -184,7 +184,7 @@ def _facts(run: Run) -> list[str]:
 def _settings(run: Run, jobs: dict[str, Job], usual: dict[str, str]) -> list[str]:
     """The variant's definition, and the parameters that most trainings of the scale have otherwise."""
     asked = _asked(run, jobs)
-    definition = [f"{key}: {value}" for key, value in _flat(asked.get("definition") or {})]
+    definition = [f"{key}: {value}" for key, value in _told(asked.get("definition") or {})]
     return definition + [f"{key}: {value} (mostly {usual[key]})" for key, value in _parameters(asked)
                          if key in usual and usual[key] != value]  # fmt: skip
 
@@ -205,12 +205,8 @@ def _asked(run: Run, jobs: dict[str, Job]) -> dict[str, Any]:
 
 
 def _parameters(asked: dict[str, Any]) -> list[tuple[str, str]]:
-    return list(_flat({key: value for key, value in asked.items() if key not in NOT_SETTINGS}))
+    return _told({key: value for key, value in asked.items() if key not in NOT_SETTINGS})
 
 
-def _flat(value: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
-    for key, one in value.items():
-        if isinstance(one, dict):
-            yield from _flat(one, f"{prefix}{key}.")
-        elif one is not None and one != []:
-            yield prefix + key, str(one)
+def _told(values: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(key, str(value)) for key, value in flat(values) if value != []]

@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from dp.evaluation.table import Row
+from dp.evaluation.table import Row, is_majority
 from dp.findings import Findings
 from dp.page.verdict import SIGN, tone
-from dp.variants import Baseline
 
 
 @dataclass(frozen=True)
@@ -38,35 +37,29 @@ class View:
     rows: list[tuple[int, str, list[tuple[str, str]]]]
 
 
-def of(found: Findings, name: str) -> list[Row]:
-    """The rows of one of the report's tables; none where this report has no such table."""
-    return getattr(found, name)
-
-
 def views(
     found: Findings, predicted: list[Row], null: list[Row], cells_of: Callable[[Row], list[int]]
 ) -> dict[str, View]:
     """Every table of the page, by id."""
-    constant = {name for name, one in found.study.params.variants.items()
-                if isinstance(one, Baseline) and one.baseline == "majority"}  # fmt: skip
+    constant = {name for name in found.study.params.variants if is_majority(found.study, name)}
     results = list(enumerate(found.results, 2))
     # Cost is the same for every metric of a cell.
     first = {(row["backbone"], row["regime"], row["k"], row["task"], row["variant"]): (line, row)
              for line, row in reversed(results) if row["steps"]}  # fmt: skip
     parts: list[tuple[str, str, str, str, list[Column], Iterable[tuple[int, Row]]]] = [
-        ("claims", "The paper's claims", "claims.csv", ABOUT_CLAIMS, CLAIMS, enumerate(of(found, "claims"), 2)),
+        ("claims", "The paper's claims", "claims.csv", ABOUT_CLAIMS, CLAIMS, enumerate(found.claims, 2)),
         ("predictions", "Predicted and measured", "predictions.csv", ABOUT_PREDICTIONS, PREDICTIONS,
          enumerate(predicted, 2)),
         ("null", "The null task", "null_task.csv", ABOUT_NULL, NULL, enumerate(null, 2)),
         ("results", "All results", "results.csv", ABOUT_RESULTS, _results(constant), results),
         ("comparisons", "Each variant against its baseline", "comparisons.csv", ABOUT_COMPARISONS, COMPARISONS,
-         enumerate(of(found, "comparisons"), 2)),
+         enumerate(found.comparisons, 2)),
         ("aggregates", "Over tasks", "aggregates.csv", ABOUT_AGGREGATES, AGGREGATES,
-         enumerate(of(found, "aggregates"), 2)),
+         enumerate(found.aggregates, 2)),
         ("optimism", "What picking the best evaluation adds", "optimism.csv", ABOUT_OPTIMISM, OPTIMISM,
-         enumerate(of(found, "optimism"), 2)),
+         enumerate(found.optimism, 2)),
         ("prices", "What each switch of a protocol costs", "prices.csv", ABOUT_PRICES, PRICES,
-         enumerate(of(found, "prices"), 2)),
+         enumerate(found.prices, 2)),
         ("cost", "Cost of a run", "results.csv", ABOUT_COST, COST, sorted(first.values(), key=lambda one: one[0])),
     ]  # fmt: skip
     return {part[0]: _view(*part, cells_of) for part in parts}

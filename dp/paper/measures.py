@@ -9,7 +9,7 @@ from scipy import stats
 
 from dp.evaluation.intervals import LEVEL
 from dp.evaluation.runs import Run
-from dp.evaluation.table import summary
+from dp.evaluation.table import accuracies, summary
 
 METRIC = "accuracy"
 
@@ -33,9 +33,8 @@ def quantile(freedom: float) -> float:
     return float(stats.t.ppf((1 + LEVEL) / 2, freedom))
 
 
-def accuracies(members: Sequence[Run]) -> list[float]:
-    """Percent."""
-    return [100 * run.metrics["metrics"][METRIC]["value"] for run in members]
+def percentages(members: Sequence[Run]) -> list[float]:
+    return [100 * share for share in accuracies(members)]
 
 
 def of_cell(members: Sequence[Run]) -> tuple[float, float, float]:
@@ -50,7 +49,7 @@ def of_groups(groups: Sequence[Sequence[Run]]) -> Measured:
     Where the same seeds ran in every group, and their means over groups differ: t over these means. Otherwise the
     variances of the groups are added, with Welch's degrees of freedom.
     """
-    by_seed = [dict(zip(map(_seed, members), accuracies(members), strict=True)) for members in groups]
+    by_seed = [dict(zip(map(_seed, members), percentages(members), strict=True)) for members in groups]
     if all(set(one) == set(by_seed[0]) for one in by_seed):
         means = [fmean(one[seed] for one in by_seed) for seed in by_seed[0]]
         if len(set(means)) > 1:
@@ -66,7 +65,7 @@ def difference(one: Measured, other: Measured) -> Measured:
 
 def one_more(members: Sequence[Run]) -> tuple[float, float] | None:
     """Where one more run would lie with 95 % (Student's t, within 0..100); None where runs do not differ."""
-    values = accuracies(members)
+    values = percentages(members)
     if len(set(values)) < 2:
         return None
     half = quantile(len(values) - 1) * (variance(values) * (1 + 1 / len(values))) ** 0.5
@@ -75,7 +74,7 @@ def one_more(members: Sequence[Run]) -> tuple[float, float] | None:
 
 def _of_group(members: Sequence[Run]) -> Measured:
     """Over runs where they differ; else the normal distribution as wide as their interval over examples."""
-    values = accuracies(members)
+    values = percentages(members)
     if len(set(values)) > 1:
         return Measured(fmean(values), variance(values) / len(values), len(values) - 1)
     mean, low, high = of_cell(members)

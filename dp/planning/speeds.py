@@ -97,7 +97,7 @@ def recorded(study: Study) -> list[Speed]:
         try:
             own = shape_of(name, study.params.backbones[name])
         except UserError:
-            continue
+            continue  # its config.json is gone, so nobody can tell what work its records timed
         groups: dict[tuple[str, str], list[Sample]] = defaultdict(list)
         for path in _spread(sorted(paths.TRAIN.glob(f"*/{name}/*/*/*/*/record.json"))):
             record = _read(path)
@@ -118,14 +118,15 @@ def _spread(records: Sequence[Path]) -> Sequence[Path]:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """A training's record; None for one of a linear probe, which hardly computes, or one that tells no time."""
+    """A training's record; None for one of a linear probe, which hardly computes. Raises UserError where it is none."""
     try:
         record = files.read_json(path)
-        if record["asked"]["definition"].get("baseline") == "linear_probe" or not record["made"]["step_seconds"]:
-            return None
-        return record
-    except (OSError, ValueError, KeyError):
-        return None
+        probe = record["asked"]["definition"].get("baseline") == "linear_probe"
+        return record if record["made"]["step_seconds"] and not probe else None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(
+            f"{path}: is no record of a training and tells no speed; restore it (`dvc checkout`) or delete its folder."
+        ) from None
 
 
 def work_of(own: Shape, record: dict[str, Any]) -> Work:

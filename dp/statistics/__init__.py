@@ -1,0 +1,2 @@
+LEVEL = 0.95
+"""Of every interval."""

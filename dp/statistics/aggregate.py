@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from dp.seeds import derive
+from dp.statistics import LEVEL
 
-LEVEL = 0.95
 RESAMPLES = 2000
 Floats = NDArray[np.float64]
 Scores = Sequence[Floats]  # by task: [..., S_t]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from scipy import stats
 
-LEVEL = 0.95
+from dp.statistics import LEVEL
 
 
 def t_interval(values: Sequence[float]) -> tuple[float, float] | tuple[None, None]:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from dp.seeds import derive
+from dp.statistics import LEVEL
 
-LEVEL = 0.95
 RESAMPLES = 2000
 FLIPS = 9999
 Floats = NDArray[np.float64]

@@ -5,11 +5,11 @@ from math import fsum
 from typing import Any
 
 from dp.evaluation.labels import spelled_out
-from dp.evaluation.table import Row
+from dp.evaluation.table import Row, is_majority
 from dp.findings import Findings
 from dp.study import Study
 from dp.tables.layout import Shown
-from dp.variants import Baseline, Control
+from dp.variants import Control
 
 Setting = tuple[str, str, int | None]
 """Backbone, regime and k, as in results.csv."""
@@ -76,11 +76,6 @@ def collapsed(study: Study, row: Row) -> str:
     if some in ("", "0") or is_majority(study, row["variant"]):
         return ""
     return "c" if some == every else f"c {some}/{every}"
-
-
-def is_majority(study: Study, variant: str) -> bool:
-    definition = study.params.variants[variant]
-    return isinstance(definition, Baseline) and definition.baseline == "majority"
 
 
 def is_control(study: Study, variant: str) -> bool:
