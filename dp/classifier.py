@@ -17,6 +17,9 @@ from dp.prompts.every_layer import Prefix
 from dp.prompts.prompt import Choices, SoftPrompt, build
 from dp.sequence import Sequence
 
+PREFIX = {"position": "prefix", "length": "fixed", "representation": "single"}
+"""The prompt that is tuned beside a backbone (prompt_beside_finetuning)."""
+
 
 class Tuning(NamedTuple):
     """What a variant tunes. `head` None is the verbalizer."""
@@ -119,10 +122,13 @@ def classifier(
     backbone.model.requires_grad_(method == "finetune")
     prompt = prefix = None
     adapters = nn.ModuleList()
-    if method == "prompt":
+    beside = method == "finetune" and config["prompt"] is not None
+    if beside:
+        backbone.model.get_input_embeddings().requires_grad_(False)
+    if method == "prompt" or beside:
         vocabulary = backbone.model.get_input_embeddings().weight.cpu()
-        prompt = build(definition, config["prompt"], config["choice"], config["switches"], vocabulary, words,
-                       len(classes), config["learned"], seed)  # fmt: skip
+        prompt = build(PREFIX if beside else definition, config["prompt"], config["choice"], config["switches"],
+                       vocabulary, words, len(classes), config["learned"], seed)  # fmt: skip
     elif method == "p_tuning_v2":
         heads, dim = backbone.key_value_shape
         prefix = Prefix(len(backbone.self_attentions), settings["length"], heads, dim, settings["init_std"], seed)

@@ -5,7 +5,7 @@ from typing import Any
 
 from dp import protocols, search
 from dp.params import Multitask, Part, PlantedSource
-from dp.study import UNION, Study, head_of, length_of, training_of
+from dp.study import UNION, Study, head_of, init_of, length_of, training_of
 from dp.variants import Baseline, Control, Prompted
 
 
@@ -205,7 +205,7 @@ def run_config(study: Study, cell: Cell) -> dict[str, Any]:
         "protocol": scale.protocol,
         "switches": in_force,
         "max_tokens": scale.max_tokens,
-        "prompt": _prompt(study, definition),
+        "prompt": _prompt(study, cell, definition, in_force),
         "choice": _choice(study, in_force) if search.applies("anneal", definition.model_dump()) else None,
         "baseline": _baseline(study, cell, definition),
         "training": _training(study, cell, in_force) if trained else None,
@@ -241,26 +241,42 @@ def _baseline(study: Study, cell: Cell, definition: Prompted | Baseline) -> dict
     return None
 
 
-def _training(study: Study, cell: Cell, in_force: list[str]) -> dict[str, Any]:
+def _trained_as(study: Study, cell: Cell) -> str:
+    """The variant that a cell's runs are trained as: its own, or the one it controls."""
     variant = study.params.variants[cell.variant]
-    budget = training_of(study.scale, variant.control_of if isinstance(variant, Control) else cell.variant).model_dump()
+    return variant.control_of if isinstance(variant, Control) else cell.variant
+
+
+def _training(study: Study, cell: Cell, in_force: list[str]) -> dict[str, Any]:
+    budget = training_of(study.scale, _trained_as(study, cell)).model_dump()
     budget["updates_per_step"] = 1  # the temperature goes by the nominal steps of paper.md section 1
     if "update_every_micro_batch" in in_force:
         parts = budget["updates_per_step"] = budget["batch_size"] // budget["micro_batch_size"]
         budget["batch_size"] = budget["micro_batch_size"]
         for key in ("steps", "evaluate_every", "checkpoint_every"):
             budget[key] *= parts
+    if _tunes_prompt_too(study.definition(cell.variant), in_force):
+        budget["prompt_optimizer"] = study.scale.training.optimizer.model_dump()
     return budget
 
 
-def _prompt(study: Study, definition: Prompted | Baseline) -> dict[str, Any] | None:
+def _tunes_prompt_too(definition: Prompted | Baseline, in_force: list[str]) -> bool:
+    finetunes = isinstance(definition, Baseline) and definition.baseline == "finetune"
+    return finetunes and "prompt_beside_finetuning" in in_force
+
+
+def _prompt(study: Study, cell: Cell, definition: Prompted | Baseline, in_force: list[str]) -> dict[str, Any] | None:
     """The settings of a soft prompt that its definition reads."""
-    if isinstance(definition, Baseline):
+    if isinstance(definition, Baseline) and not _tunes_prompt_too(definition, in_force):
         return None
-    found = study.scale.prompt.model_dump() | {"length": length_of(study, definition)}
+    init = init_of(study.scale, _trained_as(study, cell)).model_dump()
+    representation = definition.representation if isinstance(definition, Prompted) else "single"
+    if "uniform_pools" in in_force and protocols.is_pool(representation):
+        init |= {"kind": "uniform", "bound": protocols.RANDOM_RANGE}
+    found = study.scale.prompt.model_dump() | {"length": length_of(study, definition), "init": init}
     if not search.applies("pool", definition.model_dump()):
         del found["pool"]
-    if definition.representation != "residual":
+    if representation != "residual":
         del found["bottleneck"]
     return found
 

@@ -163,6 +163,12 @@ class Init(Closed):
     common: PositiveInt = 5000
 
 
+class PromptOverride(Closed):
+    """What an override may say of a variant's prompt."""
+
+    init: Init
+
+
 class Prompt(Closed):
     length: PositiveInt = Field(20, description="P, vectors")
     init: Init = Init()
@@ -270,7 +276,9 @@ class Scale(Closed):
     search: Search | None = Field(None, description="null: one setting, no search")
     evaluation_batch_size: PositiveInt = 16
     compute: Compute = Compute()
-    overrides: dict[Name, dict[str, Any]] = Field({}, description="variant -> changes to `training` for it alone")
+    overrides: dict[Name, dict[str, Any]] = Field(
+        {}, description="variant -> changes for it alone: of `training`, and under `prompt` of prompt.init"
+    )
     predictions: str | None = Field(None, description="a file of predicted results (docs/predictions.md)")
 
 

@@ -8,10 +8,11 @@ from pydantic import ValidationError, model_validator
 
 from dp.closed import Closed, Name, explain, nearest, read_yaml, validated
 from dp.errors import UserError
-from dp.params import Multitask, Params, Part, Scale, Training
+from dp.params import Init, Multitask, Params, Part, PromptOverride, Scale, Training
 from dp.predictions import FACTORS, Predictions
 from dp.predictions import check as check_predictions
 from dp.predictions import read as read_predictions
+from dp.protocols import in_force, is_pool
 from dp.search import settings
 from dp.variants import Baseline, Control, Prompted, Variant
 
@@ -63,6 +64,7 @@ class Study(Closed):
         _check_regimes(self)
         for name in self.scale.overrides:
             training_of(self.scale, name)
+            _check_init(self, name)
         for backbone in self.scale.backbones:
             for name in self.variants_on(backbone):
                 _check_variant(self, backbone, name)
@@ -86,11 +88,22 @@ def learned_factors(study: Study, variant: str) -> set[str]:
 
 def training_of(scale: Scale, variant: str) -> Training:
     """The scale's training budget with the variant's overrides merged in, validated."""
-    merged = _merge(scale.training.model_dump(), scale.overrides.get(variant, {}))
+    changes = {key: value for key, value in scale.overrides.get(variant, {}).items() if key != "prompt"}
+    merged = _merge(scale.training.model_dump(), changes)
     try:
         return Training.model_validate(merged)
     except ValidationError as error:
         raise ValueError(f"overrides.{variant}.{explain(error, Training)}") from None
+
+
+def init_of(scale: Scale, variant: str) -> Init:
+    """How the variant's prompt begins: prompt.init with its overrides merged in, validated."""
+    changes = scale.overrides.get(variant, {}).get("prompt", {})
+    merged = _merge({"init": scale.prompt.init.model_dump()}, changes) if isinstance(changes, dict) else changes
+    try:
+        return PromptOverride.model_validate(merged).init
+    except ValidationError as error:
+        raise ValueError(f"overrides.{variant}.prompt.{explain(error, PromptOverride)}") from None
 
 
 def length_of(study: Study, variant: Variant) -> int:
@@ -164,6 +177,21 @@ def _check_regimes(study: Study) -> None:
     for name in unions:
         if unions.count(name) > 1:
             raise ValueError(f"regimes: '{name}' stands there twice; give each union a `name` of its own")
+
+
+def _check_init(study: Study, name: str) -> None:
+    """An override of the prompt's beginning must be one that decides something."""
+    init_of(study.scale, name)
+    if "prompt" not in study.scale.overrides[name]:
+        return
+    variant, where = study.params.variants[name], f"overrides.{name}.prompt"
+    own = [] if isinstance(variant, Control) else variant.switches
+    switches = in_force(study.params.protocols[study.scale.protocol], own, variant.model_dump())
+    finetunes = isinstance(variant, Baseline) and variant.baseline == "finetune"
+    if not isinstance(variant, Prompted) and not (finetunes and "prompt_beside_finetuning" in switches):
+        raise ValueError(f"{where}: '{name}' has no prompt of its own; leave it out")
+    if isinstance(variant, Prompted) and "uniform_pools" in switches and is_pool(variant.representation):
+        raise ValueError(f"{where}.init: the switch uniform_pools decides it; leave out one of the two")
 
 
 def _direct_needs(variant: Variant) -> list[str]:
@@ -247,7 +275,7 @@ def _check_variant(study: Study, backbone: str, name: str) -> None:
         raise ValueError(f"{where}: head verbalizer needs a backbone whose own head is the verbalizer; {leave}")
     if isinstance(variant, Prompted):
         _check_prompt(study, name, variant)
-        if study.scale.prompt.init.kind == "label_words" and own_head == "linear":
+        if init_of(study.scale, name).kind == "label_words" and own_head == "linear":
             raise ValueError(f"{where}: prompt.init label_words needs a verbalizer, and its head is linear; {leave}")
     if study.scale.search and (isinstance(variant, Prompted) or variant.is_trained):
         try:

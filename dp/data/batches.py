@@ -1,4 +1,4 @@
-"""Length-bucketed batches, padded only to their own longest row; rows of several tasks are mixed by n^alpha."""
+"""Batches by length, or plainly shuffled, padded to their longest row; rows of several tasks are mixed by n^alpha."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -78,6 +78,7 @@ def training_batches(
     tasks: Sequence[int] | None = None,
     alpha: float = 1.0,
     cap: int | None = None,
+    plain: bool = False,
 ) -> list[list[int]]:
     """Row numbers of every batch, by step.
 
@@ -85,10 +86,12 @@ def training_batches(
     batches, and the batches are shuffled. All batches are full, so an epoch's end falls inside one. Depends on the
     arguments alone, so a resumed run sees the same batches.
 
+    plain: batches are cut from the epochs as they are, and nothing is sorted.
+
     tasks: the task number of each row. Every place in a window is then given to a task, drawn by `mixing_shares`, and
     each task has epochs of its own.
     """
-    wide = min(WINDOW, max(1, len(lengths) // batch_size))
+    wide = 1 if plain else min(WINDOW, max(1, len(lengths) // batch_size))
     if tasks is None:
         stream = _epochs(list(range(len(lengths))), seed)
     else:
@@ -97,7 +100,9 @@ def training_batches(
     for window in count():
         if len(batches) >= steps:
             break
-        rows = sorted(islice(stream, wide * batch_size), key=lambda row: lengths[row])
+        rows = list(islice(stream, wide * batch_size))
+        if not plain:
+            rows.sort(key=lambda row: lengths[row])
         order = torch.randperm(wide, generator=seeds.generator(seed, "batch order", window)).tolist()
         batches += [rows[b * batch_size : (b + 1) * batch_size] for b in order]
     return batches[:steps]

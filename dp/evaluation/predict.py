@@ -12,7 +12,7 @@ from dp.data.batches import collate, evaluation_batches
 from dp.data.tokens import Split
 from dp.prompts.choice import Moment
 from dp.prompts.prompt import Choices
-from dp.protocols import input_width
+from dp.protocols import SHARING, input_width
 
 
 @torch.no_grad()
@@ -22,9 +22,11 @@ def score(
     """Scores [R, C] and what the prompt chose (None without one), in the order of the split, after `step` updates.
 
     Choices are the argmax, or drawn under the switch gumbel_at_evaluation; the draw depends on the step, so the same
-    step gives the same numbers again. features: [R, H] or None. `progress` names the bar; without it there is none.
+    step gives the same numbers again. draw_by_four shares draws as batches of four in the data's order would, and rows
+    stay batched by length. features: [R, H] or None. `progress` names the bar; without it there is none.
     """
     width, draws = input_width(config), "gumbel_at_evaluation" in config["switches"]
+    sharing = SHARING if "draw_by_four" in config["switches"] else None
     batches = evaluation_batches([len(ids) for ids in split.ids], config["evaluation_batch_size"])
     scores = torch.empty(split.outputs.shape)
     chosen: list[Choices] = []
@@ -32,7 +34,7 @@ def score(
         tqdm(batches, desc=progress, unit="batch", disable=not progress, file=sys.stderr, mininterval=5)
     ):
         batch = collate(split, rows, features, width).to(classifier.device)
-        moment = Moment(config["seed"], step, number, batch.rows, training=False, draws=draws)
+        moment = Moment(config["seed"], step, number, batch.rows, training=False, draws=draws, sharing=sharing)
         found, choices = classifier(batch, moment)
         scores[rows] = found.cpu()
         if choices is not None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from dp.evaluation.runs import Run
 from dp.grid import switches
-from dp.study import Study, training_of
+from dp.study import Study, init_of, training_of
 from dp.variants import Control
 
 
@@ -12,8 +12,9 @@ def twins(study: Study) -> dict[tuple[str, str], list[str]]:
     """(with, without) -> the switches that the first has in force and the second has not, sorted.
 
     Every pair of variants whose second one has a proper part of the switches of the first, and that are equal
-    otherwise: definition and training budget. micro_batch_size may differ, since the gradients of micro-batches add up;
-    only under update_every_micro_batch does it mean anything. Controls train nothing, so they have none.
+    otherwise: definition, training budget and how the prompt begins. micro_batch_size may differ, since the gradients
+    of micro-batches add up; only under update_every_micro_batch and clip_once_a_step does it mean anything. Controls
+    train nothing, so they have none.
     """
     trained = [name for name in study.scale.variants if not isinstance(study.params.variants[name], Control)]
     in_force = {name: set(switches(study, name)) for name in trained}
@@ -36,6 +37,7 @@ def paired(ones: list[Run], others: list[Run]) -> tuple[list[Run], list[Run]]:
     return [run for run, _ in pairs], [run for _, run in pairs]
 
 
-def _without_switches(study: Study, variant: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def _without_switches(study: Study, variant: str) -> tuple[dict[str, Any], ...]:
     definition = study.params.variants[variant].model_dump(exclude={"switches"})
-    return definition, training_of(study.scale, variant).model_dump(exclude={"micro_batch_size"})
+    budget = training_of(study.scale, variant).model_dump(exclude={"micro_batch_size"})
+    return definition, budget, init_of(study.scale, variant).model_dump()

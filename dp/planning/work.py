@@ -80,7 +80,9 @@ def tuned(shape: Shape, config: dict[str, Any], classes: list[int]) -> Tuned:
             added = config["baseline"]["rank"] * shape.projections
             return Tuned(added + head, added + head, 1, 0, 0)
         case "finetune":
-            return Tuned(shape.parameters + head, shape.parameters + head, 1, 0, 0)
+            vectors = config["prompt"]["length"] if config["prompt"] else 0  # a prompt that is tuned beside it
+            tuned = shape.parameters + vectors * shape.hidden + head
+            return Tuned(tuned, tuned, 1, vectors, 0)
     return Tuned(head, head, 1, 0, 0)
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dp import seeds
+from dp.protocols import RANDOM_RANGE
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,8 @@ class Moment:
 
     step: updates done before it. number: of the micro-batch within the update, or of the batch within the evaluation.
     rows: [B], the rows' numbers in their split. draws: whether learned choices are drawn; else they are the argmax.
-    copies: how often the batch holds each row, all rows once, then all of them again.
+    copies: how often the batch holds each row, all rows once, then all of them again. sharing: at evaluation, how many
+    consecutive rows of the split share a task's draw, however they are batched; None: the batch does.
     """
 
     seed: int
@@ -27,6 +29,7 @@ class Moment:
     draws: bool
     temperature: float = 1.0
     copies: int = 1
+    sharing: int | None = None
 
     def shared(self, purpose: str, *shape: int) -> Tensor:
         """Uniform numbers in (0, 1), float64, that the whole batch shares."""
@@ -44,6 +47,15 @@ class Moment:
             ]
         )
 
+    def by_task(self, purpose: str, of_rows: Tensor, *shape: int) -> Tensor:
+        """Uniform numbers [B, ...], float64, that rows of a task share: of_rows [B] is their task, shape[0] tasks."""
+        if self.training or self.sharing is None:
+            return self.shared(purpose, *shape)[of_rows.cpu()]
+        when = ("evaluation", self.step, "rows")
+        groups = (self.rows // self.sharing).tolist()
+        drawn = {group: _uniform(seeds.generator(self.seed, purpose, *when, group), *shape) for group in set(groups)}
+        return torch.stack([drawn[group][task] for group, task in zip(groups, of_rows.tolist(), strict=True)])
+
 
 class Chosen(NamedTuple):
     candidate: Tensor  # [B]
@@ -53,11 +65,13 @@ class Chosen(NamedTuple):
 
 
 class TaskLogits(nn.Module):
-    """Free logits [S] of each task, zero at first: one choice for a whole task."""
+    """Free logits [S] of each task: one choice for a whole task. At first zero or, from a generator, U(-0.5, 0.5)."""
 
-    def __init__(self, tasks: int, candidates: int) -> None:
+    def __init__(self, tasks: int, candidates: int, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.logits = nn.Parameter(torch.zeros(tasks, candidates))
+        if generator is not None:
+            nn.init.uniform_(self.logits, -RANDOM_RANGE, RANDOM_RANGE, generator=generator)
 
     def forward(self, feature: Tensor | None, tasks: Tensor) -> Tensor:
         """tasks: [B] -> [B, S]."""
@@ -65,18 +79,32 @@ class TaskLogits(nn.Module):
 
 
 class InstanceLogits(nn.Module):
-    """One linear layer on the instance feature h(x), shared by all tasks: H S + S parameters."""
+    """One linear layer on the instance feature h(x), shared by all tasks: H S + S parameters.
 
-    def __init__(self, hidden: int, candidates: int, generator: torch.Generator) -> None:
+    The weight begins at U(+-1/sqrt(H)), the bias at 0 or, `random_bias`, as the weight.
+    """
+
+    def __init__(self, hidden: int, candidates: int, generator: torch.Generator, random_bias: bool = False) -> None:
         super().__init__()
         bound = 1 / math.sqrt(hidden)
         self.weight = nn.Parameter(torch.empty(candidates, hidden).uniform_(-bound, bound, generator=generator))
         self.bias = nn.Parameter(torch.zeros(candidates))
+        if random_bias:
+            nn.init.uniform_(self.bias, -bound, bound, generator=generator)
 
     def forward(self, feature: Tensor | None, tasks: Tensor) -> Tensor:
         """feature: [B, H] -> [B, S]."""
         assert feature is not None
         return nn.functional.linear(feature, self.weight, self.bias)
+
+
+def logits_of(
+    kind: str, tasks: int, hidden: int, candidates: int, generator: torch.Generator, random: bool
+) -> TaskLogits | InstanceLogits:
+    """Of a `task` or an `instance`. random: what would begin at 0 begins at random."""
+    if kind == "instance":
+        return InstanceLogits(hidden, candidates, generator, random)
+    return TaskLogits(tasks, candidates, generator if random else None)
 
 
 class Policy(nn.Module):
@@ -98,11 +126,11 @@ class Policy(nn.Module):
         relu: bool,
         estimator: str = "straight_through",
         stride: int = 1,
+        random: bool = False,
     ) -> None:
         super().__init__()
-        instance = kind == "instance"
-        self.logits = InstanceLogits(hidden, candidates, generator) if instance else TaskLogits(tasks, candidates)
-        self.tasks = None if instance else tasks
+        self.logits = logits_of(kind, tasks, hidden, candidates, generator, random)
+        self.tasks = tasks if kind == "task" else None
         self.frozen, self.relu = frozen, relu
         self.candidates, self.estimator, self.stride = candidates, estimator, stride
         self.requires_grad_(not frozen)
@@ -130,7 +158,7 @@ class Policy(nn.Module):
         """[B, S]: a Gumbel sample per instance, or per task and batch (paper.md section 1)."""
         if self.tasks is None:
             return moment.each(purpose, self.candidates)
-        return moment.shared(purpose, self.tasks, self.candidates)[tasks.cpu()]
+        return moment.by_task(purpose, tasks, self.tasks, self.candidates)
 
 
 def straight_through(logits: Tensor, uniform: Tensor, temperature: float) -> Chosen:

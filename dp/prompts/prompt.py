@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dp import seeds
-from dp.prompts.choice import InstanceLogits, Moment, Policy, TaskLogits
+from dp.prompts.choice import Moment, Policy, logits_of
 from dp.prompts.compose import compose
 from dp.prompts.feature import Standard
 from dp.prompts.initial import initial_vectors
@@ -100,9 +100,10 @@ def build(
         if kind not in ("task", "instance"):
             return None
         generator = seeds.generator(seed, f"{factor} initialisation")
-        relu = (factor, kind) == ("position", "instance") and "relu_position_logits" in switches
+        relu = kind == "instance" and f"relu_{factor}_logits" in switches
         stride = (length + 1) ** drawn.index(factor) if factor in drawn else 1
-        return Policy(kind, length + 1, tasks, hidden, generator, frozen, relu, estimator, stride)
+        random = "random_logits" in switches
+        return Policy(kind, length + 1, tasks, hidden, generator, frozen, relu, estimator, stride, random)
 
     lengths = policy("length")
     kinds = [learned.get(factor, definition[factor]) for factor in ("position", "length")]
@@ -146,5 +147,6 @@ def _representation(
         case "mixture":
             return Mixture(initial.view(size, length, hidden), generator)
         case _:
-            logits = TaskLogits(tasks, size) if kind == "task_pool" else InstanceLogits(hidden, size, generator)
-            return Pool(initial.view(size, length, hidden), logits, "tanh_pool_scores" in switches)
+            of = kind.removesuffix("_pool")
+            scores = logits_of(of, tasks, hidden, size, generator, "random_logits" in switches)
+            return Pool(initial.view(size, length, hidden), scores, "tanh_pool_scores" in switches)

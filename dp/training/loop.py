@@ -22,7 +22,7 @@ from dp.prompts.choice import Moment, temperature
 from dp.prompts.estimators import objective
 from dp.prompts.prompt import Choices
 from dp.protocols import input_width
-from dp.training.optimizers import learning_rate, optimizer
+from dp.training.optimizers import learning_rate, optimizers
 from dp.training.signals import stop_requests
 from dp.training.state import State, tensors_of
 
@@ -48,13 +48,16 @@ def train(
     split, trained = train_rows.split, classifier.trained()
     width = input_width(config)
     classifier.check_lengths(width or max(len(ids) for rows in (train_rows, *selection) for ids in rows.split.ids))
-    optimize = optimizer(trained.values(), budget["optimizer"])
+    scheduled, switches = optimizers(trained, budget), config["switches"]
+    moving = [part.optimizer for part in scheduled]
     state = State(run, identity)
-    done, best = state.resume(trained, optimize)
+    done, best = state.resume(trained, moving)
     lengths = [len(ids) for ids in split.ids]
-    batches = training_batches(lengths, budget["batch_size"], budget["steps"], seed, **_mixing(split, config))
+    batches = training_batches(lengths, budget["batch_size"], budget["steps"], seed, **_mixing(split, config),
+                               plain="plain_shuffling" in switches)  # fmt: skip
     micro, copies, choice = budget["micro_batch_size"], classifier.copies, config["choice"]
     estimator = choice["estimator"] if choice else "straight_through"
+    ends = budget["steps"] // (budget["updates_per_step"] if "short_schedule" in switches else 1)
     bar = tqdm(total=budget["steps"], initial=done, unit="step", desc=str(run), file=sys.stderr, mininterval=5)
 
     with stop_requests() as stop, bar:
@@ -63,7 +66,7 @@ def train(
             nominal = step // budget["updates_per_step"]
             tau = temperature(nominal, **choice["temperature"]) if choice else 1.0
             bonus = choice["entropy"] * (1 - step / budget["steps"]) if choice else 0.0
-            rate = learning_rate(step, budget["steps"], budget["optimizer"])
+            rates = [learning_rate(step, ends, part.settings, "warmup_from_zero" in switches) for part in scheduled]
             total_loss, positions, chosen = 0.0, 0, ChoiceCounts()
             for number, start in enumerate(range(0, budget["batch_size"], micro)):
                 rows = batches[step][start : start + micro]
@@ -78,17 +81,22 @@ def train(
                 positions += int(batch.mask.sum()) + len(batch.rows) * classifier.prompt_length
                 chosen.add(choices)
             if not math.isfinite(total_loss):
-                status = {"status": "non-finite loss", "step": step, "loss": str(total_loss), "lr": rate}
+                status = {"status": "non-finite loss", "step": step, "loss": str(total_loss), "lr": rates[0]}
                 files.write_json(run / "failure.json", status)
-                raise UserError(f"{run}: the loss is {total_loss} at step {step}; lower the learning rate ({rate:g}).")
-            torch.nn.utils.clip_grad_norm_(trained.values(), budget["optimizer"]["clip_norm"])
-            for group in optimize.param_groups:
-                group["lr"] = rate
-            optimize.step()
-            optimize.zero_grad(set_to_none=True)
+                raise UserError(
+                    f"{run}: the loss is {total_loss} at step {step}; lower the learning rate ({rates[0]:g})."
+                )
+            threshold = clip_norm(step, budget, "clip_once_a_step" in switches)
+            if threshold is not None:
+                torch.nn.utils.clip_grad_norm_(trained.values(), threshold)
+            for optimize, rate in zip(moving, rates, strict=True):
+                for group in optimize.param_groups:
+                    group["lr"] = rate
+                optimize.step()
+                optimize.zero_grad(set_to_none=True)
 
             seconds = time.perf_counter() - started
-            line = {"step": step + 1, "loss": total_loss, "lr": rate, "temperature": tau, "tokens": positions,
+            line = {"step": step + 1, "loss": total_loss, "lr": rates[0], "temperature": tau, "tokens": positions,
                     **chosen.line(classifier.prompt_length), "tokens_per_second": round(positions / seconds, 1),
                     "seconds": round(seconds, 4)}  # fmt: skip
             state.log(line)
@@ -97,7 +105,7 @@ def train(
             if (step + 1) % budget["evaluate_every"] == 0 or step + 1 == budget["steps"]:
                 best = _select(classifier, selection, config, step + 1, best, state)
             if stop or (step + 1) % budget["checkpoint_every"] == 0:
-                state.save(step + 1, trained, optimize, best)
+                state.save(step + 1, trained, moving, best)
             if stop and step + 1 < budget["steps"]:
                 raise Interrupted(f"{run}: stopped after step {step + 1}; the same command resumes there.")
 
@@ -122,6 +130,20 @@ def train(
         "forward_passes_per_row": copies,
         "padding_share": round(padding_share(batches, lengths, width), 4),
     }  # fmt: skip
+
+
+def clip_norm(step: int, budget: dict[str, Any], once_a_step: bool) -> float | None:
+    """The largest norm of the mean gradient of update `step`; None: it is not clipped.
+
+    Every update has the optimizer's. once_a_step, as the released code: the *sum* of an update's micro-batches has it,
+    and where a nominal step is several updates, the last of them alone.
+    """
+    norm: float = budget["optimizer"]["clip_norm"]
+    if not once_a_step:
+        return norm
+    if (step + 1) % budget["updates_per_step"]:
+        return None
+    return norm * budget["micro_batch_size"] / budget["batch_size"]
 
 
 def expected_losses(

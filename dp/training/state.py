@@ -28,18 +28,19 @@ class State:
         self,
         step: int,
         trained: dict[str, nn.Parameter],
-        optimizer: torch.optim.Optimizer,
+        optimizers: list[torch.optim.Optimizer],
         best: dict[str, Any] | None,
     ) -> None:
         """`step` updates are done. best: {"tensors": name -> Tensor, ...} of the best evaluation so far."""
         numbers: dict[str, Any] = {}
         tensors = {f"tuned.{name}": value.detach().cpu().contiguous() for name, value in trained.items()}
-        for index, slots in optimizer.state_dict()["state"].items():
-            for key, value in slots.items():
-                if isinstance(value, Tensor):
-                    tensors[f"optimizer.{index}.{key}"] = value.detach().cpu().contiguous()
-                else:
-                    numbers[f"{index}.{key}"] = value
+        for first, optimizer in _numbered(optimizers):
+            for index, slots in optimizer.state_dict()["state"].items():
+                for key, value in slots.items():
+                    if isinstance(value, Tensor):
+                        tensors[f"optimizer.{first + index}.{key}"] = value.detach().cpu().contiguous()
+                    else:
+                        numbers[f"{first + index}.{key}"] = value
         facts: dict[str, Any] = {"identity": self.identity, "step": step, "optimizer": numbers, "best": None}
         if best:
             tensors |= {f"best.{name}": value for name, value in best["tensors"].items()}
@@ -51,7 +52,7 @@ class State:
             save_file(tensors, beside, metadata={"state": json.dumps(facts)})
 
     def resume(
-        self, trained: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer
+        self, trained: dict[str, nn.Parameter], optimizers: list[torch.optim.Optimizer]
     ) -> tuple[int, dict[str, Any] | None]:
         """(updates done, best so far); (0, None) where there is nothing of this identity to resume."""
         facts = self._facts()
@@ -75,7 +76,12 @@ class State:
                 else:
                     index, key = name.split(".", 1)
                     slots.setdefault(int(index), {})[key] = value
-        optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
+        for first, optimizer in _numbered(optimizers):
+            groups = optimizer.state_dict()["param_groups"]
+            own = {
+                index: slots[first + index] for group in groups for index in group["params"] if first + index in slots
+            }
+            optimizer.load_state_dict({"state": own, "param_groups": groups})
         with self.log_file.open("ab") as log:
             log.truncate(facts["log_bytes"])
         return facts["step"], best
@@ -97,6 +103,12 @@ class State:
             shutil.copyfile(self.log_file, beside)
         self.file.unlink(missing_ok=True)
         shutil.rmtree(self.folder)
+
+
+def _numbered(optimizers: list[torch.optim.Optimizer]) -> list[tuple[int, torch.optim.Optimizer]]:
+    """Each optimizer with the number of its first parameter: all parameters are counted through."""
+    sizes = [sum(len(group["params"]) for group in optimizer.param_groups) for optimizer in optimizers]
+    return [(sum(sizes[:number]), optimizer) for number, optimizer in enumerate(optimizers)]
 
 
 def tensors_of(parameters: dict[str, nn.Parameter]) -> dict[str, Tensor]:
