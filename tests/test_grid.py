@@ -147,10 +147,11 @@ def test_switches_are_the_protocols_and_the_variants_own():
     assert all(grid.switches(STUDY, name) == [] for name in [*UNTRAINED, *OWN, *STAGED, "adap_ins_pos-shuffled"])
     assert grid.switches(STUDY, "adap_pos-noise") == ["gumbel_at_evaluation"]
     theirs = study(protocol="released")
-    position_alone = released - {"tanh_pool_scores", "update_every_micro_batch"}
+    released -= {"prompt_beside_finetuning", "short_schedule"}
+    position_alone = released - {"tanh_pool_scores", "update_every_micro_batch", "uniform_pools"}
     assert set(grid.switches(theirs, "adap_ins_pos")) == position_alone
     assert set(grid.switches(theirs, "adap_ins_pos-shuffled")) == position_alone
-    assert set(grid.switches(theirs, "fixed")) == released
+    assert set(grid.switches(theirs, "fixed")) == released - {"uniform_pools"}
     assert set(grid.switches(theirs, "adap_pos_ins_vec-staged")) == released - {"tanh_pool_scores"}
     both = small_study(["adap_pos_ins_vec"], protocol="released")
     assert set(grid.switches(both, "adap_pos_ins_vec")) == released - {"tanh_pool_scores"}

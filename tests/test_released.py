@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+import re
 import shutil
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 import yaml
 from conftest import ROOT
 from safetensors.torch import load_file
+from small_project import params_with, small_study
 from test_battery import LENGTH, config_of, features_of, study_with
 from torch.nn import functional
 
@@ -20,10 +22,13 @@ from dp.cli import main
 from dp.commands import common
 from dp.data import tokens
 from dp.data.batches import collate, padding_share
+from dp.errors import UserError
 from dp.evaluation.predict import score
+from dp.prompts import choice
 from dp.prompts.choice import Moment, Policy, temperature
 from dp.run import run_of
 from dp.training.loop import Rows, train
+from dp.variants import Control
 
 SWITCHES = list(protocols.MEANING)
 RELEASED = study_with(protocol="released")
@@ -79,26 +84,31 @@ def test_released_is_all_switches():
     assert RELEASED.params.protocols["controlled"] == []
 
 
-@pytest.mark.parametrize(
-    ("variant", "tanh", "every_micro_batch"),
-    [  # paper.md: tanh in ins_vec alone; accumulation is right where the position alone is learned
-        ("fixed", True, True),
-        ("adap_pos", False, False),
-        ("adap_ins_pos", False, False),
-        ("adap_vec", True, True),
-        ("adap_ins_vec", True, True),
-        ("adap_ins_vec_pos", False, True),
-        ("adap_pos_ins_vec", False, True),
-        ("adap_length", True, True),
-        ("adap_all", False, True),
-    ],
-)
-def test_switches_in_force_by_variant(variant, tanh, every_micro_batch):
-    expected = set(SWITCHES)
-    expected -= set() if tanh else {"tanh_pool_scores"}
-    expected -= set() if every_micro_batch else {"update_every_micro_batch"}
-    assert grid.switches(RELEASED, variant) == sorted(expected)
-    assert grid.switches(study_with(), variant) == []
+# What a driver had not (paper.md sections 1 and 2), by what the name of a variant begins with, the longest first
+OF_FINETUNING = {"prompt_beside_finetuning", "short_schedule"}
+POSITION_ALONE = {"tanh_pool_scores", "update_every_micro_batch", "uniform_pools"} | OF_FINETUNING
+WITH_POSITION = {"tanh_pool_scores"} | OF_FINETUNING
+NOT_THEIRS = {
+    "finetune": {"uniform_pools"},
+    "adap_pos": POSITION_ALONE,
+    "adap_ins_pos": POSITION_ALONE,
+    "adap_pos_ins_vec": WITH_POSITION,
+    "adap_ins_vec_pos": WITH_POSITION,
+    "adap_all": WITH_POSITION,
+    "adap_ins_all": WITH_POSITION,
+} | dict.fromkeys(["", "adap_length", "adap_ins_length", "adap_vec", "adap_ins_vec"], {"uniform_pools"} | OF_FINETUNING)
+
+
+@pytest.mark.parametrize("variant", RELEASED.params.variants)
+def test_switches_in_force_for_every_variant(variant):
+    """Its driver's and its own; under `controlled` its own alone."""
+    definition = RELEASED.params.variants[variant]
+    target = RELEASED.params.variants[definition.control_of] if isinstance(definition, Control) else definition
+    extra = {"gumbel_at_evaluation"} if isinstance(definition, Control) and definition.noise else set()
+    family = max((name for name in NOT_THEIRS if variant.startswith(name)), key=len)
+    theirs = set(SWITCHES) - NOT_THEIRS[family]
+    assert grid.switches(RELEASED, variant) == sorted(theirs | set(target.switches))
+    assert grid.switches(study_with(), variant) == sorted(set(target.switches) | extra)
 
 
 def test_a_variant_may_name_a_switch_that_its_protocol_would_not_give_it():
@@ -225,9 +235,37 @@ def test_relu_never_stops_the_logits_of_a_task(backbone, split):
     assert model.prompt.position.policy.logits.logits.grad.abs().min() > 0
 
 
-def test_relu_is_for_positions_alone(backbone):
-    both = built("adap_ins_all", backbone, "relu_position_logits").prompt
-    assert both.position.policy.relu and not both.length.policy.relu
+def test_a_relu_of_each_choice_of_an_instance(backbone):
+    for switches in (
+        [],
+        ["relu_position_logits"],
+        ["relu_length_logits"],
+        ["relu_position_logits", "relu_length_logits"],
+    ):
+        for variant, of_instance in (("adap_ins_all", True), ("adap_all", False)):
+            prompt = built(variant, backbone, *switches).prompt
+            assert prompt.position.policy.relu == (of_instance and "relu_position_logits" in switches)
+            assert prompt.length.policy.relu == (of_instance and "relu_length_logits" in switches)
+
+
+def test_relu_length_logits_of_an_instance_policy(backbone):
+    """By hand: the length is the argmax of max(0, w h + b), ties go to the first, and none passes a gradient below 0."""
+    features = torch.randn(8, 32, generator=seeds.generator(0, "features"))
+    policy = built("adap_ins_length", backbone, "straight_through", "relu_length_logits").prompt.length.policy
+    with torch.no_grad():
+        policy.logits.bias.copy_(torch.tensor([-9.0, -1.0, 0.5, -9.0, -0.5]))
+    raw = [[sum(w * f for w, f in zip(line, row, strict=True)) + b
+            for line, b in zip(policy.logits.weight.tolist(), policy.logits.bias.tolist(), strict=True)]
+           for row in features.tolist()]  # fmt: skip
+    by_hand = [[max(0.0, value) for value in row] for row in raw]
+    tasks, moment = torch.zeros(8, dtype=torch.long), at(training=True)
+    still = policy(features, tasks, at(), "length").candidate.tolist()
+    assert still == [row.index(max(row)) for row in by_hand] and any(max(row) == 0 for row in by_hand)
+    noise = -torch.log(-torch.log(moment.each("length", 5))).float()
+    chosen = policy(features, tasks, moment, "length")
+    assert torch.equal(chosen.candidate, (torch.tensor(by_hand) + noise).argmax(1))
+    (chosen.weights * torch.arange(5.0)).sum().backward()
+    assert policy.logits.bias.grad[[0, 3]].tolist() == [0, 0] and policy.logits.bias.grad[2] != 0
 
 
 def test_tanh_pool_scores(backbone, split):
@@ -315,6 +353,118 @@ def test_gumbel_at_evaluation_by_batch_or_by_row(backbone, split, variant, learn
         assert all(len(values) == 1 for values in by_batch) and len(set.union(*by_batch)) > 1
         assert not torch.equal(alone, drawn)
     assert "ins" in variant or len(set(quiet.tolist())) == 1
+
+
+@pytest.mark.parametrize("size", [4, 7, 56])
+def test_draw_by_four_is_a_draw_for_every_four_rows_in_the_datas_order(backbone, toy_split, size):
+    """56 rows have 14 draws, as CB in batches of 4, whatever their own batches are: the same scores, too."""
+    split = toy_split("seq2seq", count=56)
+    model = built("adap_pos", backbone, "straight_through")
+    fill(model)
+
+    def scored(size, *switches):
+        config = switched("adap_pos", "gumbel_at_evaluation", *switches) | {"evaluation_batch_size": size}
+        return score(model, split, None, config, step=4)
+
+    scores, choices = scored(size, "draw_by_four")
+    fours = [choices.split[start : start + 4].tolist() for start in range(0, 56, 4)]
+    assert len(fours) == 14 and all(len(set(four)) == 1 for four in fours) and len({four[0] for four in fours}) > 2
+    again, same = scored(56, "draw_by_four")
+    assert torch.equal(choices.split, same.split)
+    torch.testing.assert_close(scores, again, rtol=1e-5, atol=1e-5)
+    by_batch = scored(size)[1].split
+    assert not torch.equal(by_batch, choices.split) and (size != 56 or len(set(by_batch.tolist())) == 1)
+    for four in (0, 9):  # the scores are those of the rows' own forward pass under their draw
+        rows = list(range(4 * four, 4 * four + 4))
+        config = switched("fixed")
+        config["definition"] = config["definition"] | {"position": fours[four][0]}
+        fixed = classifier(config, backbone, [2], [], "cpu")
+        expected, _ = fixed(collate(split, rows), at(rows=rows))
+        torch.testing.assert_close(scores[rows], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_draws_by_four_have_the_frequencies_of_the_softmax():
+    policy, rows = drawing_policy("task"), torch.arange(16000)
+    moment = Moment(0, 3, 0, rows, training=False, draws=True, sharing=4)
+    drawn = policy(None, torch.zeros_like(rows), moment, "x").candidate[::4]
+    for candidate, share in enumerate(LOGITS.softmax(0).tolist()):
+        found = (drawn == candidate).float().mean().item()
+        assert abs(found - share) < 3 * (share * (1 - share) / 4000) ** 0.5
+    training = Moment(0, 3, 0, rows[:40], training=True, draws=True, sharing=4)
+    assert len(set(policy(None, torch.zeros_like(rows[:40]), training, "x").candidate.tolist())) == 1
+
+
+def test_draw_by_four_leaves_an_instances_draws(backbone, split):
+    model, features = built("adap_ins_pos", backbone, "straight_through"), features_of(backbone, split)
+    drawn = [score(model, split, features, switched("adap_ins_pos", "gumbel_at_evaluation", *switches), 4)[1].split
+             for switches in ([], ["draw_by_four"])]  # fmt: skip
+    assert torch.equal(*drawn) and len(set(drawn[0].tolist())) > 1
+
+
+# random_logits, uniform_pools
+
+
+def test_random_logits(backbone):
+    """A task's U(-0.5, 0.5), an instance's bias U(+-1/sqrt(32)), in place of 0; nothing else begins otherwise."""
+    for variant, bound in (("adap_all", 0.5), ("adap_ins_all", 32**-0.5)):
+        plain, random = (dict(built(variant, backbone, *switches).prompt.named_parameters())
+                         for switches in ([], ["random_logits"]))  # fmt: skip
+        begun = {name for name in plain if not torch.equal(plain[name], random[name])}
+        last = "logits" if variant == "adap_all" else "bias"
+        assert begun == {name for name in plain if name.endswith(f"logits.{last}")} and len(begun) == 3
+        for name in begun:
+            assert not plain[name].any() and random[name].abs().max() < bound and random[name].unique().numel() > 2
+    many = choice.TaskLogits(1, 40000, seeds.generator(0, "many")).logits
+    assert many.abs().max() < 0.5 and abs(many.mean()) < 0.01 and many.std().item() == pytest.approx(12**-0.5, rel=0.02)
+    layer = choice.InstanceLogits(64, 40000, seeds.generator(0, "many"), random_bias=True).bias
+    assert layer.abs().max() < 0.125 and layer.std().item() == pytest.approx(0.25 * 12**-0.5, rel=0.02)
+
+
+@pytest.mark.parametrize("variant", ["fixed", "adap_pos", "adap_ins_vec", "adap_ins_vec_pos", "adap_pos_ins_vec"])
+def test_uniform_pools_where_the_position_is_learned_too(backbone, variant):
+    """The others begin at the first rows of the vocabulary table, those of a pool one behind the other."""
+    config = grid.run_config(RELEASED, grid.Cell("tiny-t5", "full", "toy", variant, 0))
+    representation = classifier(config, backbone, [2], [], "cpu").prompt.representation
+    vectors = (representation.prompts if "vec" in variant else representation.vectors).flatten(0, -2).detach()
+    table = backbone.model.get_input_embeddings().weight
+    if variant in ("adap_ins_vec_pos", "adap_pos_ins_vec"):
+        assert vectors.abs().max() < 0.5 and vectors.std().item() == pytest.approx(12**-0.5, rel=0.1)
+        assert config["prompt"]["init"] | {"kind": "uniform", "bound": 0.5} == config["prompt"]["init"]
+    else:
+        assert torch.equal(vectors, table[: len(vectors)])
+    alone = params_with({"mine": {"representation": "instance_pool", "switches": ["uniform_pools"]}})["variants"]
+    study = small_study(["mine"], {"mine": alone["mine"]})
+    assert grid.run_config(study, grid.Cell("tiny-t5", "full", "toy", "mine", 0))["prompt"]["init"]["kind"] == "uniform"
+
+
+def test_an_override_says_how_one_variants_prompt_begins(backbone):
+    uniform = {"adap_ins_vec": {"prompt": {"init": {"kind": "uniform", "bound": 0.1}}}}
+    study = small_study(["fixed", "adap_ins_vec"], overrides=uniform)
+    inits = {name: grid.run_config(study, grid.Cell("tiny-t5", "full", "toy", name, 0))["prompt"]["init"]
+             for name in ("fixed", "adap_ins_vec")}  # fmt: skip
+    assert inits["fixed"]["kind"] == "vocabulary"
+    assert (inits["adap_ins_vec"]["kind"], inits["adap_ins_vec"]["bound"]) == ("uniform", 0.1)
+    plain = small_study(["fixed", "adap_ins_vec"])
+    cells = [grid.Cell("tiny-t5", "full", "toy", "adap_ins_vec", 0)] * 2
+    changed, before = (grid.run_config(one, cell) for one, cell in zip((study, plain), cells, strict=True))
+    assert changed | {"prompt": before["prompt"]} == before
+
+
+@pytest.mark.parametrize(
+    ("variant", "override", "protocol", "message"),
+    [
+        ("fixed", {"prompt": {"length": 3}}, "controlled", "overrides.fixed.prompt.unknown key 'length'"),
+        ("fixed", {"prompt": {"init": {"kind": "zeros"}}}, "controlled", "overrides.fixed.prompt.init.kind = 'zeros'"),
+        ("fixed", {"prompt": 3}, "controlled", "overrides.fixed.prompt"),
+        ("lora", {"prompt": {"init": {"kind": "uniform"}}}, "controlled", "'lora' has no prompt of its own"),
+        ("finetune", {"prompt": {"init": {"kind": "uniform"}}}, "controlled", "'finetune' has no prompt of its own"),
+        ("adap_ins_vec_pos", {"prompt": {"init": {"kind": "vocabulary"}}}, "released", "uniform_pools decides it"),
+    ],
+)
+def test_an_override_of_a_prompt_that_decides_nothing_is_refused(variant, override, protocol, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        small_study([variant], overrides={variant: override}, protocol=protocol)
+    small_study(["finetune"], overrides={"finetune": {"prompt": {"init": {"kind": "uniform"}}}}, protocol="released")
 
 
 # rotation, fillers, padded_inputs

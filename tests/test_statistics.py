@@ -491,7 +491,9 @@ def test_a_switch_of_the_scales_protocol_is_no_price(usual):
 def test_every_switch_that_acts_in_the_ablation_is_priced():
     study = load(ROOT, {"scale": "ablation"})
     single = {extra[0] for extra in twins(study).values() if len(extra) == 1}
-    assert single == set(study.params.protocols["released"]) - {"dropout"}  # the backbone has none
+    # Its backbone has no dropout, its schedule no warm-up; no task's choice is drawn at evaluation, nothing fine-tuned.
+    idle = {"dropout", "warmup_from_zero", "draw_by_four", "prompt_beside_finetuning", "short_schedule"}
+    assert single == set(study.params.protocols["released"]) - idle
 
 
 def test_the_same_rows_twice(usual):
