@@ -249,7 +249,7 @@ def test_a_relu_of_each_choice_of_an_instance(backbone):
 
 
 def test_relu_length_logits_of_an_instance_policy(backbone):
-    """By hand: the length is the argmax of max(0, w h + b), ties go to the first, and none passes a gradient below 0."""
+    """By hand: the length is the argmax of max(0, w h + b), ties go to the first; no gradient passes below 0."""
     features = torch.randn(8, 32, generator=seeds.generator(0, "features"))
     policy = built("adap_ins_length", backbone, "straight_through", "relu_length_logits").prompt.length.policy
     with torch.no_grad():
