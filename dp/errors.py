@@ -1,4 +1,9 @@
-"""The one exception that is shown to a person without a traceback."""
+"""The one exception that is shown to a person without a traceback, and how it echoes what was given."""
+
+from typing import Any
+
+ECHO = 200
+"""Characters of a value that an error message repeats."""
 
 
 class UserError(Exception):
@@ -7,3 +12,11 @@ class UserError(Exception):
 
 class Interrupted(Exception):
     """A signal asked the run to stop; its state is on disk and the same command resumes it."""
+
+
+def shown(value: Any, most: int = ECHO) -> str:
+    """A value as an error message echoes it: on one line, and cut in the middle where it is longer than `most`."""
+    text = value if isinstance(value, str) else repr(value)
+    if len(text) > most:
+        text = f"{text[: most // 2]} ... {text[-most // 2 :]} ({len(text):,} characters)"
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
