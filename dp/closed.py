@@ -9,16 +9,12 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dp import yaml12
-from dp.errors import ECHO, UserError, shown
+from dp.errors import ECHO, MESSAGE, UserError, shown
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=100)]
 """Becomes the name of a folder, or a part of a file's."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 M = TypeVar("M", bound=BaseModel)
-
-
-MESSAGE = 1000
-"""Characters of an error message; what it echoes is cut before (`dp.errors.shown`)."""
 
 
 class Closed(BaseModel):
@@ -61,16 +57,23 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
 
 def nearest(name: str, known: Iterable[Any]) -> str:
     """The end of an error message about an unknown name."""
-    close = difflib.get_close_matches(name[:ECHO], [str(k) for k in known], n=1, cutoff=0.0)
-    return f"; the nearest valid name is '{shown(close[0])}'" if close else ""
+    close = _closest(name, known)
+    return f"; the nearest valid name is '{close}'" if close else ""
 
 
-def one_of(option: str, name: str, known: Iterable[str], where: str) -> str:
-    """`name`, where it is known. Raises UserError that says where it is not, with the nearest that is."""
+def one_of(option: str, name: str, known: Iterable[str], lacks: str) -> str:
+    """`name`, where it is known. Raises UserError: option, name, what lacks it ("... has no such run"), the nearest."""
     names = list(known)
     if name not in names:
-        raise UserError(f"{option} {shown(name)}: there is none of this name in {where}{nearest(name, names)}.")
+        close = _closest(name, names)
+        hint = f"the nearest is {close}" if close else "it has none of this kind"
+        raise UserError(f"{option} {shown(name)}: {lacks}; {hint}.")
     return name
+
+
+def _closest(name: str, known: Iterable[Any]) -> str | None:
+    close = difflib.get_close_matches(name[:ECHO], [str(one) for one in known], n=1, cutoff=0.0)
+    return shown(close[0]) if close else None
 
 
 def _yaml_keys(loc: tuple[int | str, ...], model: type[BaseModel]) -> list[int | str]:

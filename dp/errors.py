@@ -4,6 +4,8 @@ from typing import Any
 
 ECHO = 200
 """Characters of a value that an error message repeats."""
+MESSAGE = 1000
+"""Characters of a message that others wrote."""
 
 
 class UserError(Exception):

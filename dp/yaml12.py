@@ -124,7 +124,7 @@ def _value_of(text: str) -> Any:
         loader = _Composer(text)
     except yaml.reader.ReaderError as error:
         line = text[: error.position].count("\n") + 1
-        raise _Refused(Mistake(line, f"holds the character {ascii(chr(error.character))}, which YAML forbids")) from None
+        raise _Refused(Mistake(line, f"holds the character {chr(error.character)!a}, which YAML forbids")) from None
     try:
         node = loader.get_single_node()  # type: ignore[no-untyped-call]
     except yaml.MarkedYAMLError as error:

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dp import files, paths
 from dp.errors import UserError
+from dp.lineage import dvc_lock
 from dp.lineage.record import is_sealed
 
 PHASES = (paths.DOWNLOAD, paths.TOKENIZE, paths.TRAIN, paths.EVALUATE, paths.REPORT)
@@ -92,11 +91,12 @@ def _sources_in(project: Path) -> dict[str, bytes]:
 def _of_revision(name: str, commit: str) -> Snapshot:
     """What dvc.lock recorded at a commit, from DVC's cache or a remote."""
     try:
-        lock = yaml.safe_load(_git("show", f"{commit}:./dvc.lock"))
+        lock = _git("show", f"{commit}:./dvc.lock")
     except subprocess.CalledProcessError:
         raise UserError(f"{name}: this revision has no dvc.lock, so nobody knows its results. Check it out, run `dvc "
                         f"repro` and commit dvc.lock; or name a revision that has one.") from None  # fmt: skip
-    outs = [out["path"] for stage in (lock or {}).get("stages", {}).values() for out in stage.get("outs", [])]
+    stages = dvc_lock.parse(lock, f"{name}: dvc.lock")
+    outs = [out["path"] for stage in stages.values() for out in stage["outs"]]
     recorded = [path for path in outs if Path(path) in PHASES]
     records, rows = _from_dvc(commit, recorded, name)
     return Snapshot(name, commit, records, rows, _sources_at(commit))

@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from dp import paths
 from dp.backbones.random_weights import SPECIAL, SPECIAL_OF_BERT
+from dp.closed import read_yaml
 from dp.data import made_up, planted
 from dp.errors import UserError
 from dp.params import Backbone, FolderSource, HubSource, PackageFile, PlantedSource, RandomSource, WordsTokenizer
@@ -68,7 +67,7 @@ def origin(backbone: Backbone) -> str:
 
 
 def known() -> dict[str, Any]:
-    return yaml.safe_load(KNOWN.read_text(encoding="utf-8"))
+    return read_yaml(KNOWN)
 
 
 def download_of(backbone: Backbone, shape: Shape) -> int:
