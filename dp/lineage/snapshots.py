@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import io
-import json
 import os
 import subprocess
 import tarfile
@@ -15,7 +14,7 @@ from typing import Any
 from dp import files, paths
 from dp.errors import UserError
 from dp.lineage import dvc_lock
-from dp.lineage.record import is_sealed
+from dp.lineage.record import parsed
 
 PHASES = (paths.DOWNLOAD, paths.TOKENIZE, paths.TRAIN, paths.EVALUATE, paths.REPORT)
 SOURCES = ("params.yaml", "dp", "workflow", "Snakefile", "environment.yml", "requirements.lock")
@@ -137,7 +136,7 @@ def _contents(
     for folder, record in records.items():
         if record["command"] == "report":
             table = content(f"{folder}/results.csv")
-            if hashlib.sha256(table).hexdigest() != record["made"]["outputs"]["results.csv"]:
+            if hashlib.sha256(table).hexdigest() != record["made"]["outputs"].get("results.csv"):
                 raise UserError(f"{name}: {folder}/results.csv differs from its record.json: it was edited or cut "
                                 f"short. Restore it (`dvc checkout`) or report again.")  # fmt: skip
             rows[Path(folder).name] = list(csv.DictReader(io.StringIO(table.decode())))
@@ -147,11 +146,9 @@ def _contents(
 def _record(text: bytes, where: str, shared: dict[str, Any]) -> Record:
     """A record; those of one code or one environment hold the same object, for there may be tens of thousands."""
     try:
-        record = json.loads(text)
+        record = parsed(text)
     except ValueError as error:
-        raise UserError(f"{where} is no JSON ({error}). Restore it (`dvc checkout`) or make it again.") from None
-    if not is_sealed(record):
-        raise UserError(f"{where} is not what its job wrote. Restore it (`dvc checkout`) or make it again.")
+        raise UserError(f"{where} {error}. Restore it (`dvc checkout`) or make it again.") from None
     used = record["used"]
     record["used"] = {
         "inputs": {path: sha for path, sha in used["inputs"].items() if not path.startswith(f"{paths.RESULTS}/")},
