@@ -18,7 +18,6 @@ class Interrupted(Exception):
 
 def shown(value: Any, most: int = ECHO) -> str:
     """A value as an error message echoes it: on one line, and cut in the middle where it is longer than `most`."""
-    text = value if isinstance(value, str) else repr(value)
-    if len(text) > most:
-        text = f"{text[: most // 2]} ... {text[-most // 2 :]} ({len(text):,} characters)"
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+    given = value if isinstance(value, str) else repr(value)
+    text = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in given)
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]} ({len(given):,} characters)"

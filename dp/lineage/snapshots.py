@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dp import files, paths
-from dp.errors import UserError
+from dp.errors import UserError, shown
 from dp.lineage import dvc_lock
 from dp.lineage.record import parsed
 
@@ -47,6 +47,8 @@ def read(name: str | None) -> Snapshot:
         if results is None:
             raise UserError("the working tree has no results; run `dvc repro` or `dvc pull`, or name two states.")
         return _of_folder(results, WORKING_TREE)
+    if not files.is_nameable(name):
+        raise UserError(f"'{shown(name)}' can be neither a git revision nor a folder.")
     folder, commit = _results_in(Path(name)), _commit(name)
     if folder and commit:
         raise UserError(f"'{name}' is a git revision and a folder of results; write ./{name} for the folder, or "
@@ -55,7 +57,7 @@ def read(name: str | None) -> Snapshot:
         return _of_folder(folder, name)
     if commit:
         return _of_revision(name, commit)
-    raise UserError(f"'{name}' is neither a git revision here nor a folder that holds results.")
+    raise UserError(f"'{shown(name)}' is neither a git revision here nor a folder that holds results.")
 
 
 def _results_in(folder: Path) -> Path | None:
