@@ -3,9 +3,10 @@
 import argparse
 import importlib
 import sys
+from typing import NoReturn
 
 import dp
-from dp.errors import Interrupted, UserError
+from dp.errors import MESSAGE, Interrupted, UserError, shown
 
 COMMANDS = {
     "fetch-task": "download and check the rows of one task",
@@ -29,15 +30,23 @@ COMMANDS = {
 }
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """As argparse, without echoing more of an argument than fits."""
+        super().error(shown(message, MESSAGE))
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; a UserError is printed as one paragraph and exits with 2."""
-    parser = argparse.ArgumentParser(prog="dp", description=dp.__doc__)
+    parser = _Parser(prog="dp", description=dp.__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     chosen = (arguments or sys.argv[1:])[:1]
     for name, text in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
                              help="replace a top-level key of params.yaml")  # fmt: skip
+        command.add_argument("--scale", action="append", metavar="NAME", dest="settings", type="scale={}".format,
+                             help="short for --set scale=NAME")  # fmt: skip
         if chosen == [name]:
             module = importlib.import_module(f"dp.commands.{name.replace('-', '_')}")
             module.add_arguments(command)

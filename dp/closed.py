@@ -1,34 +1,34 @@
 """Closed models: an unknown key is an error, and every mistake is named with file, key and remedy."""
 
 import difflib
+from collections.abc import Iterable
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from dp.errors import UserError
+from dp import yaml12
+from dp.errors import ECHO, MESSAGE, UserError, shown
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=100)]
+"""Becomes the name of a folder, or a part of a file's."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 M = TypeVar("M", bound=BaseModel)
 
 
 class Closed(BaseModel):
-    """Unknown keys are errors and values never change."""
+    """Unknown keys are errors, values never change, nothing is taken for another kind of value, numbers are finite."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file. Raises UserError where there is none."""
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        value = yaml12.read(path)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; run from the project's root, where params.yaml lies.") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(value, dict):
         raise UserError(f"{path} must hold keys and values, not {type(value).__name__}.")
     return value
@@ -45,20 +45,35 @@ def validated(model: type[M], raw: dict[str, Any], path: Path) -> M:
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
     """The first error, in words: key, value, what is allowed, nearest valid key."""
     first = error.errors(include_url=False)[0]
-    key = ".".join(str(part) for part in _yaml_keys(first["loc"], model))
+    key = shown(".".join(str(part) for part in _yaml_keys(first["loc"], model)))
     if first["type"] == "extra_forbidden":
         name = str(first["loc"][-1])
         return f"unknown key '{key}'{nearest(name, _fields_at(model, first['loc'][:-1]))}"
     if first["type"] == "missing":
         return f"key '{key}' is missing"
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{key} = {first['input']!r}: {message}" if key else message
+    message = shown(first["msg"].removeprefix("Value error, "), MESSAGE)
+    return f"{key} = {shown(repr(first['input']))}: {message}" if key else message
 
 
-def nearest(name: str, known: Any) -> str:
+def nearest(name: str, known: Iterable[Any]) -> str:
     """The end of an error message about an unknown name."""
-    close = difflib.get_close_matches(name, [str(k) for k in known], n=1, cutoff=0.0)
-    return f"; the nearest valid name is '{close[0]}'" if close else ""
+    close = _closest(name, known)
+    return f"; the nearest valid name is '{close}'" if close else ""
+
+
+def one_of(option: str, name: str, known: Iterable[str], lacks: str) -> str:
+    """`name`, where it is known. Raises UserError: option, name, what lacks it ("... has no such run"), the nearest."""
+    names = list(known)
+    if name not in names:
+        close = _closest(name, names)
+        hint = f"the nearest is {close}" if close else "it has none of this kind"
+        raise UserError(f"{option} {shown(name)}: {lacks}; {hint}.")
+    return name
+
+
+def _closest(name: str, known: Iterable[Any]) -> str | None:
+    close = difflib.get_close_matches(name[:ECHO], [str(one) for one in known], n=1, cutoff=0.0)
+    return shown(close[0]) if close else None
 
 
 def _yaml_keys(loc: tuple[int | str, ...], model: type[BaseModel]) -> list[int | str]:

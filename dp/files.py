@@ -1,5 +1,6 @@
 """Reading, hashing and atomic writing of files: write beside, then rename."""
 
+import errno
 import hashlib
 import json
 import os
@@ -8,6 +9,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+
+def is_nameable(path: str) -> bool:
+    """Whether the file system could hold a file of this name: not too long, no half of a surrogate pair, no NUL."""
+    try:
+        os.lstat(path)
+    except ValueError:
+        return False
+    except OSError as error:
+        return error.errno != errno.ENAMETOOLONG
+    return True
 
 
 def sha256(path: Path) -> str:

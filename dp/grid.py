@@ -5,7 +5,7 @@ from typing import Any
 
 from dp import protocols, search
 from dp.params import Multitask, Part, PlantedSource
-from dp.study import UNION, Study, head_of, init_of, length_of, training_of
+from dp.study import UNION, Catalogue, Study, head_of, init_of, length_of, training_of
 from dp.variants import Baseline, Control, Prompted
 
 
@@ -135,13 +135,13 @@ def switches(study: Study, variant: str) -> list[str]:
     return protocols.in_force(study.params.protocols[study.scale.protocol], own, definition.model_dump())
 
 
-def rows_config(study: Study, task: str) -> dict[str, Any]:
+def rows_config(study: Study | Catalogue, task: str) -> dict[str, Any]:
     """What decides the canonical rows of a task."""
     folder = study.params.folder if study.source == "folder" else None
     return {"task": task, "source": study.source, "folder": folder}
 
 
-def backbone_config(study: Study, backbone: str) -> dict[str, Any]:
+def backbone_config(study: Study | Catalogue, backbone: str) -> dict[str, Any]:
     """What decides the files of a backbone."""
     return study.params.backbones[backbone].model_dump()
 

@@ -288,7 +288,9 @@ class Params(Closed):
     scale: Name
     source: Literal["package", "folder", "hub", "made_up"] | None = None
     folder: str | None = Field(None, description="a SuperGLUE directory, <Task>/{train,val}.jsonl, for source: folder")
-    allow_dirty: bool = Field(False, description="admit numbers made from a dirty tree, labelled dirty-tree")
+    allow_dirty: bool = Field(
+        False, strict=False, description="admit numbers made from a dirty tree, labelled dirty-tree"
+    )  # Snakemake hands `--config allow_dirty=true` over as a word
     protocols: dict[Name, list[Switch]]
     backbones: dict[Name, Backbone]
     variants: dict[Name, Variant]

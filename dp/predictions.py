@@ -22,7 +22,7 @@ class Prediction(Closed):
     regime: Name
     tasks: list[Name] = Field(min_length=1)
     variants: list[Name] = Field(min_length=1)
-    accuracy: tuple[Share, Share]
+    accuracy: Annotated[tuple[Share, Share], Field(strict=False)]
     because: str = Field(min_length=1)
 
     @model_validator(mode="after")

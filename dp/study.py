@@ -1,13 +1,16 @@
 """`params.yaml` and its scale, read and checked against each other before any job starts."""
 
 import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError, model_validator
 
+from dp import yaml12
 from dp.closed import Closed, Name, explain, nearest, read_yaml, validated
-from dp.errors import UserError
+from dp.errors import UserError, shown
 from dp.params import Init, Multitask, Params, Part, PromptOverride, Scale, Training
 from dp.predictions import FACTORS, Predictions
 from dp.predictions import check as check_predictions
@@ -16,6 +19,7 @@ from dp.protocols import in_force, is_pool
 from dp.search import settings
 from dp.variants import Baseline, Control, Prompted, Variant
 
+NO_FOLDER = "folder: is not set; source 'folder' needs the path of a SuperGLUE directory"
 UNION = "all"
 """Where other runs have a task, a multitask training has this."""
 
@@ -56,7 +60,7 @@ class Study(Closed):
         if self.source not in self.scale.tasks:
             raise ValueError(f"source: '{self.source}' has no tasks in this scale; it has {sorted(self.scale.tasks)}")
         if self.source == "folder" and not self.params.folder:
-            raise ValueError("folder: is not set; source 'folder' needs the path of a SuperGLUE directory")
+            raise ValueError(NO_FOLDER)
         _check_repeats(self)
         _check_temperature(self)
         if UNION in self.tasks:
@@ -117,18 +121,56 @@ def load(root: Path = Path(), settings: dict[str, Any] | None = None) -> Study:
 
     Raises UserError naming file, key, value and what is allowed.
     """
-    path = root / "params.yaml"
-    raw = read_yaml(path) | (settings or {})
-    params = validated(Params, raw, path)
-    folder = root / "workflow" / "scales"
-    scale_path = folder / f"{params.scale}.yaml"
-    if not scale_path.is_file():
-        known = sorted(p.stem for p in folder.glob("*.yaml"))
-        raise UserError(f"{path}: scale: '{params.scale}' has no file {scale_path}; the scales are {known}.")
-    scale = validated(Scale, read_yaml(scale_path), scale_path)
+    catalogue = load_catalogue(root, settings)
+    params, (scale, scale_path) = catalogue.params, _scale(root, catalogue.params)
     predicted = read_predictions(root / scale.predictions) if scale.predictions else None
     parts = {"params": params, "scale_name": params.scale, "scale": scale, "predictions": predicted}
     return validated(Study, parts, scale_path)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What downloads depend on: `params.yaml` alone. Its scale is read for the source of rows, where none is named."""
+
+    params: Params
+    root: Path
+
+    @property
+    def source(self) -> str:
+        """Raises UserError where the scale does not load, or the source lacks its folder."""
+        source = self.params.source or _scale(self.root, self.params)[0].source
+        if source == "folder" and not self.params.folder:
+            raise UserError(f"{self.root / 'params.yaml'}: {NO_FOLDER}.")
+        return source
+
+
+def load_catalogue(root: Path = Path(), settings: dict[str, Any] | None = None) -> Catalogue:
+    """`params.yaml` without its grid; otherwise as `load`."""
+    path = root / "params.yaml"
+    return Catalogue(validated(Params, read_yaml(path) | (settings or {}), path), root)
+
+
+def _scale(root: Path, params: Params) -> tuple[Scale, Path]:
+    folder = root / "workflow" / "scales"
+    path = folder / f"{params.scale}.yaml"
+    if not path.is_file():
+        known = sorted(p.stem for p in folder.glob("*.yaml"))
+        raise UserError(
+            f"{root / 'params.yaml'}: scale: '{params.scale}' has no file {path}; the scales are {known}"
+            f"{nearest(params.scale, known)}."
+        )
+    return validated(Scale, read_yaml(path), path), path
+
+
+def settings_of(words: Iterable[str], option: str) -> dict[str, Any]:
+    """Key -> value of `key=value` words, values in YAML. Raises UserError naming the option (`--set`) and the word."""
+    found = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise UserError(f"{option} {shown(word)}: write it as key=value, for example {option} scale=smoke.")
+        found[key] = yaml12.parse(value, f"{option} {shown(word)}")
+    return found
 
 
 def _check_names(study: Study) -> None:

@@ -68,7 +68,7 @@ class Control(Closed):
 
 def _kind(given: Any) -> str:
     """Which of the three a definition means, so that a mistake in it is explained as one of that kind."""
-    keys = given if isinstance(given, dict) else vars(given)
+    keys = given.model_fields_set if isinstance(given, Closed) else given if isinstance(given, dict) else ()
     return "Baseline" if "baseline" in keys else "Control" if "control_of" in keys else "Prompted"
 
 

@@ -168,7 +168,7 @@ def test_tampered_bytes_and_records(here):
     record_file = rewritten / "record.json"
     record_file.write_text(record_file.read_text().replace('"steps": 120', '"steps": 121'))
     (cut / "record.json").write_text("{")
-    no_seal, differ = "is no JSON, or was edited after the job wrote it", "its bytes differ from its record.json"
+    no_seal, differ = "is not what its job wrote, or not by this version", "its bytes differ from its record.json"
     expected = [
         ("tampered", edited / "steps.jsonl", differ),
         ("tampered", rewritten / "record.json", no_seal),

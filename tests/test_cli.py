@@ -7,7 +7,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from dp import cli, grid
+from dp import cli, files, grid
 from dp.commands import common
 from dp.study import load
 
@@ -76,6 +76,77 @@ def test_settings_of_the_workflow_reach_the_command_and_set_goes_before_them(cap
     monkeypatch.setenv(common.SETTINGS_VARIABLE, '{"scale": "nowhere"}')
     assert "scale: 'nowhere' has no file" in said(capsys, "train", "--run", "x")
     assert "scale 'smoke' has no such run" in said(capsys, "train", "--run", "x", *SMOKE)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("tokenize", "--backbone", "nope", "--task", "toy"), "no such backbone; the nearest is tiny-t5"),
+        (("tokenize", "--backbone", "tiny-t5", "--task", "tay"), "from source 'made_up'; the nearest is toy"),
+        (("features", "--backbone", "nope", "--task", "toy"), "--backbone nope: scale 'smoke' has no such backbone"),
+        (("features", "--backbone", "tiny-t5", "--task", "x/../y"), "--task x/../y: scale 'smoke' has no such task"),
+        (("fetch-backbone", "--backbone", "tiny-t6"), "params.yaml defines no such backbone; the nearest is tiny-t5"),
+        (("fetch-task", "--task", "tay"), "no task 'tay'"),
+        (("plan", "--backbone", "nope"), "--backbone nope: scale 'smoke' has no such backbone; the nearest is tiny-t5"),
+        (("plan", "--regime", "ful"), "--regime ful: scale 'smoke' has no such regime; the nearest is full"),
+        (("plan", "--table", "A"), "--table A: the paper has no such table; the nearest is A_position"),
+        (("evaluate", "--run", "nope"), "--run nope: scale 'smoke' has no such run; the nearest is"),
+        (("claims", "--claim", "nope"), "the nearest valid name is"),
+        (("status", "--set", "scale=["), "--set scale=[, line 1: is not valid YAML"),
+        (("status", "--set", "scale=010"), "010 is an octal number in YAML 1.1"),
+        (("status", "--scale", "smok"), "the nearest valid name is 'smoke'"),
+        (("status", "--scale", "s" * 300), "String should have at most 100 characters"),
+    ],
+)  # fmt: skip
+def test_a_name_that_is_none_is_a_paragraph_with_the_nearest(capsys, arguments, words):
+    command, *rest = arguments
+    message = said(capsys, command, *SMOKE, *rest)
+    assert words in message and message.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "long", ["x" * 16_000, "a\nb" * 4_000, "\ud83d" * 16_000], ids=["one word", "lines", "surrogates"]
+)
+@pytest.mark.parametrize(
+    "arguments",
+    [("train", "--run"), ("tokenize", "--task", "toy", "--backbone"), ("fetch-task", "--task"), ("choose", "--variant"),
+     ("plan", "--table"), ("status", "--set"), ("status", "--scale"), ("why",), ("diff",), ("claims", "--claim"),
+     ("fetch-backbone", "--backbone"), ("status", "--nothing"), ()],
+)  # fmt: skip
+def test_no_error_repeats_thousands_of_characters(capsys, arguments, long):
+    message = said(capsys, *arguments, long)
+    assert len(message) < 2500 and "Traceback" not in message
+
+
+def test_scale_is_for_every_command(capsys):
+    for name in cli.COMMANDS:
+        with pytest.raises(SystemExit) as stop:
+            cli.main([name, "--help"])
+        assert stop.value.code == 0 and "--scale NAME" in capsys.readouterr().out
+    assert "scale 'open' has no such run" in said(
+        capsys, "train", "--run", "x", "--set", "scale=smoke", "--scale", "open"
+    )
+
+
+def test_a_download_needs_no_scale(project):
+    """As docs/extend.md has it: a task from a folder of one's own, and a backbone, whatever the scale asks for."""
+    (project / "workflow/scales/demo.yaml").write_text("no scale at all")
+    cli.main(["fetch-backbone", "--backbone", "tiny-llama"])
+    assert (project / "results/download/backbones/tiny-llama/record.json").is_file()
+    cli.main(["fetch-task", "--task", "toy", "--set", "source=made_up"])
+    assert (project / "results/download/tasks/toy/made_up/record.json").is_file()
+
+
+def test_what_is_downloaded_is_what_the_scale_would_ask_for(project):
+    """The source of rows is the scale's where none is named, and the record asks for the same as the grid."""
+    cli.main(["fetch-task", "--task", "toy", *SMOKE])
+    record = files.read_json(project / "results/download/tasks/toy/made_up/record.json")
+    asked = grid.rows_config(load(project, {"scale": "smoke"}), "toy")
+    assert record["asked"].items() >= asked.items()
+
+
+def test_rows_from_a_folder_need_its_path(capsys):
+    assert "folder: is not set" in said(capsys, "fetch-task", "--task", "rte", "--set", "source=folder")
 
 
 def test_an_unknown_command_lists_the_known_ones(capsys):

@@ -8,9 +8,9 @@ import time
 from hashlib import sha256
 
 import pytest
+from records import record as complete
 
 from dp import files
-from dp.lineage import record
 from dp.lineage.digests import FILE, Digests
 
 
@@ -117,8 +117,8 @@ def test_a_file_that_vanishes_before_it_is_read_is_none(here, monkeypatch):
 
 def test_records_are_read_once(here, monkeypatch):
     outputs = {"out": "0" * 64}
-    files.write_json(here / "good.json", record.sealed({"made": {"outputs": outputs}}))
-    files.write_json(here / "edited.json", record.sealed({"made": {"outputs": outputs}}) | {"more": 1})
+    files.write_json(here / "good.json", complete("fetch-task", outputs=outputs))
+    files.write_json(here / "edited.json", complete("fetch-task", outputs=outputs) | {"more": 1})
     write("text.json", "no json")
     for name in ("good.json", "edited.json"):
         os.utime(name, (time.time() - 100,) * 2)

@@ -5,9 +5,13 @@ import shutil
 import pytest
 import yaml
 from conftest import ROOT
+from small_project import small_study
 
 from dp import grid, params, study
+from dp.closed import Closed, validated
 from dp.errors import UserError
+from dp.paper.claims import Facts
+from dp.tasks.model import Task
 
 
 @pytest.fixture
@@ -88,6 +92,19 @@ OPEN = "workflow/scales/open.yaml"
                      r"unknown key 'variants.lora.haed'; the nearest valid name is 'head'"),
         pytest.param("params.yaml", lambda c: c["variants"]["adap_pos-noise"].update(instances="shufled"),
                      r"variants.adap_pos-noise.instances = 'shufled': .*'own' or 'shuffled'"),
+        ("params.yaml", lambda c: c["variants"].update(majority="majority"),
+         r"variants.majority.* = 'majority': Input should be a valid dictionary"),
+        ("params.yaml", lambda c: c["variants"].update(majority=None), r"variants.majority.* = None: .*dictionary"),
+        ("params.yaml", lambda c: c["variants"].update(majority=["a"]), r"variants.majority.*valid dictionary"),
+        ("params.yaml", lambda c: c.update(backbones=3), r"backbones = 3: .*valid dictionary"),
+        (OPEN, lambda c: c["training"].update(steps="8"), r"training.steps = '8': .*valid integer"),
+        (OPEN, lambda c: c["training"].update(steps=8.0), r"training.steps = 8.0: .*valid integer"),
+        (OPEN, lambda c: c.update(seeds=[True]), r"seeds.0 = True: .*valid integer"),
+        (OPEN, lambda c: c["training"]["optimizer"].update(lr=True), r"lr = True: .*valid number"),
+        (OPEN, lambda c: c.update(description="x" * 16_000, seeds="y" * 16_000), r"seeds = 'yy.*16,002 characters"),
+        (OPEN, lambda c: c.update({"z" * 16_000: 1}), r"unknown key 'zz.*16,000 characters"),
+        (OPEN, lambda c: c["backbones"].append("b" * 300), r"backbones.1 = .*at most 100 characters"),
+        (OPEN, lambda c: c.update(overrides={"fixed": {"optimizer": {"lr": "0.1"}}}), r"lr = '0.1': .*valid number"),
         (OPEN, lambda c: c["prompt"].update(length=3) or c["variants"].append("fixed-5"),
          r"variants.fixed-5.position: split 5 is outside 0..3"),
     ],
@@ -95,7 +112,62 @@ OPEN = "workflow/scales/open.yaml"
 def test_mistakes_are_named(project, file, edit, message):
     with pytest.raises(UserError, match=message) as error:
         study.load(project(file, edit), {"scale": "open"})
-    assert "\n" not in str(error.value)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 1500
+
+
+INFINITE = float("inf")
+
+
+@pytest.mark.parametrize("value", [INFINITE, -INFINITE, float("nan")])
+@pytest.mark.parametrize(
+    ("key", "changes"),
+    [
+        ("lr", lambda v: {"training": {"optimizer": {"lr": v}}}),
+        ("overrides.fixed.optimizer.lr", lambda v: {"overrides": {"fixed": {"optimizer": {"lr": v}}}}),
+        ("noise", lambda v: {"pretraining": {"noise": v}}),
+        ("shape", lambda v: {"shape": {"dropout_rate": v}}),
+        ("space.lr_factor", lambda v: {"search": {"method": "grid", "trials": 2, "space": {"lr_factor": [v, 1.0]}}}),
+        ("space.anneal", lambda v: {"search": {"method": "random", "trials": 2,
+                                               "space": {"anneal": {"low": 1.0, "high": v}}}}),
+    ],
+)  # fmt: skip
+def test_numbers_are_finite(key, changes, value):
+    """Of any origin, for a file is refused before (test_yaml12.py): Snakemake reads `--config x=inf` as a number."""
+    given = changes(value)
+    with pytest.raises(UserError, match=key):
+        if "shape" in given or "pretraining" in given:
+            source = {"kind": "planted", "shape": {}} | given
+            validated(params.Backbone, {"family": "seq2seq", "source": source}, ROOT)
+        else:
+            small_study(["fixed"], **given)
+
+
+def test_every_number_of_every_model_is_finite_and_strict():
+    todo, seen = [params.Params, params.Scale, study.Study, Task, Facts], set()
+    while todo:
+        model = todo.pop()
+        if model not in seen:
+            seen.add(model)
+            assert model.model_config["strict"] and model.model_config["allow_inf_nan"] is False, model
+            text = [str(field.annotation) + str(field.metadata) for field in model.model_fields.values()]
+            todo += [one for one in Closed.__subclasses__() if any(one.__name__ in words for words in text)]
+    assert len(seen) > 20
+
+
+def test_a_second_block_does_not_replace_the_first(project, tmp_path):
+    """A second `training:` once made a batch of 8 one of 32, without a word."""
+    root = project("params.yaml", lambda content: None)
+    path = root / OPEN
+    path.write_text(path.read_text() + "training: {batch_size: 32}\n")
+    with pytest.raises(UserError, match=r"open.yaml, line \d+: training: stands there twice, first in line \d+"):
+        study.load(root, {"scale": "open"})
+
+
+def test_a_small_number_in_a_shape_is_a_number(project):
+    root = project("params.yaml", lambda content: None)
+    path = root / "params.yaml"
+    path.write_text(path.read_text().replace("dropout_rate: 0.0", "dropout_rate: 1e-1"))
+    assert study.load(root, {"scale": "open"}).params.backbones["planted-t5"].source.shape["dropout_rate"] == 0.1
 
 
 def test_settings_of_the_call_are_checked_too():

@@ -6,6 +6,7 @@ import sys
 import pytest
 import torch
 from conftest import FAMILIES, ROOT, TINY
+from records import record
 from small_project import SCALE, small_study
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -279,10 +280,10 @@ def test_a_record_of_tokens_goes_before_every_guess(tmp_path, monkeypatch):
             "label_counts": {"train": [2, 2], "selection": [1, 1], "validation": [2, 0]}}  # fmt: skip
     asked = grid.tokens_config(study, "tiny-t5", "toy")
     files.write_json(paths.tokens("other", "tiny-t5", "toy") / "record.json",
-                     {"asked": asked | {"rows": {"train": 4}}, "made": made})  # fmt: skip
+                     record("tokenize", asked | {"rows": {"train": 4}}, **made))  # fmt: skip
     elsewhere = inputs_of(study, "tiny-t5", "toy")
     assert elsewhere.counts == guessed.counts and elsewhere.tokens == {"train": 10, "selection": 8, "validation": 11}
-    files.write_json(paths.tokens("small", "tiny-t5", "toy") / "record.json", {"asked": asked, "made": made})
+    files.write_json(paths.tokens("small", "tiny-t5", "toy") / "record.json", record("tokenize", asked, **made))
     assert inputs_of(study, "tiny-t5", "toy").counts == made["label_counts"]
 
 
@@ -388,8 +389,8 @@ def write_trainings(study, rate, threads=1, **environment):
         made = {"classes": [2], "step_seconds": seconds, "tokens_per_second": tokens / seconds, "padding_share": 0.1,
                 "forward_passes_per_row": what.copies}  # fmt: skip
         setting = {"device": "cpu", "threads": threads, "processor_count": 8} | environment
-        record = {"asked": config, "made": made, "with": setting}
-        files.write_json(paths.train_run(study.scale_name, cell.run) / "record.json", record)
+        written = record("train", config, setting, **made)
+        files.write_json(paths.train_run(study.scale_name, cell.run) / "record.json", written)
 
 
 def test_records_tell_the_speed_that_they_were_made_at(tmp_path, monkeypatch):
@@ -481,4 +482,4 @@ def test_what_is_no_record_is_named_and_not_passed_over(tmp_path, text):
     path = tmp_path / "record.json"
     path.write_text(text)
     with pytest.raises(UserError, match=f"{path}: is no record of a training .* delete its folder"):
-        speeds._read(path)
+        speeds._sample(path, shape(CONFIGS["bert"]), "float32")

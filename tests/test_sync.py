@@ -199,7 +199,7 @@ COMMAND = "snakemake --cores all --rerun-incomplete -- train"
 
 
 def lock(*commands):
-    return {"stages": {str(number): {"cmd": command} for number, command in enumerate(commands)}}
+    return {str(number): {"cmd": command} for number, command in enumerate(commands)}
 
 
 def test_the_settings_are_those_of_the_recorded_commands():
@@ -212,7 +212,12 @@ def test_the_settings_are_those_of_the_recorded_commands():
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(None, "nothing was recorded: run the pipeline"), ("stages: {}", "names no stage"), ("a: [", "is no YAML")],
+    [
+        (None, "nothing was recorded: run the pipeline"),
+        ("stages: {}", "names no stage"),
+        ("a: [", "not valid YAML"),
+        ("stages: {train: {outs: []}}", "dvc.lock: is not what DVC writes: key 'stages.train.cmd' is missing"),
+    ],
 )
 def test_without_a_usable_lock_there_is_nothing_to_bring(tmp_path, monkeypatch, capsys, content, words):
     monkeypatch.chdir(tmp_path)

@@ -17,11 +17,14 @@ from dp.lineage.closure import code_digest
 from dp.lineage.record import SUMS
 from dp.report import report_data
 from dp.study import load
+from dp.tasks.model import load as load_task
 from dp.worker.client import VARIABLE as WORKER_VARIABLE
 from dp.worker.start import worker
 
 try:
     STUDY = load(settings=dict(config))
+    for task in STUDY.tasks:
+        load_task(task)
 except UserError as error:
     raise WorkflowError(str(error))
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from dp import files
 from dp.closed import nearest
-from dp.errors import UserError
+from dp.errors import UserError, shown
 from dp.params import PlantedSource, RandomSource
 
 SPECIAL = ("<pad>", "</s>", "<unk>", "<extra_id_0>")
@@ -63,6 +63,11 @@ def model(source: RandomSource | PlantedSource, tokenizer: Any) -> Any:
     for key in source.shape:
         if key not in known:
             raise UserError(f"source.shape: {source.architecture} has no '{key}'{nearest(key, known)}.")
+        if not _is_alike(source.shape[key], known[key]):
+            raise UserError(
+                f"source.shape.{key} = {shown(repr(source.shape[key]))}: must be of the kind of {known[key]!r}, which "
+                f"{source.architecture} has without it."
+            )
     shape: dict[str, Any] = {"vocab_size": len(tokenizer)} | source.shape
     if shape["vocab_size"] < len(tokenizer):
         raise UserError(
@@ -73,13 +78,24 @@ def model(source: RandomSource | PlantedSource, tokenizer: Any) -> Any:
     if source.architecture == "t5":
         del special["bos_token_id"]
         special["decoder_start_token_id"] = tokenizer.pad_token_id
-    config = config_class(**shape, **special)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(source.seed)
-        network = model_class(config).float()
+        try:
+            network = model_class(config_class(**shape, **special)).float()
+        except (ValueError, TypeError, KeyError, ArithmeticError, RuntimeError) as error:
+            raise UserError(f"source.shape: no {source.architecture} has it: {shown(str(error))}.") from None
         if source.architecture == "t5" and source.shape.get("tie_word_embeddings") is False:
             _untie(network)
         return network
+
+
+def _is_alike(value: Any, usual: Any) -> bool:
+    """Whether a value can stand where the architecture has `usual`."""
+    if usual is None or isinstance(usual, list | dict):
+        return True
+    if isinstance(usual, float):
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is type(usual)
 
 
 def _untie(network: Any) -> None:

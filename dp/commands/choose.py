@@ -3,6 +3,7 @@
 import argparse
 
 from dp import files, grid, paths
+from dp.closed import one_of
 from dp.commands import common
 from dp.errors import UserError
 from dp.lineage.record import outputs_of, record_of, recording
@@ -19,11 +20,10 @@ def run(arguments: argparse.Namespace) -> None:
     if study.scale.search is None:
         raise UserError(f"scale '{study.scale_name}' has no search, so there is nothing to choose.")
     cells = {cell.variant_path: cell for cell in grid.trainings(study)}
-    if arguments.variant not in cells:
-        raise UserError(f"--variant {arguments.variant}: scale '{study.scale_name}' trains no such variant.")
-    tried = grid.trials(study, cells[arguments.variant])
+    variant = one_of("--variant", arguments.variant, cells, f"scale '{study.scale_name}' trains no such variant")
+    tried = grid.trials(study, cells[variant])
     folders = [paths.train_run(study.scale_name, trial.run) for trial in tried]
-    folder = paths.choice(study.scale_name, arguments.variant)
+    folder = paths.choice(study.scale_name, variant)
     inputs: dict[str, str] = {}
     for upstream in folders:
         inputs |= outputs_of(upstream) | record_of(upstream)

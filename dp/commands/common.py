@@ -1,16 +1,14 @@
 """What every command does first: read the parameters with the call's settings."""
 
 import argparse
-import difflib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
-import yaml
-
-from dp.errors import UserError
+from dp.closed import one_of
 from dp.grid import Cell
-from dp.study import Study, load
+from dp.study import Catalogue, Study, load, load_catalogue, settings_of
 
 # The workflow hands `--config` to its jobs in this variable, as JSON; `--set` goes before it.
 SETTINGS_VARIABLE = "DYNAMIC_PROMPTING_SETTINGS"
@@ -18,20 +16,32 @@ SETTINGS_VARIABLE = "DYNAMIC_PROMPTING_SETTINGS"
 
 def study(arguments: argparse.Namespace) -> Study:
     """The study that this call is about: params.yaml of the working directory with the call's settings applied."""
-    settings = json.loads(os.environ.get(SETTINGS_VARIABLE, "{}"))
-    for setting in arguments.settings:
-        key, equals, value = setting.partition("=")
-        if not equals:
-            raise UserError(f"--set {setting}: write it as key=value, for example --set scale=smoke.")
-        settings[key] = yaml.safe_load(value)
-    return load(Path(), settings)
+    return load(Path(), _settings(arguments))
+
+
+def catalogue(arguments: argparse.Namespace) -> Catalogue:
+    """What a download needs of it: no scale has to ask for a task or a backbone that is fetched."""
+    return load_catalogue(Path(), _settings(arguments))
+
+
+def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    of_workflow: dict[str, Any] = json.loads(os.environ.get(SETTINGS_VARIABLE, "{}"))
+    return of_workflow | settings_of(arguments.settings, "--set")
 
 
 def chosen(study: Study, cells: list[Cell], run: str) -> Cell:
     """The cell of a `--run` among those that a command can make. Raises UserError where it is none of them."""
     known = {cell.run: cell for cell in cells}
-    if run in known:
-        return known[run]
-    close = difflib.get_close_matches(run, known, n=1, cutoff=0.0)
-    hint = f"the nearest is {close[0]}" if close else "it has none of this kind"
-    raise UserError(f"--run {run}: scale '{study.scale_name}' has no such run; {hint}.")
+    return known[one_of("--run", run, known, f"scale '{study.scale_name}' has no such run")]
+
+
+def check_names(study: Study, arguments: argparse.Namespace) -> None:
+    """Raises UserError where `--backbone` or `--task` is none that the scale has."""
+    scale = f"scale '{study.scale_name}' has no such"
+    one_of("--backbone", arguments.backbone, study.scale.backbones, f"{scale} backbone")
+    one_of("--task", arguments.task, study.tasks, f"{scale} task from source '{study.source}'")
+
+
+def backbone(found: Study | Catalogue, arguments: argparse.Namespace) -> str:
+    """`--backbone`, of params.yaml. Raises UserError where there is none of this name."""
+    return one_of("--backbone", arguments.backbone, found.params.backbones, "params.yaml defines no such backbone")

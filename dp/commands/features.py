@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     study = common.study(arguments)
+    common.check_names(study, arguments)
     config = grid.features_config(study, arguments.backbone, arguments.task, arguments.pooling)
     family = study.params.backbones[arguments.backbone].family
     source = paths.tokens(study.scale_name, arguments.backbone, arguments.task)

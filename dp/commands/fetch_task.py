@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write train.jsonl, validation.jsonl and record.json. Raises UserError where rows cannot be had or are wrong."""
-    study = common.study(arguments)
+    study = common.catalogue(arguments)
     task = model.load(arguments.task)
     definition = fetch.source_of(task, study.source).model_dump()
     asked = grid.rows_config(study, task.name) | {"version": task.version, "definition": definition}

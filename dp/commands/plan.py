@@ -10,7 +10,6 @@ from dp.planning.text import print_plan
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--scale", help="short for --set scale=...")
     parser.add_argument("--table", help="what one table of the paper needs: A_position, B_length or C_prompt")
     parser.add_argument("--backbone", help="what one backbone needs")
     parser.add_argument("--regime", help="what one regime needs: full, fewshot, multitask, or the name of one")
@@ -19,8 +18,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print the plan. Raises UserError for a scale, table, backbone or regime that is none."""
-    if arguments.scale:
-        arguments.settings.append(f"scale={arguments.scale}")
     study = common.study(arguments)
     measured = []
     if arguments.measure:

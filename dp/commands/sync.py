@@ -14,5 +14,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Raises UserError as `dp.lineage.sync.sync` does, and for --set: dvc.lock says what was recorded."""
     if arguments.settings:
-        raise UserError("sync takes over the scale that dvc.lock and params.yaml name; leave out --set.")
+        raise UserError("sync takes over the scale that dvc.lock and params.yaml name; leave out --set and --scale.")
     sync(arguments.remote, pull=not arguments.no_pull)

@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     study = common.study(arguments)
+    common.check_names(study, arguments)
     config = grid.tokens_config(study, arguments.backbone, arguments.task)
     task = load(arguments.task)
     source, backbone = paths.task_rows(arguments.task, study.source), paths.backbone(arguments.backbone)

@@ -13,15 +13,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from filelock import FileLock
 
-from dp import files
+from dp import files, yaml12
+from dp.closed import Closed, Sha256, validated
 from dp.data.cache import cache
 from dp.errors import UserError
 
 LOCK = Path("workflow", "hub.lock.yaml")
 RepoType = Literal["model", "dataset"]
+
+
+class _Pinned(Closed):
+    commit: str
+    files: dict[str, Sha256]
+
+
+class _Lock(Closed):
+    """repository -> revision -> what it was and is."""
+
+    repositories: dict[str, dict[str, _Pinned]]
 
 
 @dataclass(frozen=True)
@@ -123,12 +134,13 @@ def _is_announced(path: Path, sha256: str, announced: str) -> bool:
 
 
 def _entries() -> dict[str, Any]:
+    """Raises UserError where the file is not what `_lock` writes."""
     if not LOCK.is_file():
         return {}
     try:
-        return yaml.safe_load(LOCK.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise UserError(f"{LOCK} is not valid YAML ({error}). Restore it from version control.") from None
+        return validated(_Lock, {"repositories": yaml12.read(LOCK) or {}}, LOCK).model_dump()["repositories"]
+    except UserError as error:
+        raise UserError(f"{error} Restore it from version control.") from None
 
 
 def _locked(key: str, revision: str) -> dict[str, Any]:
@@ -144,7 +156,7 @@ def _lock(key: str, revision: str, entry: dict[str, Any]) -> None:
         merged = entry["files"] | held["files"]
         if merged != held["files"] or not merged:
             held["files"] = merged
-            files.write_text(LOCK, yaml.safe_dump(entries, sort_keys=True))
+            files.write_text(LOCK, yaml12.dump(entries))
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from dp.lineage.digests import Digests
 from dp.lineage.finding import KINDS, Finding
 from dp.lineage.look import Look, edits, look
 from dp.lineage.numbers import touched as touched
+from dp.lineage.record import parsed
 from dp.lineage.stale import reasons
 from dp.lineage.unlocked import unlocked
 from dp.study import Study
@@ -135,6 +136,6 @@ def _why_missing(folder: Path, mark: dict[str, Any] | None) -> str:
 
 def _read(folder: Path) -> dict[str, Any] | None:
     try:
-        return files.read_json(folder / "record.json")
-    except (FileNotFoundError, ValueError):  # a job that began meanwhile took it away
+        return parsed((folder / "record.json").read_bytes())
+    except (OSError, ValueError):  # a job that began meanwhile took it away
         return None

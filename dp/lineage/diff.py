@@ -5,9 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import yaml
-
-from dp.errors import UserError
+from dp import yaml12
 from dp.lineage.record import SUMS
 from dp.lineage.snapshots import Record, Row, Snapshot
 from dp.lineage.source import code_of
@@ -103,10 +101,7 @@ def _parameters(snapshot: Snapshot, path: str) -> Any:
     assert snapshot.sources is not None
     if path not in snapshot.sources:
         return ABSENT
-    try:
-        return yaml.safe_load(snapshot.sources[path])
-    except yaml.YAMLError as error:
-        raise UserError(f"{snapshot.name}: {path} is no YAML: {error}") from None
+    return yaml12.parse(snapshot.sources[path], f"{snapshot.name}: {path}")
 
 
 def _files(old: Snapshot, new: Snapshot) -> list[Entry] | None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from dp import files
 from dp.errors import UserError
-from dp.lineage.record import is_sealed
+from dp.lineage.record import parsed
 
 FILE = Path(".cache", "dp", "digests.sqlite")
 APPLICATION = 0x64706473  # says that a database is this one, in this layout
@@ -142,7 +142,7 @@ def _hashed(name: str) -> tuple[str, str | None, str, int] | None:
 
 def _outputs(data: bytes) -> dict[str, str] | None:
     try:
-        record = json.loads(data)
+        outputs: dict[str, str] = parsed(data)["made"]["outputs"]
     except ValueError:
         return None
-    return record["made"]["outputs"] if is_sealed(record) else None
+    return outputs

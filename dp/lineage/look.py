@@ -44,7 +44,7 @@ def look(folders: Iterable[Path], digests: Digests) -> dict[Path, Look]:
 def edits(folder: Path, one: Look) -> Iterator[Finding]:
     """What was edited after the job wrote it."""
     if one.outputs is None:
-        yield Finding("tampered", folder / "record.json", "is no JSON, or was edited after the job wrote it")
+        yield Finding("tampered", folder / "record.json", "is not what its job wrote, or not by this version")
     for name in one.differ:
         yield Finding("tampered", folder / name, "its bytes differ from its record.json")
 

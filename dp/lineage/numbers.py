@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dp import files, grid, paths
 from dp.grid import Cell
+from dp.lineage import record
 from dp.lineage.finding import BROKEN, Finding
 from dp.lineage.look import Look
 from dp.lineage.stale import changed_modules
@@ -59,7 +60,7 @@ def _is_broken(report: Path, broken: list[Finding]) -> bool:
         return True
     if not here:
         return False
-    changed = changed_modules(files.read_json(report / "record.json"), "report")
+    changed = changed_modules(record.read(report), "report")
     return any(not name.startswith(MADE_OF_RESULTS) for name in changed)
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from dp import files
-from dp.errors import UserError
+from dp.errors import UserError, shown
+from dp.lineage import record_parts
 from dp.lineage.closure import PACKAGE, code_digest, modules
 from dp.lineage.state import marked
 
@@ -61,14 +62,36 @@ def read(folder: Path) -> dict[str, Any]:
     """The record of an artifact. Raises UserError where there is none, or it is not what the job wrote."""
     path = folder / "record.json"
     try:
-        record = files.read_json(path)
-    except FileNotFoundError:
+        return parsed(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{folder} has no record.json; `snakemake --cores all` makes it, with all it needs.") from None
+    except OSError as error:
+        raise UserError(f"{shown(str(path))}: cannot be read ({error.strerror}).") from None
     except ValueError as error:
-        raise UserError(f"{path}: is no JSON ({error}). {RESTORE}") from None
+        raise UserError(f"{path}: {error}. {RESTORE}") from None
+
+
+def parsed(data: bytes) -> dict[str, Any]:
+    """The record in the bytes of a record.json. Raises ValueError, in words, where they are not what a job wrote."""
+    record = _loaded(data)
     if not is_sealed(record):
-        raise UserError(f"{path}: was edited after the job wrote it. {RESTORE}")
-    return record
+        raise ValueError("was edited after the job wrote it")
+    record_parts.check(record)
+    return record  # type: ignore[no-any-return]
+
+
+def unsealed(data: bytes) -> dict[str, Any]:
+    """As `parsed`, of a record that may have been edited since."""
+    record = _loaded(data)
+    record_parts.check(record)
+    return record  # type: ignore[no-any-return]
+
+
+def _loaded(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"is no JSON ({shown(str(error))})") from None
 
 
 def sealed(record: dict[str, Any]) -> dict[str, Any]:
@@ -80,7 +103,10 @@ def is_sealed(record: Any) -> bool:
     """Whether a record is, to the letter, what its job wrote."""
     if not isinstance(record, dict):
         return False
-    return record.get("seal") == sealed({key: value for key, value in record.items() if key != "seal"})["seal"]
+    try:
+        return record.get("seal") == sealed({key: value for key, value in record.items() if key != "seal"})["seal"]
+    except (ValueError, RecursionError):  # half a surrogate pair, or nesting beyond measure: no job writes them
+        return False
 
 
 def outputs_of(folder: Path, without: str | None = None) -> dict[str, str]:

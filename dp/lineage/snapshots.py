@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import io
-import json
 import os
 import subprocess
 import tarfile
@@ -12,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dp import files, paths
-from dp.errors import UserError
-from dp.lineage.record import is_sealed
+from dp.errors import UserError, shown
+from dp.lineage import dvc_lock
+from dp.lineage.record import parsed
 
 PHASES = (paths.DOWNLOAD, paths.TOKENIZE, paths.TRAIN, paths.EVALUATE, paths.REPORT)
 SOURCES = ("params.yaml", "dp", "workflow", "Snakefile", "environment.yml", "requirements.lock")
@@ -49,6 +47,8 @@ def read(name: str | None) -> Snapshot:
         if results is None:
             raise UserError("the working tree has no results; run `dvc repro` or `dvc pull`, or name two states.")
         return _of_folder(results, WORKING_TREE)
+    if not files.is_nameable(name):
+        raise UserError(f"'{shown(name)}' can be neither a git revision nor a folder.")
     folder, commit = _results_in(Path(name)), _commit(name)
     if folder and commit:
         raise UserError(f"'{name}' is a git revision and a folder of results; write ./{name} for the folder, or "
@@ -57,7 +57,7 @@ def read(name: str | None) -> Snapshot:
         return _of_folder(folder, name)
     if commit:
         return _of_revision(name, commit)
-    raise UserError(f"'{name}' is neither a git revision here nor a folder that holds results.")
+    raise UserError(f"'{shown(name)}' is neither a git revision here nor a folder that holds results.")
 
 
 def _results_in(folder: Path) -> Path | None:
@@ -92,11 +92,12 @@ def _sources_in(project: Path) -> dict[str, bytes]:
 def _of_revision(name: str, commit: str) -> Snapshot:
     """What dvc.lock recorded at a commit, from DVC's cache or a remote."""
     try:
-        lock = yaml.safe_load(_git("show", f"{commit}:./dvc.lock"))
+        lock = _git("show", f"{commit}:./dvc.lock")
     except subprocess.CalledProcessError:
         raise UserError(f"{name}: this revision has no dvc.lock, so nobody knows its results. Check it out, run `dvc "
                         f"repro` and commit dvc.lock; or name a revision that has one.") from None  # fmt: skip
-    outs = [out["path"] for stage in (lock or {}).get("stages", {}).values() for out in stage.get("outs", [])]
+    stages = dvc_lock.parse(lock, f"{name}: dvc.lock")
+    outs = [out["path"] for stage in stages.values() for out in stage["outs"]]
     recorded = [path for path in outs if Path(path) in PHASES]
     records, rows = _from_dvc(commit, recorded, name)
     return Snapshot(name, commit, records, rows, _sources_at(commit))
@@ -137,7 +138,7 @@ def _contents(
     for folder, record in records.items():
         if record["command"] == "report":
             table = content(f"{folder}/results.csv")
-            if hashlib.sha256(table).hexdigest() != record["made"]["outputs"]["results.csv"]:
+            if hashlib.sha256(table).hexdigest() != record["made"]["outputs"].get("results.csv"):
                 raise UserError(f"{name}: {folder}/results.csv differs from its record.json: it was edited or cut "
                                 f"short. Restore it (`dvc checkout`) or report again.")  # fmt: skip
             rows[Path(folder).name] = list(csv.DictReader(io.StringIO(table.decode())))
@@ -147,11 +148,9 @@ def _contents(
 def _record(text: bytes, where: str, shared: dict[str, Any]) -> Record:
     """A record; those of one code or one environment hold the same object, for there may be tens of thousands."""
     try:
-        record = json.loads(text)
+        record = parsed(text)
     except ValueError as error:
-        raise UserError(f"{where} is no JSON ({error}). Restore it (`dvc checkout`) or make it again.") from None
-    if not is_sealed(record):
-        raise UserError(f"{where} is not what its job wrote. Restore it (`dvc checkout`) or make it again.")
+        raise UserError(f"{where} {error}. Restore it (`dvc checkout`) or make it again.") from None
     used = record["used"]
     record["used"] = {
         "inputs": {path: sha for path, sha in used["inputs"].items() if not path.startswith(f"{paths.RESULTS}/")},

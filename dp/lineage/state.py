@@ -6,7 +6,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dp import files, paths
 from dp.errors import Interrupted
@@ -32,14 +34,32 @@ def marked(folder: Path, command: str) -> Iterator[None]:
     path.unlink(missing_ok=True)
 
 
+class _Mark(BaseModel):
+    """As `marked` writes it."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+    command: str
+    state: Literal["running", "failed"]
+    pid: Annotated[int, Field(gt=0, lt=2**31)]
+    host: str
+    started: float
+    error: Annotated[str, Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def says_why(self) -> "_Mark":
+        if self.state == "failed" and self.error is None:
+            raise ValueError("error is missing")
+        return self
+
+
 def read(folder: Path) -> dict[str, Any] | None:
     """The mark of an artifact's job, if any: `state` (running, stopped, failed), `pid`, `host`, `started`, `error`.
 
     `stopped`: its process is gone without a word. On another host nobody can tell, so it counts as running.
     """
     try:
-        mark = files.read_json(paths.state(folder))
-    except (FileNotFoundError, ValueError):
+        mark = _Mark.model_validate(files.read_json(paths.state(folder))).model_dump(exclude_none=True)
+    except (OSError, ValueError, RecursionError):  # none, or no mark
         return None
     if mark["state"] == "running" and mark["host"] == platform.node() and not _lives(mark["pid"]):
         mark["state"] = "stopped"

@@ -14,6 +14,7 @@ from dp import files, paths
 from dp.lineage import state
 from dp.lineage.artifacts import Artifact, artifacts
 from dp.lineage.closure import PACKAGE, code_digest
+from dp.lineage.record import unsealed
 from dp.report import report_data
 from dp.study import Study
 
@@ -159,14 +160,14 @@ def _gone(folder: Path, made: Made) -> str | None:
 def _read(path: Path) -> Made | None:
     """None where it is no record."""
     try:
-        record = files.read_json(path)
+        record = unsealed(path.read_bytes())
         made, environment, used = record["made"], record["with"], record["used"]
         hours = made["wall_seconds"] / 3600
         on_gpu = environment["device"] != "cpu"
         cost = Cost("gpu", hours) if on_gpu else Cost("core", hours * (environment["threads"] or 1))
         inputs = {sys.intern(name): sys.intern(digest) for name, digest in used["inputs"].items()}
         return Made(record["command"], record["asked"], used["code"]["digest"], inputs, made["outputs"], cost)
-    except (ValueError, KeyError, TypeError, AttributeError, OSError):
+    except (ValueError, OSError):
         return None
 
 

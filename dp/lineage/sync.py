@@ -11,17 +11,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dp import files
-from dp.errors import Interrupted, UserError
+from dp.errors import Interrupted, UserError, shown
 from dp.lineage.artifacts import Artifact, artifacts
 from dp.lineage.closure import code_digest
+from dp.lineage.dvc_lock import LOCK, parse
 from dp.lineage.record import read
 from dp.lineage.stale import reasons
-from dp.study import load
+from dp.study import load, settings_of
 
-LOCK = Path("dvc.lock")
 SHOWN = 10
 
 
@@ -31,12 +29,12 @@ def sync(remote: str | None = None, pull: bool = True) -> None:
     `remote`: the name of a DVC remote; None is the default one. `pull=False`: the data are here already. Raises
     UserError, with nothing taken over, where files are missing or damaged, or were made by other code or parameters.
     """
-    lock = _lock()
-    settings = recorded_settings(lock)
-    study = load(Path(), {key: yaml.safe_load(value) for key, _, value in (one.partition("=") for one in settings)})
+    stages = _lock()
+    settings = recorded_settings(stages)
+    study = load(Path(), settings_of(settings, f"{LOCK}: --config"))
     if pull:
         with _step("pulling what dvc.lock names (dvc pull)"):
-            _pull(lock, remote)
+            _pull(stages, remote)
     with _step("comparing code, parameters and results with dvc.lock (dvc status)"):
         _compare()
     made = artifacts(study)
@@ -49,9 +47,9 @@ def sync(remote: str | None = None, pull: bool = True) -> None:
     print(f"up to date: `snakemake` and `dvc repro` have nothing to do for scale {study.scale_name}", flush=True)
 
 
-def recorded_settings(lock: dict[str, Any]) -> list[str]:
+def recorded_settings(stages: dict[str, Any]) -> list[str]:
     """The key=value words behind `--config` in the commands of dvc.lock; none, unless dvc.yaml was edited."""
-    found = {stage: _config(entry["cmd"]) for stage, entry in lock["stages"].items()}
+    found = {stage: _config(entry["cmd"]) for stage, entry in stages.items()}
     settings = next(iter(found.values()))
     if any(other != settings for other in found.values()):
         said = ", ".join(f"{stage}: {' '.join(words) or 'none'}" for stage, words in found.items())
@@ -102,31 +100,38 @@ def check(made: dict[Path, Artifact]) -> None:
 
 
 def _lock() -> dict[str, Any]:
+    """Stage -> what DVC recorded of it."""
     try:
-        lock = yaml.safe_load(LOCK.read_text(encoding="utf-8"))
+        text = LOCK.read_bytes()
     except FileNotFoundError:
         raise UserError(
             f"there is no {LOCK} in this folder, so nothing was recorded: run the pipeline (`dvc repro`), or check out "
             "a commit that has one."
         ) from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{LOCK}: is no YAML ({error}). Restore it with `git checkout -- {LOCK}`.") from None
-    if not isinstance(lock, dict) or not lock.get("stages"):
+    try:
+        stages = parse(text, str(LOCK))
+    except UserError as error:
+        raise UserError(f"{error} Restore it with `git checkout -- {LOCK}`.") from None
+    if not stages:
         raise UserError(f"{LOCK}: names no stage, so nothing was recorded: run the pipeline (`dvc repro`).")
-    return lock
+    return stages
 
 
 def _config(command: str) -> list[str]:
     """The key=value words behind `--config` in a command."""
     found, inside = [], False
-    for word in shlex.split(command):
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise UserError(f"{LOCK}: the command {shown(command)} is none ({error}).") from None
+    for word in words:
         inside = word == "--config" or (inside and not word.startswith("-"))
         if inside and word != "--config":
             found.append(word)
     return sorted(found)
 
 
-def _pull(lock: dict[str, Any], remote: str | None) -> None:
+def _pull(stages: dict[str, Any], remote: str | None) -> None:
     named = ["--remote", remote] if remote else []
     if _call("dvc", "pull", *named, shown=True).returncode == 0:
         return
@@ -147,7 +152,7 @@ def _pull(lock: dict[str, Any], remote: str | None) -> None:
         )
     whole = tuple(path for path in found if path.endswith("/"))
     missing = [path for path in found if path in whole or not path.startswith(whole)]
-    sizes = {f"{out['path']}/": out.get("nfiles", 1) for stage in lock["stages"].values() for out in stage["outs"]}
+    sizes = {f"{out['path']}/": out["nfiles"] for stage in stages.values() for out in stage["outs"]}
     raise UserError(
         f"{sum(sizes.get(path, 1) for path in missing)} files that {LOCK} names are not in the remote: "
         f"{_shown(missing)}. Either a push stopped midway, and whoever made them has to `dvc push` again; or they were "

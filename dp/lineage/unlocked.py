@@ -6,10 +6,9 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from dp.lineage.dvc_lock import LOCK
 from dp.lineage.finding import Finding
 from dp.lineage.record import commit
-
-LOCK = Path("dvc.lock")
 
 
 def unlocked() -> tuple[list[Finding], list[str]]:

@@ -64,7 +64,7 @@ class Task(Closed):
 class BestGain(Closed):
     claim: ClaimId
     says: str
-    value: Decimal
+    value: Annotated[Decimal, Field(strict=False)]
 
 
 class Close(Closed):

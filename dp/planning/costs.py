@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, fields, replace
 from dp import grid, search
 from dp.grid import Cell
 from dp.planning.inputs import Inputs, inputs_of
-from dp.planning.shapes import Shape, download_of, shape_of
+from dp.planning.shapes import Downloads, Shape, downloads_of, shape_of, wheel
 from dp.planning.work import Work, featuring, loading, scoring, selections, texts_of, tuned, updates
 from dp.study import Study
-from dp.tasks.model import load
+from dp.tasks.model import HubRows, PackageRows, load
 
 STEP_BYTES = 200
 """Of a line of steps.jsonl in recorded runs: 190 to 350."""
@@ -38,14 +38,21 @@ class Cost:
     shared: float = 0.0  # backbones, rows, tokens, features
     models: float = 0.0  # tuned.safetensors of fine-tuned runs: whole models
     runs: float = 0.0  # tuned.safetensors of the others, logs of steps, predictions, records
-    download: float = 0.0
+    downloads: Downloads = frozenset()
 
     def __add__(self, other: "Cost") -> "Cost":
-        return Cost(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(Cost)))
+        sums = {one.name: getattr(self, one.name) + getattr(other, one.name)
+                for one in fields(Cost) if one.name != "downloads"}  # fmt: skip
+        return Cost(**sums, downloads=self.downloads | other.downloads)
 
     @property
     def jobs(self) -> int:
         return self.trainings + self.evaluations + self.others
+
+    @property
+    def download(self) -> float:
+        """Bytes; what several read, such as one wheel, comes once."""
+        return sum(size for _, size in self.downloads)
 
     @property
     def disk(self) -> float:
@@ -80,17 +87,27 @@ class Counter:
 
     def rows(self, evaluated: Iterable[Cell]) -> Cost:
         """Of the rows of the tasks; tokens of the first backbone stand for their length."""
-        found, download = 0.0, self.study.source in ("hub", "package")
+        total = Cost()
         tasks = {task: cell for cell in evaluated for task in grid.tasks_of(self.study, cell)}
         for task, cell in tasks.items():
             one = self.inputs(cell.backbone, task)
-            found += sum(sum(rows) * one.tokens[split] for split, rows in one.counts.items()) * TEXT_BYTES
-        return Cost(others=len(tasks), shared=found, download=found if download else 0.0)
+            text = sum(sum(rows) * one.tokens[split] for split, rows in one.counts.items()) * TEXT_BYTES
+            total += Cost(others=1, shared=text, downloads=self._rows_from(task, text))
+        return total
+
+    def _rows_from(self, task: str, text: float) -> Downloads:
+        """What a task's rows come in; `text`: their bytes, which stand for what is not known."""
+        match getattr(load(task).sources, self.study.source):
+            case PackageRows(package=package):
+                return wheel(package, text)
+            case HubRows(repo=repo):
+                return frozenset({(f"datasets/{repo} {task}", text)})
+        return frozenset()
 
     def _of(self, backbone: str, evaluated: list[Cell], trained: list[Cell]) -> Cost:
         study, shape = self.study, self.shapes[backbone]
         total = Cost(others=1, shared=4.0 * shape.parameters + TOKENIZER_BYTES,
-                     download=float(download_of(study.params.backbones[backbone], shape)))  # fmt: skip
+                     downloads=downloads_of(study.params.backbones[backbone], shape))  # fmt: skip
         tasks = dict.fromkeys(task for cell in (*evaluated, *trained) for task in grid.tasks_of(study, cell))
         for task in tasks:
             total += self._tokens(backbone, task)

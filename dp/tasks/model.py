@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from dp import files
 from dp.closed import Closed, Name, Sha256, nearest, read_yaml, validated
-from dp.errors import UserError
+from dp.errors import UserError, shown
 
 FOLDER = Path(__file__).parent
 Family = Literal["seq2seq", "causal", "encoder"]
@@ -149,7 +149,7 @@ def names() -> list[str]:
 def load(name: str) -> Task:
     """The task of `dp/tasks/<name>.yaml`. Raises UserError for an unknown task or a file that is not a valid task."""
     if name not in names():
-        raise UserError(f"There is no task '{name}' (no {name}.yaml in dp/tasks){nearest(name, names())}.")
+        raise UserError(f"There is no task '{shown(name)}' (no file of it in dp/tasks){nearest(name, names())}.")
     return read(FOLDER / f"{name}.yaml")
 
 

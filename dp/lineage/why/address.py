@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dp import files, grid, paths
-from dp.errors import UserError
+from dp.errors import UserError, shown
 from dp.lineage.why.nearest import closest, nearest_file, nearest_name
 from dp.lineage.why.report_files import figure_problems, rows_of
 from dp.lineage.why.tree import folder_of, is_below_results, readable
@@ -39,7 +39,9 @@ def number(address: str, study: Callable[[], Study]) -> Number:
 
     `study` is called for a cell or a run alone: a file leads back by its records.
     """
-    found = re.fullmatch(r"(.+?):(\d+)", address)
+    if not files.is_nameable(address):
+        raise UserError(f"{shown(address)}: no file or run can have this name. {FORMS}")
+    found = re.fullmatch(r"(.+?):(\d{1,9})", address)
     text, line = (found[1], int(found[2])) if found else (address, None)
     path = Path(os.path.relpath(text) if os.path.isabs(text) else os.path.normpath(text))
     if is_below_results(str(path)):
@@ -201,4 +203,4 @@ def _table_rows(report: Path, name: str) -> list[dict[str, Any]]:
 
 
 def _unknown(address: str, nearest: str, where: str = "") -> UserError:
-    return UserError(f"{address}: there is no such number{where}; the nearest is {nearest}. {FORMS}")
+    return UserError(f"{shown(address)}: there is no such number{where}; the nearest is {nearest}. {FORMS}")

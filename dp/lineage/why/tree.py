@@ -9,7 +9,7 @@ from typing import Any
 from dp import files, paths
 from dp.lineage import state
 from dp.lineage.closure import PACKAGE
-from dp.lineage.record import SUMS, is_sealed
+from dp.lineage.record import SUMS, is_sealed, unsealed
 
 ORDER = ("report", "evaluate", "train", "choose", "features", "tokenize", "fetch-backbone", "fetch-task")
 LOOKS = "dp/page/"
@@ -87,11 +87,9 @@ def leaf(record: dict[str, Any], name: str) -> str:
 def readable(path: Path) -> dict[str, Any] | None:
     """A record with the parts that a walk needs, else None."""
     try:
-        record = files.read_json(path)
-        keys = [record["asked"], record["used"]["inputs"], record["with"], record["made"]["outputs"]]
-    except (OSError, ValueError, KeyError, TypeError):
+        return unsealed(path.read_bytes())
+    except (OSError, ValueError):
         return None
-    return record if all(isinstance(one, dict) for one in keys) and isinstance(record.get("command"), str) else None
 
 
 def _walk(roots: Iterable[Path]) -> dict[Path, Node]:
