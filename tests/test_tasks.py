@@ -141,7 +141,7 @@ def test_unknown_task_names_the_nearest():
         (lambda t: t["metrics"].append("f1"), "metrics"),
         (lambda t: t["sources"]["folder"]["files"].pop("train"), "sources.folder.files: must name"),
         (lambda t: t["sources"]["folder"].update(classes=[False]), "sources.folder.classes: must be 2"),
-        (lambda t: t["sources"]["folder"].update(columns={"text": "passage"}), "'text' is not a field"),
+        (lambda t: t["sources"]["folder"].update(columns={"text": "passage"}), "'text' is neither a field nor 'label'"),
         (lambda t: t["sources"]["package"].pop("pattern"), "pattern: goes with format requests"),
         (lambda t: t["sources"]["hub"]["files"].update(train="../x.parquet"), "must be a path below the source"),
         (lambda t: t.update(name="other"), "must be the name of the file, 'boolq'"),
