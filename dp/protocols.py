@@ -19,6 +19,7 @@ Switch = Literal[
     "update_every_micro_batch",
     "padded_inputs",
     "fillers",
+    "truncate_as_released",
 ]
 
 MEANING: dict[str, str] = {
@@ -34,6 +35,7 @@ MEANING: dict[str, str] = {
     "update_every_micro_batch": "every micro-batch is an update (by protocol: unless the position alone is learned)",
     "padded_inputs": "inputs are padded to max_tokens",
     "fillers": "vectors that a learned length drops become -1e20 and stay visible",
+    "truncate_as_released": "long inputs lose pieces of the fields that the released code cuts (by protocol alone)",
 }
 FILLER = -1e20
 

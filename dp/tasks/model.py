@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt, model_validator
 from dp import files
 from dp.closed import Closed, Name, Sha256, nearest, read_yaml, validated
 from dp.errors import UserError
-from dp.tasks.text import check_pattern, fields_of
+from dp.tasks.text import check_pattern, fields_of, spans
 
 LABEL = "label"
 """The column that holds a row's class, where a source does not call it otherwise."""
@@ -114,6 +114,9 @@ class Task(Closed):
     description: str
     fields: list[FieldName] = Field(min_length=1, description="text fields of a canonical row")
     truncate: str = Field(description="the one field that may be truncated")
+    truncate_as_released: list[FieldName] = Field(
+        [], description="fields that the released code cuts, the first first; none: the one above (docs/methods.md)"
+    )
     label_names: list[str] = Field(min_length=2, description="class order")
     templates: dict[Family, Template]
     metrics: list[Literal["accuracy", "f1a", "exact_match", "macro_f1"]] = Field(min_length=1)
@@ -135,7 +138,8 @@ class Task(Closed):
         _all_of("templates", self.templates, get_args(Family))
         _all_of("expected", self.expected, get_args(Split))
         for family, template in self.templates.items():
-            _check_template(f"templates.{family}", template, self.fields, self.truncate, classes)
+            for field in (self.truncate, *self.truncate_as_released):
+                _check_template(f"templates.{family}", template, self.fields, field, classes)
         for split, expected in self.expected.items():
             if len(expected.label_counts) != classes or sum(expected.label_counts) != expected.rows:
                 raise ValueError(f"expected.{split}.label_counts: must be {classes} counts that add up to rows")
@@ -178,6 +182,12 @@ def read(path: Path) -> Task:
 def render(task: Task, family: Family, fields: dict[str, str]) -> str:
     """The input text of one row, up to where the label word is read."""
     return task.templates[family].text.format_map(fields)
+
+
+def released_spans(task: Task, family: Family, fields: dict[str, str]) -> list[tuple[int, int]]:
+    """Where in the rendered text stands what the released code may cut, in the order in which it does."""
+    found = spans(task.templates[family].text, fields)
+    return [found[field] for field in task.truncate_as_released or [task.truncate]]
 
 
 def words(task: Task, family: Family, fields: dict[str, str]) -> list[str]:

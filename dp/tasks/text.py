@@ -1,5 +1,6 @@
 """Texts with {field}s: which fields they name, and a text of such a form taken apart again."""
 
+import re
 from string import Formatter
 
 from dp.closed import nearest
@@ -15,6 +16,23 @@ def fields_of(key: str, text: str, fields: list[str]) -> list[str]:
         if field not in fields or spec or conversion:
             raise ValueError(f"{key}: {{{field}}} is not a field{nearest(str(field), fields)}")
     return [str(field) for _, field, _, _ in parts]
+
+
+def spans(text: str, fields: dict[str, str]) -> dict[str, tuple[int, int]]:
+    """Field -> (start, end) in the text filled in, with what the text attaches to the field, as a full stop."""
+    found: dict[str, tuple[int, int]] = {}
+    at, last = 0, ""
+    for literal, field, _, _ in Formatter().parse(text):
+        if last:
+            attached = re.match(r"\S*", literal)
+            assert attached is not None
+            found[last] = (found[last][0], at + attached.end())
+        at += len(literal)
+        if field is not None:
+            found[field] = (at, at + len(fields[field]))
+            at += len(fields[field])
+        last = field or ""
+    return found
 
 
 def check_pattern(key: str, pattern: str, fields: list[str]) -> None:
