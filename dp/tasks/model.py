@@ -14,6 +14,8 @@ from dp.tasks.text import check_pattern, fields_of, spans
 
 LABEL = "label"
 """The column that holds a row's class, where a source does not call it otherwise."""
+RESPLIT = "re-split"
+"""The mark of numbers on splits that are not the official ones."""
 FOLDER = Path(__file__).parent
 Family = Literal["seq2seq", "causal", "encoder"]
 Kind = Literal["folder", "package", "hub", "made_up"]
@@ -147,6 +149,8 @@ class Task(Closed):
             source = getattr(self.sources, kind)
             if isinstance(source, FolderRows | PackageRows | HubRows):
                 _check_reading(f"sources.{kind}", source, dict(source.files), self.fields, classes)
+                if source.resplit and RESPLIT not in self.labels:
+                    raise ValueError(f"labels: must hold '{RESPLIT}', since sources.{kind} cuts one file in two")
         if not self.source_kinds:
             raise ValueError("sources: names no source")
         return self
