@@ -154,6 +154,7 @@ def backbone_threads(study: Study, backbone: str) -> int:
 
 def tokens_config(study: Study, backbone: str, task: str) -> dict[str, Any]:
     """What decides the token ids of a task under a backbone, and its three splits."""
+    as_released = "truncate_as_released" in study.params.protocols[study.scale.protocol]
     return {
         "backbone": backbone,
         "family": study.params.backbones[backbone].family,
@@ -162,7 +163,7 @@ def tokens_config(study: Study, backbone: str, task: str) -> dict[str, Any]:
         "source": study.source,
         "rows": study.scale.rows.model_dump(),
         "max_tokens": study.scale.max_tokens,
-    }
+    } | ({"truncate_as_released": True} if as_released else {})
 
 
 def features_config(study: Study, backbone: str, task: str, pooling: str) -> dict[str, Any]:

@@ -28,6 +28,7 @@ Switch = Literal[
     "fillers",
     "prompt_beside_finetuning",
     "short_schedule",
+    "truncate_as_released",
 ]
 
 MEANING: dict[str, str] = {
@@ -52,6 +53,7 @@ MEANING: dict[str, str] = {
     "fillers": "vectors that a learned length drops become -1e20 and stay visible",
     "prompt_beside_finetuning": "fine-tuning tunes a prompt too, by the scale's own optimizer, and no embeddings",
     "short_schedule": "a linear schedule ends after as many updates as there are nominal steps; the rate stays 0",
+    "truncate_as_released": "long inputs lose pieces of the fields that the released code cuts (by protocol alone)",
 }
 FILLER = -1e20
 SHARING = 4

@@ -309,6 +309,11 @@ def _check_variant(study: Study, backbone: str, name: str) -> None:
             raise ValueError(f"{where}: {key} needs runs of '{other}', which this scale does not have; add it")
     if isinstance(variant, Control):
         return _check_control(study, name, variant)
+    if "truncate_as_released" in variant.switches:
+        raise ValueError(
+            f"variants.{name}.switches: truncate_as_released decides the tokens of a task, which all variants share; "
+            "name it in a protocol"
+        )
     if isinstance(variant, Baseline) and variant.head and variant.baseline in ("majority", "linear_probe"):
         raise ValueError(f"variants.{name}.head: means nothing to baseline {variant.baseline}; leave it out")
     if isinstance(variant, Baseline) and variant.baseline == "zero_shot" and "linear" in (own_head, variant.head):

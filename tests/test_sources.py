@@ -106,7 +106,7 @@ def test_canonical_rows_of_a_folder(tmp_path):
         (lines(CB_ROWS[0], {**CB_ROWS[1], "label": "maybe"}), (1, 1, 0), r"line 2: label 'maybe' is unknown"),
         (lines({**CB_ROWS[0], "label": 0}), (1, 0, 0), r"line 1: label 0 is unknown"),
         (lines({k: CB_ROWS[0][k] for k in ("premise", "hypothesis")}), (1, 0, 0), r"line 1: 'label' is missing"),
-        ("[]\n", (1, 0, 0), r"line 1: 'premise' is missing"),
+        ("[]\n", (1, 0, 0), r"line 1: holds \[\] where 'premise' should be"),
         (lines(*CB_ROWS[:2]), (1, 1, 1), r"train has 2 rows, not 3.*dp/tasks/cb\.yaml"),
         (lines(CB_ROWS[0], CB_ROWS[0], CB_ROWS[1]), (1, 1, 1), r"\[2, 1, 0\] rows of the classes.*not \[1, 1, 1\]"),
     ],
@@ -123,7 +123,7 @@ def test_booleans_and_integers_are_different_labels(tmp_path):
     files.write_text(path, lines({"passage": "p", "question": "q", "label": 1}))
     task = model.load("boolq")
     with pytest.raises(UserError, match="label 1 is unknown"):
-        read.canonical(task, task.sources.folder, {"train": path})
+        read.canonical(task, task.sources.folder, {"train": read.File(path, path.read_bytes())})
 
 
 def test_repeated_ids_are_refused():
@@ -244,10 +244,10 @@ def test_boolq_from_rendered_requests(tmp_path):
     path = tmp_path / "requests.jsonl.gz"
     path.write_bytes(gzip.compress(lines(*content).encode()))
     raw = model.load("boolq").model_dump()
-    raw["sources"]["package"]["pattern"] = "(?s:" + raw["sources"]["package"]["pattern"] + ")"
     raw["expected"] = {split: {"rows": 2, "label_counts": [1, 1]} for split in ("train", "validation")}
     task = model.Task.model_validate(raw)
-    rows = read.canonical(task, task.sources.package, {"train": path, "validation": path})["train"]
+    file = read.File(path, path.read_bytes())
+    rows = read.canonical(task, task.sources.package, {"train": file, "validation": file})["train"]
     assert [(row["label"], row["fields"]["question"]) for row in rows] == [
         (1, "do owls hunt at night"),
         (0, "did Tom eat"),

@@ -1,13 +1,19 @@
 """Task files: golden renderings, class order, and every way in which a task file can be wrong."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 
 import pytest
 import yaml
+from conftest import ROOT
 
 from dp.data import made_up
 from dp.errors import UserError
 from dp.tasks import model
+from dp.tasks.text import spans
 
 SAMPLE = {
     "boolq": {"passage": "Owls hunt {at} night.", "question": "do owls sleep at night"},
@@ -86,15 +92,17 @@ WORDS = {  # paper.md section 2, class order
 WORDS |= {name: ["no", "yes"] for name in PLANTED}
 
 
-@pytest.mark.parametrize("name", model.names())
+# The project's own tasks, to the letter
+
+
+@pytest.mark.parametrize("name", SAMPLE)
 def test_every_template_renders_to_its_golden_example(name):
     task = model.load(name)
-    assert set(task.templates) == {"seq2seq", "causal", "encoder"}
     for family in task.templates:
         assert model.render(task, family, SAMPLE[name]) == GOLDEN[name, family]
 
 
-@pytest.mark.parametrize("name", model.names())
+@pytest.mark.parametrize("name", SAMPLE)
 def test_label_words_stand_in_class_order(name):
     task = model.load(name)
     words = {family: model.words(task, family, SAMPLE[name]) for family in task.templates}
@@ -105,14 +113,77 @@ def test_label_words_stand_in_class_order(name):
 
 
 def test_metrics_and_labels():
-    metrics = {name: model.load(name).metrics for name in model.names()}
+    metrics = {name: model.load(name).metrics for name in SAMPLE}
     assert metrics.pop("multirc") == ["accuracy", "f1a", "exact_match"]
     assert metrics.pop("cb") == ["accuracy", "macro_f1"]
     assert all(names == ["accuracy"] for names in metrics.values())
-    resplit = [name for name in model.names() if "re-split" in model.load(name).labels]
-    assert resplit == ["copa_val_resplit", "rte_val_resplit"]
-    planted = {name for name in model.names() if "planted-world" in model.load(name).labels}
-    assert planted == set(PLANTED)
+    labels = {name: model.load(name).labels for name in SAMPLE}
+    assert {name for name in SAMPLE if "re-split" in labels[name]} == {"copa_val_resplit", "rte_val_resplit"}
+    assert {name for name in SAMPLE if "planted-world" in labels[name]} == set(PLANTED)
+
+
+# Any task that has a file, one that a user added too
+
+
+@pytest.mark.parametrize("name", model.names())
+def test_every_template_shows_the_fields_as_they_are(name):
+    """Whatever stands in a field, braces too, stands in the text, where truncation looks for it."""
+    task = model.load(name)
+    fields = {field: f"<{field}> {{0}} {{{field}}} %s \\n" for field in task.fields}
+    assert set(task.templates) == {"seq2seq", "causal", "encoder"}
+    for family in task.templates:
+        text, words = model.render(task, family, fields), model.words(task, family, fields)
+        assert fields[task.truncate] in text
+        assert len(set(words)) == len(words) == len(task.label_names)
+        for field, (start, end) in spans(task.templates[family].text, fields).items():
+            assert text[start:end].startswith(fields[field])
+
+
+@pytest.mark.parametrize("name", model.names())
+def test_the_words_of_every_task_follow_its_text(name):
+    """A word is scored behind the text: where that does not end in a space, the word of a causal model begins with one.
+
+    An encoder's stands alone at [MASK], as a word within a sentence does.
+    """
+    task = model.load(name)
+    for family in ("causal", "encoder"):
+        spaced = family == "causal" and task.templates[family].text[-1].isspace()
+        for word in task.templates[family].words:
+            assert spaced or word.startswith(" "), f"{family}: {word!r} begins with no space"
+
+
+@pytest.mark.parametrize("name", model.names())
+def test_every_task_is_counted_as_its_metrics_need(name):
+    task = model.load(name)
+    for split, expected in task.expected.items():
+        assert min(expected.label_counts) > 0, f"{split} has no row of a class"
+    if {"f1a", "exact_match"} & set(task.metrics):
+        assert len(task.label_names) == 2, "these metrics go by question, over right and wrong answers"
+
+
+@pytest.mark.slow
+def test_a_task_added_as_documented_passes_and_is_tested(tmp_path):
+    """docs/extend.md's own file, with its label under another name, and a re-split one; no test is edited."""
+    for name in ("dp", "tests", "workflow"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("params.yaml", "pyproject.toml", "Snakefile", "environment.yml", "dvc.yaml", "docs"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, tmp_path / name)
+    documented = re.search(r"```yaml\n(name: weather\n.*?)```", (ROOT / "docs/extend.md").read_text(), re.DOTALL)[1]
+    (tmp_path / "dp/tasks/weather.yaml").write_text(documented)
+    resplit = yaml.safe_load((model.FOLDER / "copa_val_resplit.yaml").read_text()) | {"name": "my_resplit"}
+    (tmp_path / "dp/tasks/my_resplit.yaml").write_text(yaml.safe_dump(resplit))
+    tests = [f"tests/test_{name}.py" for name in ("tasks", "grid", "enough", "planted_world")]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-m", "not slow", "-rA", "-p", "no:cacheprovider", *tests],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    for name in ("weather", "my_resplit"):
+        assert len(re.findall(rf"PASSED .*\[{name}\]", done.stdout)) == 3
 
 
 def test_unknown_task_names_the_nearest():
@@ -141,9 +212,15 @@ def test_unknown_task_names_the_nearest():
         (lambda t: t["metrics"].append("f1"), "metrics"),
         (lambda t: t["sources"]["folder"]["files"].pop("train"), "sources.folder.files: must name"),
         (lambda t: t["sources"]["folder"].update(classes=[False]), "sources.folder.classes: must be 2"),
-        (lambda t: t["sources"]["folder"].update(columns={"text": "passage"}), "'text' is not a field"),
+        (lambda t: t["sources"]["folder"].update(columns={"text": "passage"}), "'text' is neither a field nor 'label'"),
         (lambda t: t["sources"]["package"].pop("pattern"), "pattern: goes with format requests"),
         (lambda t: t["sources"]["hub"]["files"].update(train="../x.parquet"), "must be a path below the source"),
+        (
+            lambda t: t["sources"]["folder"].update(
+                files={"all": t["sources"]["folder"]["files"]["train"]}, resplit={"validation": 9}
+            ),
+            "labels: must hold 're-split'",
+        ),
         (lambda t: t.update(name="other"), "must be the name of the file, 'boolq'"),
     ],
 )

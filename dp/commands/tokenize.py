@@ -1,19 +1,24 @@
 """Render and tokenize one task for one backbone, and fix its three splits."""
 
 import argparse
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from dp import files, grid, paths
 from dp.backbones.load import load_tokenizer
 from dp.commands import common
-from dp.data import splits, tokens
+from dp.data import enough, splits, tokens
 from dp.data.choices import answering
 from dp.data.counts import label_counts
-from dp.data.encoding import encode, gather
+from dp.data.encoding import DoesNotFit, encode, gather
 from dp.errors import UserError
 from dp.lineage.record import outputs_of, recording
-from dp.tasks.model import file_of, load, render
+from dp.params import FewShot
+from dp.study import Study
+from dp.tasks.model import file_of, load, released_spans, render
+
+T = TypeVar("T")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,14 +48,22 @@ def run(arguments: argparse.Namespace) -> None:
             "selection": _take(official, selection, limits.selection, limits.seed, "selection rows"),
             "validation": _take(reported, list(range(len(reported))), limits.report, limits.seed, "report rows"),
         }
+        try:
+            enough.check(chosen, official, task.label_names, _few_shot(study, task.name), _selects(study))
+        except UserError as error:
+            raise UserError(f"task '{task.name}', scale '{study.scale_name}': {error}") from None
         encoded, truncated = {}, {}
+        truncate = partial(released_spans, task, family) if config.get("truncate_as_released") else task.truncate
         try:
             answer_of = answering(tokenizer, task, family, head)
             for name, rows in chosen.items():
-                pairs = [
-                    encode(tokenizer, family, head, text_of, answer_of(row), row, task.truncate, config["max_tokens"])
-                    for row in rows
-                ]
+                pairs = _fitting(
+                    name,
+                    rows,
+                    lambda row: encode(
+                        tokenizer, family, head, text_of, answer_of(row), row, truncate, config["max_tokens"]
+                    ),
+                )
                 truncated[name] = sum(cut for _, cut in pairs)
                 kept = [{key: row[key] for key in ("id", "label", "group", "cluster")} for row in rows]
                 encoded[name] = gather([example for example, _ in pairs], kept)
@@ -72,6 +85,30 @@ def run(arguments: argparse.Namespace) -> None:
             "selection_split": f"{limits.selection_fraction:g} of train, carved with seed {limits.seed}",
             "labels": facts["labels"],
         }
+
+
+def _fitting(split: str, rows: list[dict[str, Any]], encoded: Callable[[dict[str, Any]], T]) -> list[T]:
+    """Every row encoded. Raises UserError that says how many do not fit, and what the longest of them needs."""
+    found, misfits = [], []
+    for row in rows:
+        try:
+            found.append(encoded(row))
+        except DoesNotFit as misfit:
+            misfits.append(misfit)
+    if misfits:
+        longest = max(misfits, key=lambda misfit: misfit.needed)
+        raise UserError(f"{split}: {len(misfits)} of {len(rows)} rows do not fit into max_tokens; at worst {longest}")
+    return found
+
+
+def _few_shot(study: Study, task: str) -> list[int]:
+    """The k of the scale's few-shot regimes on a task."""
+    regimes = [part for part in study.scale.regimes if isinstance(part, FewShot) and task in study.tasks_in(part)]
+    return [k for part in regimes for k in part.k]
+
+
+def _selects(study: Study) -> bool:
+    return "select_on_reported" not in study.params.protocols[study.scale.protocol]
 
 
 def _take(

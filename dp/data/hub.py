@@ -39,6 +39,8 @@ class _Lock(Closed):
 class Fetched:
     commit: str
     paths: dict[str, Path]
+    digests: dict[str, str]
+    """Name -> sha256 that the file was verified by."""
 
 
 def obtain(repo: str, revision: str, repo_type: RepoType, choose: Callable[[list[str]], list[str]]) -> Fetched:
@@ -60,7 +62,8 @@ def obtain(repo: str, revision: str, repo_type: RepoType, choose: Callable[[list
                     "correct the file name or the revision."
                 )
             paths[name] = _file(key, repo, revision, repo_type, commit, name, announced[name])
-    return Fetched(commit, paths)
+        pinned = _locked(key, revision)["files"]
+    return Fetched(commit, paths, {name: pinned[name] for name in paths})
 
 
 def _endpoint() -> str | None:

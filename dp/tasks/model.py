@@ -1,8 +1,8 @@
 """A task is one YAML file: sources, splits, fields, templates, label words, metrics and what must come out."""
 
-import string
 from functools import cache
 from pathlib import Path, PurePosixPath
+from string import Formatter
 from typing import Annotated, Literal, get_args
 
 from pydantic import Field, PositiveInt, model_validator
@@ -10,11 +10,19 @@ from pydantic import Field, PositiveInt, model_validator
 from dp import files
 from dp.closed import Closed, Name, Sha256, nearest, read_yaml, validated
 from dp.errors import UserError, shown
+from dp.tasks.text import check_pattern, fields_of, spans
 
+LABEL = "label"
+"""The column that holds a row's class, where a source does not call it otherwise."""
+RESPLIT = "re-split"
+"""The mark of numbers on splits that are not the official ones."""
 FOLDER = Path(__file__).parent
 Family = Literal["seq2seq", "causal", "encoder"]
 Kind = Literal["folder", "package", "hub", "made_up"]
 Split = Literal["train", "validation"]
+FieldName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
+Requirement = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9._+!-]*$")]
+Repository = Annotated[str, Field(pattern=r"^\w[\w.-]*(/\w[\w.-]*)?$")]
 
 
 class Template(Closed):
@@ -28,7 +36,7 @@ class Template(Closed):
 
     @property
     def has_choices(self) -> bool:
-        return any(field is not None for word in self.words for _, field, _, _ in string.Formatter().parse(word))
+        return any(field is not None for word in self.words for _, field, _, _ in Formatter().parse(word))
 
 
 class Expected(Closed):
@@ -47,9 +55,9 @@ class Reading(Closed):
     """How the rows of a source file become canonical rows."""
 
     format: Literal["jsonl", "multirc", "parquet", "arrow", "requests"]
-    columns: dict[str, str] = Field({}, description="field -> column, where the two names differ")
+    columns: dict[str, str] = Field({}, description="field, or label -> column, where the two names differ")
     classes: list[bool | int | str] = Field(description="the file's label value of each class, in class order")
-    pattern: str | None = Field(None, description="format requests: a regular expression whose groups are the fields")
+    pattern: str | None = Field(None, description="format requests: the text of a row, each {field} once")
     resplit: Resplit | None = Field(None, description="cuts the one file `all` into train and validation")
 
 
@@ -63,12 +71,12 @@ class FolderRows(Reading):
 
 
 class PackageRows(Reading):
-    package: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9._+!-]+$")]
+    package: Requirement
     files: dict[str, SourceFile] = Field(description="split -> member of the wheel")
 
 
 class HubRows(Reading):
-    repo: str
+    repo: Repository
     revision: str = "main"
     files: dict[str, str] = Field(description="split -> file of the repository; digests are in hub.lock.yaml")
 
@@ -106,8 +114,11 @@ class Task(Closed):
     name: Name
     version: PositiveInt = Field(description="raised whenever rows, templates or label words change")
     description: str
-    fields: list[Name] = Field(min_length=1, description="text fields of a canonical row")
+    fields: list[FieldName] = Field(min_length=1, description="text fields of a canonical row")
     truncate: str = Field(description="the one field that may be truncated")
+    truncate_as_released: list[FieldName] = Field(
+        [], description="fields that the released code cuts, the first first; none: the one above (docs/methods.md)"
+    )
     label_names: list[str] = Field(min_length=2, description="class order")
     templates: dict[Family, Template]
     metrics: list[Literal["accuracy", "f1a", "exact_match", "macro_f1"]] = Field(min_length=1)
@@ -122,12 +133,15 @@ class Task(Closed):
     @model_validator(mode="after")
     def is_consistent(self) -> "Task":
         classes = len(self.label_names)
+        if LABEL in self.fields:
+            raise ValueError(f"fields: '{LABEL}' is the name of a row's class; give the field another, and its column")
         if self.truncate not in self.fields:
             raise ValueError(f"truncate: '{self.truncate}' is not among the fields {self.fields}")
         _all_of("templates", self.templates, get_args(Family))
         _all_of("expected", self.expected, get_args(Split))
         for family, template in self.templates.items():
-            _check_template(f"templates.{family}", template, self.fields, self.truncate, classes)
+            for field in (self.truncate, *self.truncate_as_released):
+                _check_template(f"templates.{family}", template, self.fields, field, classes)
         for split, expected in self.expected.items():
             if len(expected.label_counts) != classes or sum(expected.label_counts) != expected.rows:
                 raise ValueError(f"expected.{split}.label_counts: must be {classes} counts that add up to rows")
@@ -135,6 +149,8 @@ class Task(Closed):
             source = getattr(self.sources, kind)
             if isinstance(source, FolderRows | PackageRows | HubRows):
                 _check_reading(f"sources.{kind}", source, dict(source.files), self.fields, classes)
+                if source.resplit and RESPLIT not in self.labels:
+                    raise ValueError(f"labels: must hold '{RESPLIT}', since sources.{kind} cuts one file in two")
         if not self.source_kinds:
             raise ValueError("sources: names no source")
         return self
@@ -172,6 +188,12 @@ def render(task: Task, family: Family, fields: dict[str, str]) -> str:
     return task.templates[family].text.format_map(fields)
 
 
+def released_spans(task: Task, family: Family, fields: dict[str, str]) -> list[tuple[int, int]]:
+    """Where in the rendered text stands what the released code may cut, in the order in which it does."""
+    found = spans(task.templates[family].text, fields)
+    return [found[field] for field in task.truncate_as_released or [task.truncate]]
+
+
 def words(task: Task, family: Family, fields: dict[str, str]) -> list[str]:
     """The label word of each class for one row."""
     return [word.format_map(fields) for word in task.templates[family].words]
@@ -184,25 +206,13 @@ def _all_of(key: str, given: object, names: tuple[str, ...]) -> None:
 
 
 def _check_template(key: str, template: Template, fields: list[str], truncate: str, classes: int) -> None:
-    named = _fields_of(f"{key}.text", template.text, fields)
+    named = fields_of(f"{key}.text", template.text, fields)
     if named.count(truncate) != 1:
         raise ValueError(f"{key}.text: must hold the field that may be truncated, {{{truncate}}}, once")
     if len(template.words) != classes or len(set(template.words)) != classes:
         raise ValueError(f"{key}.words: {template.words} must be {classes} different words, one per class")
     for word in template.words:
-        _fields_of(f"{key}.words", word, fields)
-
-
-def _fields_of(key: str, text: str, fields: list[str]) -> list[str]:
-    """The fields that a text with {field}s names. Raises ValueError for one that the task has not."""
-    try:
-        parts = [part for part in string.Formatter().parse(text) if part[1] is not None]
-    except ValueError as error:
-        raise ValueError(f"{key}: {error}") from None
-    for _, field, spec, conversion in parts:
-        if field not in fields or spec or conversion:
-            raise ValueError(f"{key}: {{{field}}} is not a field{nearest(str(field), fields)}")
-    return [str(field) for _, field, _, _ in parts]
+        fields_of(f"{key}.words", word, fields)
 
 
 def _check_reading(key: str, source: Reading, files: dict[str, object], fields: list[str], classes: int) -> None:
@@ -213,9 +223,18 @@ def _check_reading(key: str, source: Reading, files: dict[str, object], fields: 
         raise ValueError(f"{key}.classes: must be {classes} label values, one per class")
     if (source.format == "requests") != (source.pattern is not None):
         raise ValueError(f"{key}.pattern: goes with format requests, and only with it")
+    if source.pattern is not None:
+        check_pattern(f"{key}.pattern", source.pattern, fields)
+    if source.columns and source.format in ("multirc", "requests"):
+        raise ValueError(f"{key}.columns: format {source.format} has names of its own; leave it out")
     for field in source.columns:
-        if field not in fields:
-            raise ValueError(f"{key}.columns: '{field}' is not a field{nearest(field, fields)}")
+        if field not in (*fields, LABEL):
+            hint = nearest(field, [*fields, LABEL])
+            raise ValueError(f"{key}.columns: '{field}' is neither a field nor '{LABEL}'{hint}")
+    read = [source.columns.get(name, name) for name in (*fields, LABEL)]
+    for column in read:
+        if read.count(column) > 1:
+            raise ValueError(f"{key}.columns: '{column}' would be read twice; each field and '{LABEL}' has its own")
     for file in files.values():
         path = file.path if isinstance(file, SourceFile) else str(file)
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:

@@ -1,0 +1,159 @@
+"""Source files -> raw rows: one reader per format, over the bytes that were verified and never over a path.
+
+A library that is handed a path may take it for a pattern, or find other bytes there than those that were hashed.
+"""
+
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from dp.errors import UserError, shown
+from dp.tasks.model import LABEL, Reading
+from dp.tasks.text import parse
+
+Located = Iterator[tuple[str, dict[str, Any]]]
+"""Each raw row behind the place it comes from, `file, line 3`."""
+
+AGAIN = "Get the file again."
+BOM = "\ufeff"
+
+
+def get(raw: Any, key: str, where: str, remedy: str = "Use the official file.") -> Any:
+    """What a row has under a name. Raises UserError, which says what it has, where that is not there."""
+    if not isinstance(raw, dict):
+        raise UserError(f"{where}: holds {shown(repr(raw))} where '{key}' should be. {remedy}")
+    if key not in raw:
+        raise UserError(f"{where}: '{key}' is missing; there is {shown(repr(list(raw)))}. {remedy}")
+    return raw[key]
+
+
+def _items(raw: Any, key: str, where: str) -> list[Any]:
+    value = get(raw, key, where)
+    if not isinstance(value, list):
+        raise UserError(f"{where}: '{key}' must be a list, not {shown(repr(value))}. Use the official file.")
+    return value
+
+
+def _jsonl(content: bytes, path: Path, reading: Reading) -> Located:
+    for number, line in enumerate(_lines(content, path), 1):
+        where = f"{path}, line {number}"
+        try:
+            text = line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"{where}: is not UTF-8 ({error.reason}, byte {error.start}). Save the file as UTF-8."
+            ) from None
+        if text.startswith(BOM):
+            raise UserError(f"{where}: begins with a byte order mark. Save the file as UTF-8 without one.")
+        try:
+            yield where, json.loads(text, object_pairs_hook=_unique)
+        except RecursionError:
+            raise UserError(f"{where}: is nested too deeply. {AGAIN}") from None
+        except ValueError as error:
+            raise UserError(f"{where}: malformed JSON ({error}). {AGAIN}") from None
+
+
+def _lines(content: bytes, path: Path) -> Iterator[bytes]:
+    if path.suffix != ".gz":
+        yield from io.BytesIO(content)
+        return
+    try:
+        with gzip.open(io.BytesIO(content)) as file:
+            yield from file
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: is damaged, or is no gzip file ({error}). {AGAIN}") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{shown(repr(twice))} stands there twice")
+    return found
+
+
+def _multirc(content: bytes, path: Path, reading: Reading) -> Located:
+    """The official file has one paragraph with its questions and their answers per line; a row is one answer."""
+    for where, raw in _jsonl(content, path, reading):
+        passage = get(raw, "passage", where)
+        for question in _items(passage, "questions", where):
+            for answer in _items(question, "answers", where):
+                index = {
+                    "paragraph": get(raw, "idx", where),
+                    "question": get(question, "idx", where),
+                    "answer": get(answer, "idx", where),
+                }
+                yield (
+                    where,
+                    {
+                        "paragraph": get(passage, "text", where),
+                        "question": get(question, "question", where),
+                        "answer": get(answer, "text", where),
+                        LABEL: get(answer, LABEL, where),
+                        "idx": index,
+                    },
+                )
+
+
+def _requests(content: bytes, path: Path, reading: Reading) -> Located:
+    """Rendered evaluation requests: a line per answer of a row; the row is the last block of the query."""
+    for where, raw in _jsonl(content, path, reading):
+        if get(raw, "idx", where) != 0:
+            continue
+        query = get(get(raw, "doc", where), "query", where)
+        if not isinstance(query, str):
+            raise UserError(f"{where}: 'query' must be text, not {shown(repr(query))}. Use the official file.")
+        fields = parse(str(reading.pattern), query.rsplit("\n\n", 1)[-1])
+        if fields is None:
+            raise UserError(
+                f"{where}: the last block of the query is not of the form of the task's pattern, "
+                f"{shown(repr(reading.pattern))}, or is so in more than one way. Correct one."
+            )
+        yield where, {**fields, LABEL: get(raw, LABEL, where)}
+
+
+def _parquet(content: bytes, path: Path, reading: Reading) -> Located:
+    import pyarrow.parquet
+
+    return _table(path, lambda: pyarrow.parquet.read_table(pyarrow.BufferReader(content)))
+
+
+def _arrow(content: bytes, path: Path, reading: Reading) -> Located:
+    import pyarrow.ipc
+
+    return _table(path, lambda: pyarrow.ipc.open_stream(content).read_all())
+
+
+def _table(path: Path, load: Callable[[], Any]) -> Located:
+    import pyarrow
+
+    try:
+        table = load()
+        table.validate()
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as a table ({error}). {AGAIN}") from None
+    if len(set(table.column_names)) < table.num_columns:
+        raise UserError(f"{path}: has two columns of one name: {shown(repr(table.column_names))}. Rename one.")
+    number = 0
+    for batch in table.to_batches(max_chunksize=1000):
+        for row in range(batch.num_rows):
+            where = f"{path}, row {number}"
+            try:
+                yield where, {name: batch.column(name)[row].as_py() for name in batch.schema.names}
+            except ValueError as error:
+                raise UserError(f"{where}: cannot be read ({error}). {AGAIN}") from None
+            number += 1
+
+
+FORMATS: dict[str, Callable[[bytes, Path, Reading], Located]] = {
+    "jsonl": _jsonl,
+    "multirc": _multirc,
+    "requests": _requests,
+    "parquet": _parquet,
+    "arrow": _arrow,
+}
