@@ -120,8 +120,7 @@ def classifier(
     prompt = prefix = None
     adapters = nn.ModuleList()
     if method == "prompt":
-        vocabulary = backbone.model.get_input_embeddings().weight.cpu()
-        prompt = build(definition, config["prompt"], config["choice"], config["switches"], vocabulary, words,
+        prompt = build(definition, config["prompt"], config["choice"], config["switches"], backbone.vocabulary, words,
                        len(classes), config["learned"], seed)  # fmt: skip
     elif method == "p_tuning_v2":
         heads, dim = backbone.key_value_shape

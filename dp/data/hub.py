@@ -9,9 +9,8 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import yaml
 from filelock import FileLock
@@ -24,8 +23,7 @@ LOCK = Path("workflow", "hub.lock.yaml")
 RepoType = Literal["model", "dataset"]
 
 
-@dataclass(frozen=True)
-class Fetched:
+class Fetched(NamedTuple):
     commit: str
     paths: dict[str, Path]
 

