@@ -97,7 +97,8 @@ class Backbone(Closed):
         "verbalizer", description="scores of label words, or a linear layer (tuned with the prompt) on the pooled state"
     )
     source: Annotated[
-        HubSource | FolderSource | PackageSource | PackagesSource | RandomSource | PlantedSource, Field(discriminator="kind")
+        HubSource | FolderSource | PackageSource | PackagesSource | RandomSource | PlantedSource,
+        Field(discriminator="kind"),
     ]
 
     @model_validator(mode="after")
@@ -162,7 +163,8 @@ class Init(Closed):
     """Prompt initialisation.
 
     vocabulary: the first rows of the vocabulary table. sampled: rows drawn from its first `common` ones. label_words:
-    the rows of the task's label words, then sampled ones (Lester et al. 2021). uniform: uniform(-bound, bound).
+    the rows of the task's label words, then sampled ones (Lester et al. 2021). uniform: uniform(-bound, bound), absolute:
+    it knows nothing of the size of the backbone's embeddings.
     """
 
     kind: Literal["vocabulary", "sampled", "label_words", "uniform"] = "vocabulary"

