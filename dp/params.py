@@ -163,8 +163,8 @@ class Init(Closed):
     """Prompt initialisation.
 
     vocabulary: the first rows of the vocabulary table. sampled: rows drawn from its first `common` ones. label_words:
-    the rows of the task's label words, then sampled ones (Lester et al. 2021). uniform: uniform(-bound, bound), absolute:
-    it knows nothing of the size of the backbone's embeddings.
+    the rows of the task's label words, then sampled ones (Lester et al. 2021). uniform: uniform(-bound, bound),
+    absolute, whatever the size of the backbone's embeddings.
     """
 
     kind: Literal["vocabulary", "sampled", "label_words", "uniform"] = "vocabulary"

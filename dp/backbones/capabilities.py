@@ -26,7 +26,8 @@ LIKE = "Choose one like T5, Llama, Gemma, Qwen, BERT or RoBERTa."
 def capabilities(folder: Path, family: str, head: str) -> dict[str, Any]:
     """`max_positions`, None where there is no table, and `lacks`: what does not work -> why.
 
-    That is some of "word scores", "lengths" (learned ones), "prefixes" (in every layer) and "lora". Raises UserError where not even plain text passes as the family's model itself reads it.
+    That is some of "word scores", "lengths" (learned ones), "prefixes" (in every layer) and "lora". Raises UserError
+    where not even plain text passes as the family's model itself reads it.
     """
     backbone = _loaded(folder, family, head)
     ids = _ids(backbone)
@@ -36,8 +37,8 @@ def capabilities(folder: Path, family: str, head: str) -> dict[str, Any]:
     passes: dict[str, Callable[[Backbone, Tensor, str], None]] = {
         "lengths": _lengths,
         "prefixes": _prefixes,
-        "lora": _lora,
-    }  # LoRA stays in the model, so it is the last
+        "lora": _lora,  # its adapters stay in the model, so it is the last
+    }
     if head == "verbalizer":
         passes = {"word scores": _word_scores} | passes
     found = {name: _reason(partial(tried, backbone, ids, head)) for name, tried in passes.items()}

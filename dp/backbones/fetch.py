@@ -12,6 +12,7 @@ from dp.backbones.pretrained import pretrained
 from dp.data import folder as folders
 from dp.data import hub, made_up, package, planted
 from dp.errors import UserError
+from dp.finite import check_finite
 from dp.params import (
     Backbone,
     FolderSource,
@@ -24,6 +25,9 @@ from dp.params import (
     RandomSource,
 )
 
+DAMAGED = (
+    "They are damaged, or were saved in a format too narrow for them: get them again, or choose another checkpoint."
+)
 FILES = paths.FILES["fetch-backbone"]
 ENCODERS = ("bert", "roberta", "xlm-roberta", "camembert")
 
@@ -68,7 +72,7 @@ def fetch(definition: Backbone, out: Path) -> dict[str, Any]:
             paths = _in_folder(source)
             model, tokenizer = _load(definition, paths)
             facts |= {"folder": source.path, "files": {name: files.sha256(path) for name, path in paths.items()}}
-    _check_finite(model)
+    check_finite(model.state_dict(), f"source {source.kind}: the weights", DAMAGED)
     _save(model, tokenizer, out)
     facts |= {"parameters": sum(p.numel() for p in model.parameters()), "dtype": "float32"}
     del model  # it is read again, as every job will read it
@@ -204,15 +208,6 @@ def _check_whole(model: Any, definition: Backbone, report: dict[str, Any], names
         f"{names}: the weights {absent[:5]} of this {family} model are missing or of another shape. Choose a complete "
         "checkpoint of this family."
     )
-
-
-def _check_finite(model: Any) -> None:
-    for name, tensor in model.state_dict().items():
-        if wrong := int((~tensor.isfinite()).sum()):
-            raise UserError(
-                f"The weight {name} holds {wrong} of {tensor.numel()} numbers that are NaN or infinite: the checkpoint "
-                "is damaged, or was saved in a format too narrow for it. Get it again, or choose another one."
-            )
 
 
 def _gather(paths: dict[str, Path], folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Class scores of a whole split."""
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,6 +11,8 @@ from tqdm import tqdm
 from dp.classifier import Classifier
 from dp.data.batches import collate, evaluation_batches
 from dp.data.tokens import Split
+from dp.errors import UserError
+from dp.finite import not_finite
 from dp.prompts.choice import Moment
 from dp.prompts.prompt import Choices
 from dp.protocols import input_width
@@ -37,8 +40,30 @@ def score(
         scores[rows] = found.cpu()
         if choices is not None:
             chosen.append(choices)
+    _check(scores, split, features, config, classifier.kept())
     order = torch.tensor([row for rows in batches for row in rows]).argsort()
     return scores, _joined(chosen, order) if chosen else None
+
+
+def _check(
+    scores: Tensor, split: Split, features: Tensor | None, config: dict[str, Any], tuned: Mapping[str, Tensor]
+) -> None:
+    """Raises UserError where the score of a class that a row has is not finite, with the cause."""
+    wrong = ((~scores.isfinite()) & (split.outputs >= 0)).any(1).nonzero().flatten().tolist()
+    if not wrong:
+        return
+    number, dtype = wrong[0], config["compute"]["dtype"]
+    cause = f"the backbone's states overflow in {dtype}; set compute.dtype to float32, or lower the learning rate"
+    if name := not_finite(tuned):
+        cause = f"the tuned tensor {name} is not finite; lower the learning rate"
+    elif features is not None and not features[number].isfinite().all():
+        cause = "its instance feature is not finite; delete the folder of the features, and run again"
+    elif not len(split.ids[number]):
+        cause = "it has no tokens; correct the row, or the task's template"
+    raise UserError(
+        f"{config['backbone']}, {config['task']}, {config['variant']}: the scores of {len(wrong)} of {len(scores)} "
+        f"rows, {split.rows[number]['id']} first, are NaN or infinite: {cause}."
+    )
 
 
 def _joined(chosen: list[Choices], order: Tensor) -> Choices:

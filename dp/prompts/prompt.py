@@ -87,8 +87,8 @@ def build(
     """A prompt from a variant's definition, the scale's `prompt` and `choice` parameters and the switches in force.
 
     vocabulary: [V, H], as the backbone reads it. label_words: vocabulary ids, for the initialisation of that name.
-    tasks: how many tasks share the prompt. learned: factor -> `task` or `instance`, for choices that another run learned and this one keeps frozen.
-    Raises UserError where the vocabulary table has too few rows.
+    tasks: how many tasks share the prompt. learned: factor -> `task` or `instance`, for choices that another run
+    learned and this one keeps frozen. Raises UserError where the vocabulary has too few rows.
     """
     length, hidden = prompt["length"], vocabulary.shape[1]
 

@@ -11,6 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from dp import files
 from dp.files import replacing
 
 
@@ -89,7 +90,7 @@ class State:
 
     def log(self, line: dict[str, Any]) -> None:
         with self.log_file.open("a", encoding="utf-8") as log:
-            log.write(json.dumps(line) + "\n")
+            log.write(files.json_line(line))
 
     def finish(self, log: Path) -> None:
         """Put the step log in its place and forget the state, in an order that a kill cannot turn into half a state."""
