@@ -31,8 +31,8 @@ def check(study: Study, backbone: str) -> None:
         if stopped:
             linear = "give it `head: linear` in params.yaml, " if capability == "word scores" else ""
             raise UserError(
-                f"Backbone '{backbone}' cannot do {capability} ({why}), which {', '.join(stopped[:5])} need"
-                f"{f', and {len(stopped) - 5} more variants' if len(stopped) > 5 else ''}. Its other variants work: "
+                f"Backbone '{backbone}' cannot do {capability} ({why}), and these variants need it: "
+                f"{', '.join(stopped[:5])}{f' and {len(stopped) - 5} more' if len(stopped) > 5 else ''}. All others work: "
                 f"put these under without.{backbone} in workflow/scales/{study.scale_name}.yaml, {linear}or choose "
                 "another backbone."
             )
