@@ -32,9 +32,9 @@ def check(study: Study, backbone: str) -> None:
             linear = "give it `head: linear` in params.yaml, " if capability == "word scores" else ""
             raise UserError(
                 f"Backbone '{backbone}' cannot do {capability} ({why}), and these variants need it: "
-                f"{', '.join(stopped[:5])}{f' and {len(stopped) - 5} more' if len(stopped) > 5 else ''}. All others work: "
-                f"put these under without.{backbone} in workflow/scales/{study.scale_name}.yaml, {linear}or choose "
-                "another backbone."
+                f"{', '.join(stopped[:5])}{f' and {len(stopped) - 5} more' if len(stopped) > 5 else ''}. All others "
+                f"work: put these under without.{backbone} in workflow/scales/{study.scale_name}.yaml, {linear}or "
+                "choose another backbone."
             )
 
 
@@ -59,11 +59,11 @@ def check_positions(study: Study, backbone: str, task: str, longest: int) -> Non
         switches, vectors = grid.switches(study, variant), _vectors(study, variant, task)
         prompted = (scale.max_tokens if "padded_inputs" in switches else longest) + vectors
         if max(prompted, scale.max_tokens if "padded_feature" in switches else 0) > limit:
+            shorter = f"Set max_tokens in workflow/scales/{study.scale_name}.yaml to {limit - vectors} or less, shorten"
             raise UserError(
                 f"Task '{task}' has inputs of {longest} tokens (max_tokens is {scale.max_tokens}), variant '{variant}' "
-                f"adds {vectors} vectors, and backbone '{backbone}' has {limit} positions. Set max_tokens in "
-                f"workflow/scales/{study.scale_name}.yaml to {limit - vectors} or less, shorten the prompt, or choose "
-                "another backbone."
+                f"adds {vectors} vectors, and backbone '{backbone}' has {limit} positions. "
+                f"{shorter if limit > vectors else 'Shorten'} the prompt, or choose another backbone."
             )
 
 
