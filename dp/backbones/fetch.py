@@ -72,7 +72,7 @@ def fetch(definition: Backbone, out: Path) -> dict[str, Any]:
             paths = _in_folder(source)
             model, tokenizer = _load(definition, paths)
             facts |= {"folder": source.path, "files": {name: files.sha256(path) for name, path in paths.items()}}
-    check_finite(model.state_dict(), f"source {source.kind}: the weights", DAMAGED)
+    check_finite(model.state_dict(), f"The weights of source {source.kind}", DAMAGED)
     _save(model, tokenizer, out)
     facts |= {"parameters": sum(p.numel() for p in model.parameters()), "dtype": "float32"}
     del model  # it is read again, as every job will read it

@@ -12,7 +12,7 @@ from dp.classifier import Classifier
 from dp.data.batches import collate, evaluation_batches
 from dp.data.tokens import Split
 from dp.errors import UserError
-from dp.finite import not_finite
+from dp.finite import check_finite, not_finite
 from dp.prompts.choice import Moment
 from dp.prompts.prompt import Choices
 from dp.protocols import input_width
@@ -27,6 +27,8 @@ def score(
     Choices are the argmax, or drawn under the switch gumbel_at_evaluation; the draw depends on the step, so the same
     step gives the same numbers again. features: [R, H] or None. `progress` names the bar; without it there is none.
     """
+    if features is not None:
+        check_finite({"the table": features}, "Instance features", "Delete their folder, and run again.")
     width, draws = input_width(config), "gumbel_at_evaluation" in config["switches"]
     batches = evaluation_batches([len(ids) for ids in split.ids], config["evaluation_batch_size"])
     scores = torch.empty(split.outputs.shape)
@@ -40,14 +42,12 @@ def score(
         scores[rows] = found.cpu()
         if choices is not None:
             chosen.append(choices)
-    _check(scores, split, features, config, classifier.kept())
+    _check(scores, split, config, classifier.kept())
     order = torch.tensor([row for rows in batches for row in rows]).argsort()
     return scores, _joined(chosen, order) if chosen else None
 
 
-def _check(
-    scores: Tensor, split: Split, features: Tensor | None, config: dict[str, Any], tuned: Mapping[str, Tensor]
-) -> None:
+def _check(scores: Tensor, split: Split, config: dict[str, Any], tuned: Mapping[str, Tensor]) -> None:
     """Raises UserError where the score of a class that a row has is not finite, with the cause."""
     wrong = ((~scores.isfinite()) & (split.outputs >= 0)).any(1).nonzero().flatten().tolist()
     if not wrong:
@@ -56,8 +56,6 @@ def _check(
     cause = f"the backbone's states overflow in {dtype}; set compute.dtype to float32, or lower the learning rate"
     if name := not_finite(tuned):
         cause = f"the tuned tensor {name} is not finite; lower the learning rate"
-    elif features is not None and not features[number].isfinite().all():
-        cause = "its instance feature is not finite; delete the folder of the features, and run again"
     elif not len(split.ids[number]):
         cause = "it has no tokens; correct the row, or the task's template"
     raise UserError(

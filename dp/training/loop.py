@@ -46,7 +46,7 @@ def train(
     Interrupted on SIGINT or SIGTERM (the state then lies in `run/state/`).
     """
     if train_rows.features is not None:
-        check_finite({"train": train_rows.features}, "Instance features", "Delete their folder and run again.")
+        check_finite({"the table": train_rows.features}, "Instance features", "Delete their folder and run again.")
     budget, seed, device = config["training"], config["seed"], classifier.device
     split, trained = train_rows.split, classifier.trained()
     width = input_width(config)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from dp import files
 from dp.files import replacing
+from dp.finite import check_finite
 
 
 class State:
@@ -106,8 +107,10 @@ def tensors_of(parameters: dict[str, nn.Parameter]) -> dict[str, Tensor]:
 
 
 def load_tuned(kept: dict[str, nn.Parameter], file: Path) -> None:
-    """Copy `tuned.safetensors` into a classifier's `kept()`. Raises ValueError unless the names agree."""
+    """Copy `tuned.safetensors` into a classifier's `kept()`. Raises ValueError unless the names agree, UserError unless
+    all numbers are finite."""
     tensors = load_file(file)
+    check_finite(tensors, str(file), "Delete its folder and train again, with a lower learning rate.")
     if tensors.keys() != kept.keys():
         raise ValueError(f"{file} holds {sorted(tensors)}, the variant keeps {sorted(kept)}")
     with torch.no_grad():
