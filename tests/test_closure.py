@@ -18,9 +18,8 @@ from dp.lineage.closure import closure
 IMPORTED_LATE = {
     "train": {"dp.backbones.lora"},
     "evaluate": {"dp.backbones.lora"},
-    "fetch-backbone": {"dp.devices", "dp.sequence",
-                       *(f"dp.backbones.{name}" for name in ("pretraining", "seq2seq", "attention", "heads"))},
-}  # fmt: skip
+    "fetch-backbone": {"dp.devices", "dp.backbones.pretraining", "dp.backbones.lora"},
+}
 WORKFLOW_TOOLS = ["datasets", "snakemake", "dvc"]
 TRAINING_PATH = ["tokenize", "features", "train", "evaluate"]
 LOADED = """

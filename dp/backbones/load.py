@@ -1,6 +1,7 @@
 """A frozen backbone from the folder that `fetch-backbone` made."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoTokenizer
@@ -17,6 +18,8 @@ FAMILIES: dict[str, type[Causal] | type[Seq2Seq] | type[Encoder]] = {
     "seq2seq": Seq2Seq,
     "encoder": Encoder,
 }
+OFFLINE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+"""Nothing but the folder's own files is read, and none of them is run."""
 
 
 def load(folder: Path, family: str, head: str = "verbalizer", dtype: str = "float32", device: str = "cpu") -> Backbone:
@@ -25,10 +28,10 @@ def load(folder: Path, family: str, head: str = "verbalizer", dtype: str = "floa
     head: verbalizer | linear. An encoder with a linear head is read without its masked-language-model head.
     """
     logging.disable_progress_bar()
-    model = pretrained(folder, family, head, dtype=getattr(torch, dtype), use_safetensors=True)
+    model = pretrained(folder, family, head, dtype=getattr(torch, dtype), use_safetensors=True, **OFFLINE)
     model.requires_grad_(False)
     return FAMILIES[family](model.eval().to(device), load_tokenizer(folder))
 
 
 def load_tokenizer(folder: Path):  # type: ignore[no-untyped-def]
-    return AutoTokenizer.from_pretrained(folder)
+    return AutoTokenizer.from_pretrained(folder, **OFFLINE)

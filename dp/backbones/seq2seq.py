@@ -6,6 +6,7 @@ from transformers import PreTrainedTokenizerBase
 
 from dp.backbones import attention
 from dp.backbones.heads import word_scores
+from dp.backbones.vocabulary import Vocabulary
 from dp.errors import UserError
 from dp.sequence import Sequence
 
@@ -33,13 +34,18 @@ class Seq2Seq:
         if sentinel is None or sentinel == tokenizer.unk_token_id:
             raise UserError(f"{model.name_or_path}: its tokenizer has no <extra_id_0>, where class scores are read.")
         self.decoder_ids = torch.tensor([[model.config.decoder_start_token_id, sentinel]], device=model.device)
-        # The original T5 scales the decoder's output down before its head; T5 v1.1 does not.
-        scaled = getattr(model.config, "scale_decoder_outputs", model.config.tie_word_embeddings)
+        # The original T5 scales the decoder's output down before its head; T5 v1.1 and mT5 do not.
+        scaled = getattr(model.config, "scale_decoder_outputs", model.config.model_type != "mt5")
         self.scale = model.config.d_model**-0.5 if scaled else 1.0
 
     def embed(self, ids: Tensor) -> Tensor:
         """[B, T] -> [B, T, H]."""
         return self.model.get_input_embeddings()(ids)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The words as the model reads them, scaled or projected where its embedding does that."""
+        return Vocabulary(self.embed, self.model.get_input_embeddings(), self.hidden_size)
 
     def hidden(self, sequence: Sequence) -> Tensor:
         """The encoder's last hidden states [B, N, H]."""

@@ -2,9 +2,11 @@
 
 import argparse
 import sys
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 from tqdm import tqdm
 
 from dp import grid, paths
@@ -13,6 +15,7 @@ from dp.commands import common
 from dp.data import tokens
 from dp.data.batches import collate, evaluation_batches
 from dp.devices import device
+from dp.errors import UserError
 from dp.files import replacing
 from dp.lineage.record import outputs_of, recording
 from dp.sequence import Sequence, masked_mean
@@ -56,6 +59,24 @@ def run(arguments: argparse.Namespace) -> None:
                 states = backbone.hidden(Sequence(backbone.embed(batch.ids), batch.mask, batch.mask))
                 counted = batch.mask if config["pooling"] == "masked_mean" else torch.ones_like(batch.mask)
                 features[name][numbers] = masked_mean(states.float(), counted).cpu()
+        _check(features, splits, config)
         with replacing(folder / "features.safetensors") as beside:
             save_file(features, beside)
         made |= {"shape": {name: list(value.shape) for name, value in features.items()}}
+
+
+def _check(features: dict[str, Tensor], splits: dict[str, tokens.Split], config: dict[str, Any]) -> None:
+    """Raises UserError that names the first row whose feature is not finite. Of the weights fetch saw to that."""
+    for name, found in features.items():
+        wrong = (~found.isfinite().all(1)).nonzero().flatten().tolist()
+        if wrong:
+            split, dtype = splits[name], config["compute"]["dtype"]
+            cause = (
+                f"the states of the backbone overflow in {dtype}. Set compute.dtype to float32, or choose another one"
+            )
+            if not len(split.ids[wrong[0]]):
+                cause = "it has no tokens. Correct the row, or the task's template"
+            raise UserError(
+                f"Features of task '{config['task']}' under backbone '{config['backbone']}': {len(wrong)} of "
+                f"{len(found)} rows of {name}, {split.rows[wrong[0]]['id']} first, are NaN or infinite: {cause}."
+            )

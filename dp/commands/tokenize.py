@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from dp import files, grid, paths
+from dp import files, grid, needs, paths
 from dp.backbones.load import load_tokenizer
 from dp.commands import common
 from dp.data import enough, splits, tokens
@@ -34,6 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
     source, backbone = paths.task_rows(arguments.task, study.source), paths.backbone(arguments.backbone)
     folder = paths.tokens(study.scale_name, arguments.backbone, arguments.task)
     inputs = file_of(task.name) | outputs_of(source) | outputs_of(backbone, without="model.safetensors")
+    needs.check(study, arguments.backbone)
     tokenizer = load_tokenizer(backbone)
     family, head = config["family"], config["head"]
     text_of = partial(render, task, family)
@@ -69,6 +70,8 @@ def run(arguments: argparse.Namespace) -> None:
                 encoded[name] = gather([example for example, _ in pairs], kept)
         except UserError as error:
             raise UserError(f"dp/tasks/{task.name}.yaml, templates.{family}: {error}") from None
+        longest = max(len(ids) for split in encoded.values() for ids in split.ids)
+        needs.check_positions(study, arguments.backbone, task.name, longest)
         available = {"train": len(train), "selection": len(selection), "validation": len(reported)}
         labels = list(task.labels)
         if any(len(rows) < available[name] for name, rows in chosen.items() if name != "selection"):

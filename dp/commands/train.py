@@ -16,6 +16,7 @@ from dp.commands import common
 from dp.data import tokens
 from dp.data.counts import label_counts
 from dp.devices import device
+from dp.finite import check_finite
 from dp.lineage.closure import code_digest
 from dp.lineage.record import outputs_of, record_of, recording
 from dp.regimes import rows_of
@@ -60,8 +61,10 @@ def run(arguments: argparse.Namespace) -> None:
         for factor, source in sources.items():
             load_choice(model.kept(), factor, source / "tuned.safetensors")
         outcome = train(model, train_rows, selection, config, folder, identity)
+        tuned = outcome.pop("tensors")
+        check_finite(tuned, str(folder), "Nothing is saved; lower the learning rate.")
         with files.replacing(folder / "tuned.safetensors") as beside:
-            save_file(outcome.pop("tensors"), beside)
+            save_file(tuned, beside)
         files.write_json(folder / "config.json", config)
         made |= outcome | {
             "labels": sorted({label for fact in facts for label in fact["labels"]}),

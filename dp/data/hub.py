@@ -9,9 +9,8 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from filelock import FileLock
 
@@ -35,8 +34,7 @@ class _Lock(Closed):
     repositories: dict[str, dict[str, _Pinned]]
 
 
-@dataclass(frozen=True)
-class Fetched:
+class Fetched(NamedTuple):
     commit: str
     paths: dict[str, Path]
     digests: dict[str, str]

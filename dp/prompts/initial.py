@@ -1,6 +1,6 @@
 """How the vectors of a prompt begin."""
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -9,12 +9,22 @@ from dp import seeds
 from dp.errors import UserError
 
 
-def initial_vectors(count: int, init: dict[str, Any], vocabulary: Tensor, label_words: list[int], seed: int) -> Tensor:
-    """[count, H], float32, from the vocabulary table [V, H]; `init` is the scale's prompt.init.
+class Rows(Protocol):
+    """What a backbone reads for each id of its vocabulary: a table [V, H], or what yields its rows when asked."""
 
-    vocabulary: its first rows, as the released code. uniform: uniform(-bound, bound), as the released code. sampled:
-    distinct rows among the first `common`. label_words: the rows of `label_words`, then sampled ones (Lester et al.
-    2021). Raises UserError where the table has too few rows.
+    @property
+    def shape(self) -> torch.Size: ...
+
+    def __getitem__(self, ids: Tensor) -> Tensor:
+        """ids [N] -> [N, H]."""
+
+
+def initial_vectors(count: int, init: dict[str, Any], vocabulary: Rows, label_words: list[int], seed: int) -> Tensor:
+    """[count, H], float32, from the vocabulary [V, H]; `init` is the scale's prompt.init.
+
+    vocabulary: its first rows, as the released code. uniform: uniform(-bound, bound), as the released code: absolute,
+    whatever the size of the backbone's embeddings. sampled: distinct rows among the first `common`. label_words: the
+    rows of `label_words`, then sampled ones (Lester et al. 2021). Raises UserError where there are too few rows.
     """
     rows, hidden = vocabulary.shape
     generator = seeds.generator(seed, "prompt initialisation")

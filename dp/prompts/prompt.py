@@ -9,7 +9,7 @@ from dp import seeds
 from dp.prompts.choice import Moment, Policy, logits_of
 from dp.prompts.compose import compose
 from dp.prompts.feature import Standard
-from dp.prompts.initial import initial_vectors
+from dp.prompts.initial import Rows, initial_vectors
 from dp.prompts.lengths import Length
 from dp.prompts.mixture import Mixture
 from dp.prompts.positions import Position
@@ -78,7 +78,7 @@ def build(
     prompt: dict[str, Any],
     choice: dict[str, Any] | None,
     switches: list[str],
-    vocabulary: Tensor,
+    vocabulary: Rows,
     label_words: list[int],
     tasks: int,
     learned: dict[str, str],
@@ -86,9 +86,9 @@ def build(
 ) -> SoftPrompt:
     """A prompt from a variant's definition, the scale's `prompt` and `choice` parameters and the switches in force.
 
-    vocabulary: [V, H]. label_words: vocabulary ids, for the initialisation of that name. tasks: how many tasks share
-    the prompt. learned: factor -> `task` or `instance`, for choices that another run learned and this one keeps frozen.
-    Raises UserError where the vocabulary table has too few rows.
+    vocabulary: [V, H], as the backbone reads it. label_words: vocabulary ids, for the initialisation of that name.
+    tasks: how many tasks share the prompt. learned: factor -> `task` or `instance`, for choices that another run
+    learned and this one keeps frozen. Raises UserError where the vocabulary has too few rows.
     """
     length, hidden = prompt["length"], vocabulary.shape[1]
 
@@ -130,7 +130,7 @@ def _representation(
     kind: str,
     prompt: dict[str, Any],
     switches: list[str],
-    vocabulary: Tensor,
+    vocabulary: Rows,
     label_words: list[int],
     tasks: int,
     seed: int,

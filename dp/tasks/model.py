@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, PositiveInt, model_validator
 
 from dp import files
-from dp.closed import Closed, Name, Sha256, nearest, read_yaml, validated
+from dp.closed import Closed, Name, Package, Repo, Sha256, nearest, read_yaml, validated
 from dp.errors import UserError, shown
 from dp.tasks.text import check_pattern, fields_of, spans
 
@@ -21,8 +21,6 @@ Family = Literal["seq2seq", "causal", "encoder"]
 Kind = Literal["folder", "package", "hub", "made_up"]
 Split = Literal["train", "validation"]
 FieldName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
-Requirement = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9._+!-]*$")]
-Repository = Annotated[str, Field(pattern=r"^\w[\w.-]*(/\w[\w.-]*)?$")]
 
 
 class Template(Closed):
@@ -71,12 +69,12 @@ class FolderRows(Reading):
 
 
 class PackageRows(Reading):
-    package: Requirement
+    package: Package
     files: dict[str, SourceFile] = Field(description="split -> member of the wheel")
 
 
 class HubRows(Reading):
-    repo: Repository
+    repo: Repo
     revision: str = "main"
     files: dict[str, str] = Field(description="split -> file of the repository; digests are in hub.lock.yaml")
 

@@ -18,6 +18,7 @@ from dp.data.batches import Batch, collate, padding_share, training_batches
 from dp.data.tokens import Split
 from dp.errors import Interrupted, UserError
 from dp.evaluation.predict import score
+from dp.finite import check_finite, not_finite
 from dp.prompts.choice import Moment, temperature
 from dp.prompts.estimators import objective
 from dp.prompts.prompt import Choices
@@ -41,9 +42,11 @@ def train(
 
     selection: one entry per task. Best is the highest selection accuracy (the mean over tasks), then the lowest
     selection loss, then the earliest. The tensors to save come under "tensors"; the log is `run/steps.jsonl`. Raises
-    UserError on a non-finite loss (its status is then in `run/failure.json`) and Interrupted on SIGINT or SIGTERM (the
-    state then lies in `run/state/`).
+    UserError on a loss, gradient or parameter that is not finite (its status is then in `run/failure.json`) and
+    Interrupted on SIGINT or SIGTERM (the state then lies in `run/state/`).
     """
+    if train_rows.features is not None:
+        check_finite({"the table": train_rows.features}, "Instance features", "Delete their folder and run again.")
     budget, seed, device = config["training"], config["seed"], classifier.device
     split, trained = train_rows.split, classifier.trained()
     width = input_width(config)
@@ -81,19 +84,20 @@ def train(
                 positions += int(batch.mask.sum()) + len(batch.rows) * classifier.prompt_length
                 chosen.add(choices)
             if not math.isfinite(total_loss):
-                status = {"status": "non-finite loss", "step": step, "loss": str(total_loss), "lr": rates[0]}
-                files.write_json(run / "failure.json", status)
-                raise UserError(
-                    f"{run}: the loss is {total_loss} at step {step}; lower the learning rate ({rates[0]:g})."
-                )
+                raise _not_finite(run, "loss", f"the loss is {total_loss}", step, rates[0], config)
+            norm = torch.nn.utils.get_total_norm([p.grad for p in trained.values() if p.grad is not None])
+            if not norm.isfinite() and "fillers" not in config["switches"]:
+                raise _not_finite(run, "gradient", f"the gradients' norm is {norm.item()}", step, rates[0], config)
             threshold = clip_norm(step, budget, "clip_once_a_step" in switches)
             if threshold is not None:
-                torch.nn.utils.clip_grad_norm_(trained.values(), threshold)
+                torch.nn.utils.clip_grads_with_norm_(trained.values(), threshold, norm)
             for optimize, rate in zip(moving, rates, strict=True):
                 for group in optimize.param_groups:
                     group["lr"] = rate
                 optimize.step()
                 optimize.zero_grad(set_to_none=True)
+            if name := not_finite(trained):
+                raise _not_finite(run, "parameter", f"{name} is NaN or infinite", step, rates[0], config)
 
             seconds = time.perf_counter() - started
             line = {"step": step + 1, "loss": total_loss, "lr": rates[0], "temperature": tau, "tokens": positions,
@@ -144,6 +148,17 @@ def clip_norm(step: int, budget: dict[str, Any], once_a_step: bool) -> float | N
     if (step + 1) % budget["updates_per_step"]:
         return None
     return norm * budget["micro_batch_size"] / budget["batch_size"]
+
+
+def _not_finite(run: Path, kind: str, said: str, step: int, rate: float, config: dict[str, Any]) -> UserError:
+    """The error that ends a run at update `step`, its status written, with a remedy for what can be the cause."""
+    status = {"status": f"non-finite {kind}", "step": step, "said": said, "lr": str(rate)}
+    files.write_json(run / "failure.json", status)
+    remedy = f"lower the learning rate ({rate:g})"
+    if step == 0 and kind != "parameter":
+        dtype = config["compute"]["dtype"]
+        remedy = f"nothing is tuned yet, so the states overflow in {dtype}: choose float32, or a smaller prompt.init"
+    return UserError(f"{run}: {said} at step {step}; {remedy}.")
 
 
 def expected_losses(

@@ -11,7 +11,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from dp import files
 from dp.files import replacing
+from dp.finite import check_finite
 
 
 class State:
@@ -95,7 +97,7 @@ class State:
 
     def log(self, line: dict[str, Any]) -> None:
         with self.log_file.open("a", encoding="utf-8") as log:
-            log.write(json.dumps(line) + "\n")
+            log.write(files.json_line(line))
 
     def finish(self, log: Path) -> None:
         """Put the step log in its place and forget the state, in an order that a kill cannot turn into half a state."""
@@ -117,8 +119,10 @@ def tensors_of(parameters: dict[str, nn.Parameter]) -> dict[str, Tensor]:
 
 
 def load_tuned(kept: dict[str, nn.Parameter], file: Path) -> None:
-    """Copy `tuned.safetensors` into a classifier's `kept()`. Raises ValueError unless the names agree."""
+    """Copy `tuned.safetensors` into a classifier's `kept()`. Raises ValueError unless the names agree, UserError unless
+    all numbers are finite."""
     tensors = load_file(file)
+    check_finite(tensors, str(file), "Delete its folder and train again, with a lower learning rate.")
     if tensors.keys() != kept.keys():
         raise ValueError(f"{file} holds {sorted(tensors)}, the variant keeps {sorted(kept)}")
     with torch.no_grad():

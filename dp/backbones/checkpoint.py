@@ -1,0 +1,101 @@
+"""Which files make up a published checkpoint, and that they name no file but one another.
+
+transformers follows what a checkpoint's own files say: an index names the shards, config.json may name the weights,
+an adapter names its base. Whatever is read must be a file of the source that was verified and is recorded.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from dp.errors import UserError
+
+FORMATS = (("model", "safetensors"), ("pytorch_model", "bin"))
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+)
+ADAPTER = "adapter_config.json"
+INDEX = ".index.json"
+GGUF = ".gguf"
+NAMING = {"config.json": "transformers_weights", "tokenizer_config.json": "fast_tokenizer_files"}
+"""file -> its key by which transformers finds another file."""
+
+
+def needed(names: Iterable[str]) -> list[str]:
+    """Of a source's names: config, tokenizer files, and the weights in one format, safetensors first, GGUF last.
+
+    Of weights in shards the index alone: it names them (`complete`). Raises UserError where there are no weights that
+    can be read, several GGUF files, or an adapter, whose base lies elsewhere.
+    """
+    names = sorted(names)
+    if ADAPTER in names:
+        raise UserError(
+            f"The backbone's files hold {ADAPTER}: an adapter, whose base model lies elsewhere. Merge the two (peft's "
+            "merge_and_unload), save the whole model, and take that."
+        )
+    for stem, suffix in FORMATS:
+        for weights in (f"{stem}.{suffix}", f"{stem}.{suffix}{INDEX}"):
+            if weights in names:
+                return ["config.json", weights, *(name for name in TOKENIZER_FILES if name in names)]
+    quantized = [name for name in names if name.endswith(GGUF)]
+    if len(quantized) == 1:
+        return quantized
+    if quantized:
+        raise UserError(f"The backbone's files hold several GGUF files, {quantized[:20]}. Put one alone in a folder.")
+    raise UserError(
+        f"The backbone's files {names[:20]} hold no model.safetensors or pytorch_model.bin, whole or in shards with "
+        "their index, and no GGUF file. Choose a repository, revision or folder with weights in one of these formats."
+    )
+
+
+def complete(paths: dict[str, Path], more: Callable[[list[str]], dict[str, Path]]) -> dict[str, Path]:
+    """The files with the shards that an index among them names, which `more` gets and verifies.
+
+    Raises UserError where a file names one that is not among them.
+    """
+    for name in [name for name in paths if name.endswith(INDEX)]:
+        paths = paths | more(_shards(name, paths[name]))
+    for name, key in NAMING.items():
+        if name in paths:
+            value = _read(name, paths[name]).get(key)
+            for named in [value] if isinstance(value, str) else value or []:
+                if named not in paths and named not in TOKENIZER_FILES:
+                    raise UserError(f"{name}: {key} names {named!r}, which is no file of the backbone. Take it out.")
+    return paths
+
+
+def _shards(name: str, path: Path) -> list[str]:
+    """The shards of an index, sorted. Raises UserError unless each is the bare name of a file beside it."""
+    weight_map = _read(name, path).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise UserError(f"{name}: has no weight_map that says which shard holds which weights. Get the file again.")
+    suffix = name.removesuffix(INDEX).rpartition(".")[2]
+    for tensor, shard in weight_map.items():
+        if not isinstance(shard, str) or shard != Path(shard).name or "\\" in shard or not shard.endswith(f".{suffix}"):
+            raise UserError(
+                f"{name}: takes the weight {tensor} from {shard!r}. A shard is a .{suffix} file beside its index, by "
+                "its bare name: weights from anywhere else would be neither verified nor recorded. Use the index that "
+                "belongs to this checkpoint."
+            )
+    return sorted(set(weight_map.values()))
+
+
+def _read(name: str, path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{name}: is no JSON ({error}). Get the file again.") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{name}: must hold keys and values, not {type(value).__name__}. Get the file again.")
+    return value
