@@ -515,7 +515,7 @@ def test_what_is_not_what_a_job_wrote_is_refused(states, capsys):
     record = files.read_json(path)
     record["made"]["n"] = 1
     files.write_json(path, record)
-    message = f"{new}: {EVALUATED}/alpha/fixed/seed0/record.json is not what its job wrote"
+    message = f"{new}: {EVALUATED}/alpha/fixed/seed0/record.json was edited after the job wrote it"
     assert message in said(capsys, *states)[1]
     files.write_json(path, sealed({key: value for key, value in record.items() if key != "seal"}))
     assert said(capsys, *states)[0] == 1

@@ -8,6 +8,7 @@ import pytest
 import torch
 import transformers
 from conftest import ROOT
+from records import record
 
 from dp import files, needs, paths
 from dp.backbones import fetch, random_weights
@@ -15,7 +16,6 @@ from dp.backbones.capabilities import capabilities
 from dp.backbones.load import load, load_tokenizer
 from dp.data import made_up
 from dp.errors import UserError
-from dp.lineage.record import sealed
 from dp.params import Backbone
 from dp.prompts.initial import initial_vectors
 from dp.sequence import Sequence
@@ -181,8 +181,7 @@ def study(tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         facts = {"lacks": dict.fromkeys(lacks or (), "for a reason"), "max_positions": max_positions} | made
         asked = found.params.backbones[backbone].model_dump()
-        record = sealed({"command": "fetch-backbone", "asked": asked, "made": facts})
-        files.write_json(paths.backbone(backbone) / "record.json", record)
+        files.write_json(paths.backbone(backbone) / "record.json", record("fetch-backbone", asked, **facts))
         return found
 
     return make
@@ -219,14 +218,10 @@ def test_another_scale_makes_no_download_stale_and_a_stale_record_decides_nothin
     smoke = study(lacks=["lora"])
     asked = json.loads(json.dumps(smoke.params.backbones["tiny-t5"].model_dump()))
     assert not {"lacks", "max_positions", "scale", "variants"} & set(asked)
-    record = files.read_json(paths.backbone("tiny-t5") / "record.json")
-    stale = sealed(
-        {key: value for key, value in record.items() if key != "seal"} | {"asked": asked | {"head": "linear"}}
-    )
+    stale = record("fetch-backbone", asked | {"head": "linear"}, lacks={"lora": "for a reason"}, max_positions=None)
     files.write_json(paths.backbone("tiny-t5") / "record.json", stale)
     needs.check_fetched(smoke)
-    old = sealed({"command": "fetch-backbone", "asked": asked, "made": {}})
-    files.write_json(paths.backbone("tiny-t5") / "record.json", old)
+    files.write_json(paths.backbone("tiny-t5") / "record.json", record("fetch-backbone", asked))
     needs.check_fetched(smoke)
     with pytest.raises(UserError, match=r"earlier version.*fetch-backbone --backbone tiny-t5"):
         needs.check(smoke, "tiny-t5")

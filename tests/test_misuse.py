@@ -131,7 +131,7 @@ def test_a_record_edited_by_hand(project, path):
     edit_json(project / path, lambda record: record["made"].update(wall_seconds=0.001))
     found = verdicts(project)
     assert found.audit["tampered"] == [path]
-    assert f"{path}: is no JSON, or was edited" in found.snakemake
+    assert f"{path}: is not what its job wrote" in found.snakemake
     assert found.dvc["outs"] == [Path(path).parts[1]]
 
 

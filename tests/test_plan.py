@@ -393,6 +393,28 @@ def write_trainings(study, rate, threads=1, **environment):
         files.write_json(paths.train_run(study.scale_name, cell.run) / "record.json", written)
 
 
+def test_a_wheel_is_downloaded_whole_and_once():
+    """Rows of `open` are some kB in a wheel of 145 MB, which two tasks share; the backbone's wheel comes on top."""
+    study = load(ROOT, {"scale": "open"})
+    found = plan(study, [])
+    by_name = {line.name: line.cost.download for line in found.lines}
+    assert by_name == {"smollm2-135m": 93e6, "rows and report": 145e6}
+    assert found.total.cost.download == 238e6
+    once = Cost(downloads=frozenset({("wheel", 5.0)}))
+    assert (once + once).download == 5 and (once + Cost(downloads=frozenset({("other", 5.0)}))).download == 10
+    official = plan(load(ROOT, {"scale": "open", "source": "folder", "folder": "x"}), [])
+    assert official.total.cost.download == 93e6
+
+
+def test_a_configuration_that_is_none_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    backbone = load(ROOT, PAPER).params.backbones["t5-small-lm"]
+    for text in ("{", "[]", "{}", '{"model_type": "t5", "d_model": "x"}', '{"model_type": "bert"}'):
+        files.write_text(paths.backbone("t5-small-lm") / "config.json", text)
+        with pytest.raises(UserError, match="configuration"):
+            shape_of("t5-small-lm", backbone)
+
+
 def test_records_tell_the_speed_that_they_were_made_at(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     study = small_study(["fixed", "adap_pos", "finetune", "lora", "p-tuning-v2", "linear-probe"], seeds=[0, 1, 2])

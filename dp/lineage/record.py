@@ -89,9 +89,12 @@ def unsealed(data: bytes) -> dict[str, Any]:
 
 def _loaded(data: bytes) -> Any:
     try:
-        return json.loads(data)
+        record = json.loads(data)
+        if b"\\ud" in data.lower():  # half of a surrogate pair is JSON, but no text: it cannot be printed or hashed
+            json.dumps(record, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise ValueError(f"is no JSON ({shown(str(error))})") from None
+    return record
 
 
 def sealed(record: dict[str, Any]) -> dict[str, Any]:

@@ -98,7 +98,7 @@ class _Chosen(_Made):
     setting: Setting
 
 
-MADE = {"tokenize": _Tokenized, "train": _Trained, "evaluate": _Evaluated, "choose": _Chosen}
+MADE: dict[str, type[_Made]] = {"tokenize": _Tokenized, "train": _Trained, "evaluate": _Evaluated, "choose": _Chosen}
 """Command -> what its record's `made` holds; of others, what every one does."""
 
 

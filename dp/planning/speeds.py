@@ -102,8 +102,7 @@ def recorded(study: Study) -> list[Speed]:
         groups: dict[tuple[str, str], list[Sample]] = defaultdict(list)
         for path in _spread(sorted(paths.TRAIN.glob(f"*/{name}/*/*/*/*/record.json"))):
             if told := _sample(path, own, study.scale.compute.dtype):
-                device, sample = told
-                groups[device].append(sample)
+                groups[told[0]].append(told[1])
         for (unit, device), samples in groups.items():
             found.append(fitted(unit, device, name, own.per_position, samples))
     return found
