@@ -81,8 +81,8 @@ def tuned(shape: Shape, config: dict[str, Any], classes: list[int]) -> Tuned:
             return Tuned(added + head, added + head, 1, 0, 0)
         case "finetune":
             vectors = config["prompt"]["length"] if config["prompt"] else 0  # a prompt that is tuned beside it
-            tuned = shape.parameters + vectors * shape.hidden + head
-            return Tuned(tuned, tuned, 1, vectors, 0)
+            moved = shape.parameters + vectors * shape.hidden + head
+            return Tuned(moved, moved, 1, vectors, 0)
     return Tuned(head, head, 1, 0, 0)
 
 
