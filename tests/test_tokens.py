@@ -11,7 +11,7 @@ from conftest import ROOT
 from dp import cli, files
 from dp.backbones.load import load_tokenizer
 from dp.data import made_up, tokens
-from dp.data.choices import answering, word_id
+from dp.data.choices import Answer, answering, word_id
 from dp.data.encoding import Example, encode, gather
 from dp.errors import UserError
 from dp.tasks import model as tasks
@@ -185,6 +185,44 @@ def test_a_row_that_cannot_fit_is_an_error_that_names_it(example, family, needed
     message = rf"row 7: {needed} tokens even without its statement; raise max_tokens above {needed - 1}"
     with pytest.raises(UserError, match=message):
         example(family, "verbalizer", CHOICES, limit=needed - 1)
+
+
+@pytest.mark.parametrize(("family", "head"), KINDS)
+def test_a_text_without_a_piece_is_refused_by_its_row_and_not_by_the_family(tokenizer, family, head):
+    read = tokenizer(family)
+    for text in ("", " ", "\n\t", "\u3000"):
+        row = {"id": "train-3", "fields": {"text": text}}
+        with pytest.raises(
+            UserError, match=r"row train-3: its text, .* is empty, .*nothing to classify. Leave the row"
+        ):
+            encode(read, family, head, lambda fields: fields["text"], Answer([], [0, 1]), row, "text", 9)
+
+
+@pytest.mark.parametrize("family", ["seq2seq", "causal", "encoder"])
+@pytest.mark.parametrize("as_released", [False, True])
+def test_a_bare_field_is_never_cut_to_nothing(tokenizer, family, as_released):
+    read, special = tokenizer(family), {"seq2seq": 1, "causal": 0, "encoder": 2}[family]
+    row = {"id": "train-3", "fields": {"text": "the cat has a ball"}}
+    truncate = (lambda fields: [(0, len(fields["text"]))]) if as_released else "text"
+    call = partial(encode, read, family, "linear", lambda fields: fields["text"], Answer([], [0, 1]), row, truncate)
+    made, cut = call(special + 1)
+    assert cut and read.convert_ids_to_tokens([i for i in made.ids if i not in read.all_special_ids]) == ["the"]
+    with pytest.raises(UserError, match=rf"row train-3: {special + 1} tokens even without .* raise max_tokens above"):
+        call(special)
+
+
+def test_a_text_of_one_piece_behind_a_first_token_of_its_own(tiny_folders):
+    """As Llama's: what stands in front of a text says nothing about how it ends."""
+    from tokenizers import processors
+
+    read = load_tokenizer(tiny_folders["causal"])
+    first = read.convert_ids_to_tokens(0)
+    read.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{first} $A", special_tokens=[(first, 0)]
+    )
+    row = {"id": "7", "fields": {"text": "cat"}}
+    made, _ = encode(read, "causal", "linear", lambda fields: fields["text"], Answer([], [0, 1]), row, "text", 9)
+    assert read.convert_ids_to_tokens(made.ids) == [first, "cat"]
 
 
 def test_a_label_word_of_two_pieces_or_none_is_refused(tokenizer, task):

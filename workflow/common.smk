@@ -21,6 +21,9 @@ from dp.tasks.model import load as load_task
 from dp.worker.client import VARIABLE as WORKER_VARIABLE
 from dp.worker.start import worker
 
+if set("{}") & set(str(workflow.basedir)):
+    # It fills in the absolute path of `conda:` as it fills in wildcards.
+    raise WorkflowError(f"{workflow.basedir}: Snakemake takes braces in a path for wildcards. Move the project to a folder without.")
 try:
     STUDY = load(settings=dict(config))
     for task in STUDY.tasks:
