@@ -8,8 +8,8 @@ from conftest import ROOT
 from dp import cli, files, paths
 from dp.lineage import closure, published
 from dp.lineage.artifacts import artifacts
+from dp.lineage.project import project_inputs
 from dp.lineage.record import sealed
-from dp.report import report_data
 from dp.study import load
 
 
@@ -31,7 +31,7 @@ def _make_current():
     record = {key: value for key, value in files.read_json(path).items() if key != "seal"}
     record["asked"] = artifacts(study)[paths.report("demo")].asked
     record["used"]["code"]["modules"] = closure.modules("report")
-    record["used"]["inputs"] |= {name: files.sha256(ROOT / name) for name in report_data()}
+    record["used"]["inputs"] |= project_inputs("report")
     code = {command: [closure.code_digest(command)] for command in record["made"]["code"]}
     record["made"] |= {"parameters": published.parameters(study), "code": code}
     record["made"]["outputs"] |= {name: files.sha256(published.FOLDER / name) for name in published.FILES}

@@ -12,10 +12,10 @@ from dp import grid, paths
 from dp.commands.common import SETTINGS_VARIABLE
 from dp.errors import UserError
 from dp.lineage.artifacts import artifacts
-from dp.lineage.audit import tampered
+from dp.lineage import reads
+from dp.lineage.audit import before_jobs
 from dp.lineage.closure import code_digest
 from dp.lineage.record import SUMS
-from dp.report import report_data
 from dp.study import load
 from dp.worker.client import VARIABLE as WORKER_VARIABLE
 from dp.worker.start import worker
@@ -48,17 +48,43 @@ def start_worker():
         WORKER.enter_context(worker())
 
 
-def refuse_tampered():
+def listed(found):
+    """The first ten findings, a line each."""
+    return "".join(f"\n  {one.path}: {one.why}" for one in found[:10]) + ("\n  ..." if len(found) > 10 else "")
+
+
+def refuse_tampered(found):
     """Before any job: nothing is computed from edited bytes, and neither door records them."""
-    found = tampered(ARTIFACTS)
     if found:
-        shown = "".join(f"\n  {one.path}: {one.why}" for one in found[:10]) + ("\n  ..." if len(found) > 10 else "")
         remedy = "Restore them (`dvc checkout`), or delete their folders, so that they are made again."
-        raise WorkflowError(f"Edited after a job wrote them ({len(found)} in all):{shown}\n{remedy}")
+        raise WorkflowError(f"Edited after a job wrote them ({len(found)} in all):{listed(found)}\n{remedy}")
 
 
+def refuse_touching(found):
+    """`--touch` would have Snakemake take for made what its own record says is of something else."""
+    if found and workflow.touch:
+        remedy = "Without --touch they are made again."
+        raise WorkflowError(f"Made of something else ({len(found)} in all), so not to be touched:{listed(found)}\n{remedy}")
+
+
+def refuse_unknown(folder):
+    """Without its own notes on how an artifact was made, Snakemake takes whatever lies there for right."""
+    why = STALE.get(artifact(folder).folder)
+    complete = all(path.exists() for path in artifact(folder).paths)  # otherwise it is made in any case
+    if why and complete and workflow.persistence.metadata(str(folder / SUMS)) is None:
+        remedy = (
+            "Snakemake has no notes on how it was made (`dvc pull` brings none), so it would not make it anew. Put edits "
+            "aside (`git stash`), run `python -m dp sync --no-pull`, and bring them back; or delete its folder."
+        )
+        raise WorkflowError(f"{folder}: {why}. {remedy} This holds for {len(STALE)} artifacts of scale {SCALE}.")
+
+
+STALE = {}
 if workflow.is_main_process:
-    refuse_tampered()
+    _tampered, _stale = before_jobs(ARTIFACTS)
+    refuse_tampered(_tampered)
+    refuse_touching(_stale)
+    STALE = {one.path: one.why for one in _stale}
 
 
 wildcard_constraints:
@@ -85,13 +111,17 @@ def asked(folder):
 
 
 def read_by(folder):
-    """What makes a job stale when it changes: digests of what is read, and the records that are read for their facts.
+    """Inputs, for the order of jobs: one small file stands for an upstream folder. Their stamps decide nothing."""
+    return reads.read_by(artifact(folder), ARTIFACTS)
 
-    One small file stands for an upstream folder, so Snakemake compares its content, never the time stamp of weights.
+
+def read(folder):
+    """What a job reads, files of the project among it, as the rule parameter that makes it stale: by content alone.
+
+    Snakemake asks when it builds its graph, and again when a job's inputs have been made, before it starts.
     """
-    upstream = artifact(folder).upstream
-    sums = [str(one / SUMS) for one in upstream]
-    return sums + [str(one / "record.json") for one in upstream if ARTIFACTS[one].command == "train"]
+    refuse_unknown(folder)
+    return reads.digest_of(artifact(folder), ARTIFACTS)
 
 
 def shown(name):

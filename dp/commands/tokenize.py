@@ -12,8 +12,9 @@ from dp.data.choices import answering
 from dp.data.counts import label_counts
 from dp.data.encoding import encode, gather
 from dp.errors import UserError
+from dp.lineage.project import project_inputs
 from dp.lineage.record import outputs_of, recording
-from dp.tasks.model import file_of, load, render
+from dp.tasks.model import load, render
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,10 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     study = common.study(arguments)
     config = grid.tokens_config(study, arguments.backbone, arguments.task)
+    inputs = project_inputs("tokenize", arguments.task)
     task = load(arguments.task)
     source, backbone = paths.task_rows(arguments.task, study.source), paths.backbone(arguments.backbone)
     folder = paths.tokens(study.scale_name, arguments.backbone, arguments.task)
-    inputs = file_of(task.name) | outputs_of(source) | outputs_of(backbone, without="model.safetensors")
+    inputs |= outputs_of(source) | outputs_of(backbone, without="model.safetensors")
     tokenizer = load_tokenizer(backbone)
     family, head = config["family"], config["head"]
     text_of = partial(render, task, family)

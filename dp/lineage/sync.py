@@ -18,7 +18,7 @@ from dp.errors import Interrupted, UserError
 from dp.lineage.artifacts import Artifact, artifacts
 from dp.lineage.closure import code_digest
 from dp.lineage.record import read
-from dp.lineage.stale import reasons
+from dp.lineage.stale import now_of, reasons
 from dp.study import load
 
 LOCK = Path("dvc.lock")
@@ -70,6 +70,7 @@ def check(made: dict[Path, Artifact]) -> None:
     damaged: list[Path] = []
     other: list[str] = []
     digests: dict[str, str] = {}
+    now = now_of(digests)
     for folder, artifact in made.items():
         if not (folder / "record.json").exists():
             other.append(f"{folder} (not made)")
@@ -86,7 +87,7 @@ def check(made: dict[Path, Artifact]) -> None:
             if not path.is_file() or files.sha256(path) != digest:
                 damaged.append(path)
         code = code_digest(artifact.command)
-        other += [f"{folder} ({why})" for why in islice(reasons(artifact, record, code, digests.get), 1)]
+        other += [f"{folder} ({why})" for why in islice(reasons(artifact, record, code, now), 1)]
     if damaged:
         raise UserError(
             f"{len(damaged)} files are not what their jobs wrote, though DVC holds them so: "
