@@ -76,7 +76,7 @@ def write_results(study, lines_of, dirty=False, metric_names=("accuracy",)):
 
 def write_record(artifact, made, dirty=False):
     """The record of an artifact whose files are there; `made["outputs"]` holds their names."""
-    inputs = {name: project_digest(name) for name in artifact.project}
+    inputs = {name: digest for name in artifact.project if (digest := project_digest(name))}
     for folder in artifact.upstream:
         inputs |= outputs_of(folder)
         if artifact.command == "evaluate" and folder.parts[1] == "train":

@@ -31,7 +31,7 @@ def other_inputs(artifact: Artifact, read: Mapping[str, str], now: Now) -> Itera
     changed = [path for path, digest in read.items() if now(path) not in (digest, None)]
     if changed:
         yield "input changed: " + some([path for path in changed if not path.endswith(SUMS)] or changed)
-    wanted = {*artifact.project, *(folder.as_posix() for folder in artifact.upstream)}
+    wanted = {*filter(now, artifact.project), *(folder.as_posix() for folder in artifact.upstream)}
     known = {_source(path) for path in read if is_of_project(path) or _is_made(path)}
     if new := sorted(wanted - known):
         yield "input is new: " + some(new)
