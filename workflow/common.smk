@@ -12,7 +12,7 @@ from dp import grid, paths
 from dp.commands.common import SETTINGS_VARIABLE
 from dp.errors import UserError
 from dp.lineage.artifacts import artifacts
-from dp.lineage import reads
+from dp.lineage import reads, scales
 from dp.lineage.audit import before_jobs
 from dp.lineage.closure import code_digest
 from dp.lineage.record import SUMS
@@ -79,8 +79,20 @@ def refuse_unknown(folder):
         raise WorkflowError(f"{folder}: {why}. {remedy} This holds for {len(STALE)} artifacts of scale {SCALE}.")
 
 
+def refuse_another_scale():
+    """Before `dvc repro` starts a scale of which nothing was made: results of another that it would leave unrecorded."""
+    if "DVC_STAGE" not in os.environ or scales.is_begun(ARTIFACTS) or not (found := scales.unrecorded(SCALE)):
+        return
+    raise WorkflowError(
+        f"params.yaml asks for scale {SCALE}, of which nothing was made here, while results of {', '.join(found)} lie here "
+        f"that DVC has not recorded. To record those, write `scale: {found[0]}` into params.yaml, with whatever else was "
+        f"given behind --config, and run `dvc repro`. To make {SCALE}, run `snakemake --cores all` first."
+    )
+
+
 STALE = {}
 if workflow.is_main_process:
+    refuse_another_scale()
     _tampered, _stale = before_jobs(ARTIFACTS)
     refuse_tampered(_tampered)
     refuse_touching(_stale)

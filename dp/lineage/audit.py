@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dp import files
-from dp.lineage import environments, numbers, orphans, state
+from dp.lineage import environments, numbers, orphans, scales, state
 from dp.lineage.artifacts import Artifact, artifacts
 from dp.lineage.closure import code_digest
 from dp.lineage.digests import Digests
@@ -42,7 +42,17 @@ def audit(study: Study, full: bool = False) -> Audit:
     astray, unread = orphans.orphans(study, asked, looks, digests)
     unrecorded, unchecked = unlocked()
     found = sorted([*found, *astray, *unrecorded], key=lambda one: KINDS.index(one.kind))
-    return Audit(found, len(asked), digests.read, digests.hashed, [*unread, *unchecked])
+    notes = [*unread, *unchecked, *_elsewhere(study, asked)]
+    return Audit(found, len(asked), digests.read, digests.hashed, notes)
+
+
+def _elsewhere(study: Study, asked: dict[Path, Artifact]) -> list[str]:
+    """A line where nothing of this scale was made, but something of others."""
+    if scales.is_begun(asked) or not (there := scales.others(study.scale_name)):
+        return []
+    command = f"python -m dp audit --set scale={there[0]}"
+    lie = f"results of {', '.join(there)} lie here"
+    return [f"nothing of scale {study.scale_name} was made here; {lie}, and `{command}` audits those"]
 
 
 def findings(study: Study, full: bool = False) -> list[Finding]:
