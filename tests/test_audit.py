@@ -13,7 +13,7 @@ import yaml
 from synthetic_results import change, predictions, report, study_in, write_results
 
 from dp import cli, files, paths
-from dp.lineage import audit, closure, environments, numbers, orphans, record, stale, state
+from dp.lineage import audit, closure, environments, numbers, orphans, record, scales, stale, state
 from dp.lineage.artifacts import artifacts
 from dp.lineage.finding import KINDS, Finding
 from dp.study import load
@@ -595,3 +595,24 @@ def test_json(here, capsys):
     assert (document["findings"], document["touched"], document["artifacts"]) == ([expected], [], 26)
     assert call("--json", "--prune") == 0
     assert json.loads(capsys.readouterr().out)["removed"] == ["results/report/gone"]
+
+
+def test_beside_results_of_another_scale_one_line_says_so(here, capsys):
+    """And what was never made is counted by phase, not listed."""
+    synthetic = yaml.safe_load(Path("workflow/scales/synthetic.yaml").read_text())
+    Path("workflow/scales/other.yaml").write_text(yaml.safe_dump(synthetic | {"seeds": list(range(30))}))
+    with pytest.raises(SystemExit):
+        cli.main(["audit", "--set", "scale=other"])
+    printed = capsys.readouterr().out.splitlines()
+    line = "nothing of scale other was made here; results of synthetic lie here, and "
+    assert f"{line}`python -m dp audit --set scale=synthetic` audits those" in printed
+    first = "results/train/other/tiny-t5/full/alpha/fixed/seed0"
+    assert f"  results/train/other: 120, the first is {first}: has no record.json" in printed
+    assert len(printed) < 30
+    assert audit.audit(study()).notes == [NO_LOCK]
+    shutil.rmtree("results/train/synthetic")
+    assert scales.others("other") == ["synthetic"] and scales.is_begun(artifacts(study()))
+    for phase in ("tokenize", "evaluate", "report"):
+        shutil.rmtree(f"results/{phase}/synthetic")
+    assert scales.others("other") == [] and not scales.is_begun(artifacts(study()))
+    assert audit.audit(load(Path(), {"scale": "other"})).notes == [NO_LOCK]

@@ -142,3 +142,22 @@ def test_what_is_stale_is_not_touched_nor_taken_for_made_where_notes_are_lost(pr
     shutil.rmtree(project / ".snakemake/metadata")
     words, status = snakemake(project, "-n")
     assert status != 0 and "results/download/tasks/toy/made_up: input changed" in words, words
+
+
+def test_dvc_does_not_start_another_scale_beside_results_that_it_has_not_recorded(project):
+    """As after `snakemake --config scale=e2e` in a project whose params.yaml names another scale."""
+    params = project / "params.yaml"
+    own = params.read_text()
+    params.write_text(own.replace("scale: e2e", "scale: smoke"))
+    assert run(project, BIN / "python", "-c", UNRECORDED)[0].strip() == "[]"
+    lock = (project / "dvc.lock").read_text()
+    (project / "dvc.lock").unlink()
+    words = dvc(project, "repro", check=False)
+    assert "scale smoke, of which nothing was made here, while results of e2e lie here" in words, words
+    assert "write `scale: e2e` into params.yaml" in words and not (project / "dvc.lock").exists()
+    params.write_text(own)
+    assert "output:" not in dvc(project, "repro")
+    assert (project / "dvc.lock").read_text() == lock and verdicts(project) == CLEAN
+
+
+UNRECORDED = "from dp.lineage.scales import unrecorded; print(unrecorded('smoke'))"
