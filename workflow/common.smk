@@ -6,6 +6,7 @@ import shutil
 import sys
 from contextlib import ExitStack
 
+from snakemake.io import IOFile
 from snakemake.settings.types import DeploymentMethod
 
 from dp import grid, paths
@@ -70,8 +71,9 @@ def refuse_touching(found):
 def refuse_unknown(folder):
     """Without its own notes on how an artifact was made, Snakemake takes whatever lies there for right."""
     why = STALE.get(artifact(folder).folder)
-    complete = all(path.exists() for path in artifact(folder).paths)  # otherwise it is made in any case
-    if why and complete and workflow.persistence.metadata(str(folder / SUMS)) is None:
+    if not why or not all(path.exists() for path in artifact(folder).paths):  # what is incomplete is made in any case
+        return
+    if workflow.persistence.metadata(IOFile(str(folder / SUMS))) is None:
         remedy = (
             "Snakemake has no notes on how it was made (`dvc pull` brings none), so it would not make it anew. Put edits "
             "aside (`git stash`), run `python -m dp sync --no-pull`, and bring them back; or delete its folder."
