@@ -61,24 +61,23 @@ def refuse_tampered(found):
         raise WorkflowError(f"Edited after a job wrote them ({len(found)} in all):{listed(found)}\n{remedy}")
 
 
-def refuse_touching(found):
-    """`--touch` would have Snakemake take for made what its own record says is of something else."""
-    if found and workflow.touch:
-        remedy = "Without --touch they are made again."
-        raise WorkflowError(f"Made of something else ({len(found)} in all), so not to be touched:{listed(found)}\n{remedy}")
+def refuse_unseen(folder):
+    """What its own record says is of something else, and Snakemake would take for made all the same.
 
-
-def refuse_unknown(folder):
-    """Without its own notes on how an artifact was made, Snakemake takes whatever lies there for right."""
+    Either because `--touch` asks for that, or because it has no notes on how the artifact was made.
+    """
     why = STALE.get(artifact(folder).folder)
     if not why or not all(path.exists() for path in artifact(folder).paths):  # what is incomplete is made in any case
         return
+    count = f"This holds for {len(STALE)} artifacts of scale {SCALE}."
+    if workflow.touch:
+        raise WorkflowError(f"{folder}: {why}. So --touch may not take it for made; without it, it is made again. {count}")
     if workflow.persistence.metadata(IOFile(str(folder / SUMS))) is None:
-        remedy = (
-            "Snakemake has no notes on how it was made (`dvc pull` brings none), so it would not make it anew. Put edits "
-            "aside (`git stash`), run `python -m dp sync --no-pull`, and bring them back; or delete its folder."
+        raise WorkflowError(
+            f"{folder}: {why}. Snakemake has no notes on how it was made (`dvc pull` brings none), so it would not make "
+            "it again. Put edits aside (`git stash`), run `python -m dp sync --no-pull`, and bring them back; or delete "
+            f"its folder. {count}"
         )
-        raise WorkflowError(f"{folder}: {why}. {remedy} This holds for {len(STALE)} artifacts of scale {SCALE}.")
 
 
 def refuse_another_scale():
@@ -97,7 +96,6 @@ if workflow.is_main_process:
     refuse_another_scale()
     _tampered, _stale = before_jobs(ARTIFACTS)
     refuse_tampered(_tampered)
-    refuse_touching(_stale)
     STALE = {one.path: one.why for one in _stale}
 
 
@@ -134,7 +132,7 @@ def read(folder):
 
     Snakemake asks when it builds its graph, and again when a job's inputs have been made, before it starts.
     """
-    refuse_unknown(folder)
+    refuse_unseen(folder)
     return reads.digest_of(artifact(folder), ARTIFACTS)
 
 
