@@ -1,6 +1,5 @@
 """What the report of a scale consists of, and what decides it."""
 
-from pathlib import Path
 from typing import Any
 
 from dp.grid import cells
@@ -20,13 +19,6 @@ def report_config(study: Study) -> dict[str, Any]:
     return {"scale": study.scale_name, "source": study.source, "allow_dirty": study.params.allow_dirty,
             "runs": [cell.run for cell in cells(study)],
             "predictions": study.predictions.model_dump(mode="json") if study.predictions else None}  # fmt: skip
-
-
-def report_data() -> list[str]:
-    """Files of the package, besides its code, that a report is made from: the paper's numbers, the page's parts."""
-    package = Path(__file__).resolve().parent
-    found = [path for folder in ("paper", "page") for path in (package / folder).iterdir() if path.is_file()]
-    return sorted(path.relative_to(package.parent).as_posix() for path in found if path.suffix != ".py")
 
 
 def report_files(study: Study) -> list[str]:

@@ -12,6 +12,7 @@ from dp import cli, files, paths
 from dp.evaluation import metrics
 from dp.lineage.artifacts import artifacts
 from dp.lineage.closure import code_digest, modules
+from dp.lineage.project import project_digest
 from dp.lineage.record import SUMS, environment, outputs_of, record_of, sealed
 from dp.study import load
 
@@ -75,7 +76,7 @@ def write_results(study, lines_of, dirty=False, metric_names=("accuracy",)):
 
 def write_record(artifact, made, dirty=False):
     """The record of an artifact whose files are there; `made["outputs"]` holds their names."""
-    inputs = {}
+    inputs = {name: digest for name in artifact.project if (digest := project_digest(name))}
     for folder in artifact.upstream:
         inputs |= outputs_of(folder)
         if artifact.command == "evaluate" and folder.parts[1] == "train":

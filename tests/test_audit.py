@@ -13,7 +13,7 @@ import yaml
 from synthetic_results import change, predictions, report, study_in, write_results
 
 from dp import cli, files, paths
-from dp.lineage import audit, closure, environments, numbers, orphans, record, stale, state
+from dp.lineage import audit, closure, environments, numbers, orphans, record, scales, stale, state
 from dp.lineage.artifacts import artifacts
 from dp.lineage.finding import KINDS, Finding
 from dp.study import load
@@ -159,7 +159,7 @@ def test_a_job_at_work_is_running_and_not_tampered(here):
     assert found() == sorted([
         ("missing", folder, why), *rest(folder, "missing", REPORT), lost("alpha/majority/seed0", 1)
     ])  # fmt: skip
-    assert audit.tampered(artifacts(study())) == []
+    assert audit.before_jobs(artifacts(study()))[0] == []
 
 
 def test_tampered_bytes_and_records(here):
@@ -181,7 +181,7 @@ def test_tampered_bytes_and_records(here):
         ("stale", REPORT, f"input changed: {cut}/record.json, {record_file}"),
         lost("beta/fixed/seed1"),
     ])  # fmt: skip
-    seen = [(one.kind, one.path, one.why) for one in audit.tampered(artifacts(study()))]
+    seen = [(one.kind, one.path, one.why) for one in audit.before_jobs(artifacts(study()))[0]]
     assert sorted(seen) == sorted(expected)
     assert touched() == ["tiny-t5/full/alpha/fixed", "tiny-t5/full/beta/fixed"]
 
@@ -189,15 +189,15 @@ def test_tampered_bytes_and_records(here):
 def test_what_vanished_between_two_looks_was_not_tampered_with(here, monkeypatch):
     folder = evaluated("alpha/fixed/seed0")
     (folder / "metrics.json").write_text("of another job")
-    assert [one.path for one in audit.tampered(artifacts(study()))] == [folder / "metrics.json"]
-    monkeypatch.setattr(state, "read", lambda of: (of / "record.json").unlink())
-    assert audit.tampered(artifacts(study())) == []
+    assert [one.path for one in audit.before_jobs(artifacts(study()))[0]] == [folder / "metrics.json"]
+    monkeypatch.setattr(state, "read", lambda of: (of / "record.json").unlink(missing_ok=True))
+    assert audit.before_jobs(artifacts(study()))[0] == []
 
 
 def test_nothing_is_tampered_with_where_nothing_is(here):
     shutil.rmtree(here / "results/train")
     (REPORT / "results.md").unlink()
-    assert audit.tampered(artifacts(study())) == []
+    assert audit.before_jobs(artifacts(study()))[0] == []
 
 
 def test_only_a_full_audit_sees_an_edit_that_keeps_size_and_time(here):
@@ -295,9 +295,28 @@ def test_inputs_that_no_artifact_makes_and_those_that_nobody_can_check(here):
     right = files.sha256(closure.PACKAGE / "tasks" / "toy.yaml")
     inputs = {"dp/tasks/toy.yaml": right, "dp/tasks/toy_choice.yaml": "0" * 64, "dp/tasks/no.yaml": "0" * 64,
               "results/train/elsewhere/tuned.safetensors": "0" * 64, "BoolQ/train.jsonl": "0" * 64}  # fmt: skip
-    change(REPORT / "record.json", lambda old: old | {"used": old["used"] | {"inputs": inputs}})
-    why = "input changed: dp/tasks/no.yaml, dp/tasks/toy_choice.yaml, results/train/elsewhere/tuned.safetensors"
-    assert found() == [("stale", REPORT, why)]
+    read_by(REPORT, lambda before: before | inputs)
+    why = "input changed: dp/tasks/no.yaml, dp/tasks/toy_choice.yaml, results/train/elsewhere/tuned.safetensors; "
+    assert found() == [("stale", REPORT, f"{why}input is read no more: dp/tasks/toy.yaml")]
+
+
+def read_by(folder, change_of):
+    """As if the job of an artifact had read other inputs: `change_of` of path -> digest."""
+    change(
+        folder / "record.json",
+        lambda old: old | {"used": old["used"] | {"inputs": change_of(old["used"]["inputs"])}},
+    )
+
+
+def test_inputs_that_were_added_and_those_that_are_read_no_more(here):
+    """A page part or an upstream artifact that the job did not know, or knew and that is no part of the grid now."""
+    new = (tokens("beta"), "dp/page/page.css")
+    read_by(REPORT, lambda old: {path: one for path, one in old.items() if not path.startswith(tuple(map(str, new)))})
+    assert found() == [("stale", REPORT, f"input is new: dp/page/page.css, {tokens('beta')}")]
+    features = Path("results/tokenize/synthetic/tiny-t5/beta/features/masked_mean")
+    read_by(trained("beta/fixed/seed0"), lambda old: old | record.outputs_of(features))
+    why = {path: why for _, path, why in found()}
+    assert why[trained("beta/fixed/seed0")] == f"input is read no more: {features}"
 
 
 def test_features_touch_only_what_reads_them(here):
@@ -576,3 +595,24 @@ def test_json(here, capsys):
     assert (document["findings"], document["touched"], document["artifacts"]) == ([expected], [], 26)
     assert call("--json", "--prune") == 0
     assert json.loads(capsys.readouterr().out)["removed"] == ["results/report/gone"]
+
+
+def test_beside_results_of_another_scale_one_line_says_so(here, capsys):
+    """And what was never made is counted by phase, not listed."""
+    synthetic = yaml.safe_load(Path("workflow/scales/synthetic.yaml").read_text())
+    Path("workflow/scales/other.yaml").write_text(yaml.safe_dump(synthetic | {"seeds": list(range(30))}))
+    with pytest.raises(SystemExit):
+        cli.main(["audit", "--set", "scale=other"])
+    printed = capsys.readouterr().out.splitlines()
+    line = "nothing of scale other was made here; results of synthetic lie here, and "
+    assert f"{line}`python -m dp audit --set scale=synthetic` audits those" in printed
+    first = "results/train/other/tiny-t5/full/alpha/fixed/seed0"
+    assert f"  results/train/other: 120, the first is {first}: has no record.json" in printed
+    assert len(printed) < 30
+    assert audit.audit(study()).notes == [NO_LOCK]
+    shutil.rmtree("results/train/synthetic")
+    assert scales.others("other") == ["synthetic"] and scales.is_begun(artifacts(study()))
+    for phase in ("tokenize", "evaluate", "report"):
+        shutil.rmtree(f"results/{phase}/synthetic")
+    assert scales.others("other") == [] and not scales.is_begun(artifacts(study()))
+    assert audit.audit(load(Path(), {"scale": "other"})).notes == [NO_LOCK]

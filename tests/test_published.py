@@ -6,15 +6,15 @@ import pytest
 from conftest import ROOT
 
 from dp import cli, files, paths
-from dp.lineage import closure, published
+from dp.lineage import closure, project, published
 from dp.lineage.artifacts import artifacts
+from dp.lineage.project import project_inputs
 from dp.lineage.record import sealed
-from dp.report import report_data
 from dp.study import load
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch):
+def here(tmp_path, monkeypatch):
     """Parameters and a copy that is current, to be changed; the code is the project's own."""
     for name in ("params.yaml", "workflow/scales", "workflow/predictions", "docs/demo", "dp"):
         target = tmp_path / name
@@ -31,7 +31,7 @@ def _make_current():
     record = {key: value for key, value in files.read_json(path).items() if key != "seal"}
     record["asked"] = artifacts(study)[paths.report("demo")].asked
     record["used"]["code"]["modules"] = closure.modules("report")
-    record["used"]["inputs"] |= {name: files.sha256(ROOT / name) for name in report_data()}
+    record["used"]["inputs"] |= project_inputs("report")
     code = {command: [closure.code_digest(command)] for command in record["made"]["code"]}
     record["made"] |= {"parameters": published.parameters(study), "code": code}
     record["made"]["outputs"] |= {name: files.sha256(published.FOLDER / name) for name in published.FILES}
@@ -47,14 +47,14 @@ def test_the_committed_results_are_what_this_code_and_these_parameters_make(monk
     assert found() == [], published.REMEDY
 
 
-def test_the_committed_copy_is_small_and_holds_nothing_else(project):
+def test_the_committed_copy_is_small_and_holds_nothing_else(here):
     there = {path.relative_to(published.FOLDER).as_posix() for path in published.FOLDER.rglob("*") if path.is_file()}
     assert there == {*published.FILES, "record.json"}
     assert sum(path.stat().st_size for path in published.FOLDER.rglob("*")) < 1_000_000
 
 
 @pytest.mark.parametrize("name", published.FILES)
-def test_an_edited_or_missing_file_is_named(project, name):
+def test_an_edited_or_missing_file_is_named(here, name):
     path = published.FOLDER / name
     path.write_bytes(path.read_bytes() + b" ")
     assert found() == [f"{path} differs from its record.json"]
@@ -62,7 +62,7 @@ def test_an_edited_or_missing_file_is_named(project, name):
     assert found() == [f"{path} is missing"]
 
 
-def test_an_edited_record_and_one_of_a_dirty_tree_are_refused(project):
+def test_an_edited_record_and_one_of_a_dirty_tree_are_refused(here):
     path = published.FOLDER / "record.json"
     record = files.read_json(path)
     record["with"]["dirty"] = True
@@ -73,15 +73,15 @@ def test_an_edited_record_and_one_of_a_dirty_tree_are_refused(project):
     assert found() == ["made from code without a commit"]
 
 
-def test_other_parameters_make_it_outdated(project):
-    scale = project / "workflow/scales/demo.yaml"
+def test_other_parameters_make_it_outdated(here):
+    scale = here / "workflow/scales/demo.yaml"
     scale.write_text(scale.read_text().replace("steps: 400", "steps: 401"))
     assert found() == ["made under other parameters of its runs"]
     assert found(allow_dirty=True)[0] == "allow_dirty was false, is true"
 
 
 @pytest.mark.parametrize("command", ["train", "fetch-backbone", "report"])
-def test_other_code_makes_it_outdated(project, monkeypatch, command):
+def test_other_code_makes_it_outdated(here, monkeypatch, command):
     """A module that only one command of the three reads, edited."""
     edited = {"train": "dp/training/loop.py", "fetch-backbone": "dp/backbones/pretraining.py"}.get(command)
     own = closure.modules
@@ -99,12 +99,13 @@ def test_other_code_makes_it_outdated(project, monkeypatch, command):
 
 
 @pytest.mark.parametrize("name", ["dp/paper/cells.csv", "dp/page/page.css"])
-def test_other_data_of_the_package_makes_it_outdated(project, name):
-    (project / name).write_text("edited")
+def test_other_data_of_the_package_makes_it_outdated(here, name, monkeypatch):
+    (here / name).write_text("edited")
+    monkeypatch.setattr(project, "PACKAGE", here / "dp")
     assert found() == [f"{name} changed"]
 
 
-def test_the_command_says_whether_the_copy_is_current(project, capsys):
+def test_the_command_says_whether_the_copy_is_current(here, capsys):
     cli.main(["publish", "--check", "--set", "scale=demo"])
     assert capsys.readouterr().out == "docs/demo is current.\n"
     (published.FOLDER / "results.csv").write_text("")
@@ -114,16 +115,16 @@ def test_the_command_says_whether_the_copy_is_current(project, capsys):
     assert "snakemake --cores all --config scale=demo" in capsys.readouterr().err
 
 
-def test_only_the_default_scale_is_published_and_only_from_a_report(project, capsys):
+def test_only_the_default_scale_is_published_and_only_from_a_report(here, capsys):
     for settings, said in ((["scale=smoke"], "not 'smoke'"), (["scale=demo"], "has no record.json")):
         with pytest.raises(SystemExit):
             cli.main(["publish", "--set", *settings])
         assert said in capsys.readouterr().err
 
 
-def test_publishing_copies_the_report_and_removes_what_was_there(project):
-    shutil.copytree(published.FOLDER, project / "results/report/demo")
-    shutil.copytree(published.FOLDER, project / "kept")
+def test_publishing_copies_the_report_and_removes_what_was_there(here):
+    shutil.copytree(published.FOLDER, here / "results/report/demo")
+    shutil.copytree(published.FOLDER, here / "kept")
     (published.FOLDER / "results.csv").write_text("old")
     (published.FOLDER / "old.csv").write_text("old")
     record = files.read_json(published.FOLDER / "record.json")

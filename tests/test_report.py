@@ -16,8 +16,9 @@ from dp import files, paths
 from dp.errors import UserError
 from dp.evaluation import runs
 from dp.grid import cells
+from dp.lineage.project import project_inputs
 from dp.lineage.record import SUMS
-from dp.report import report_data, report_files
+from dp.report import report_files
 from dp.study import load
 
 
@@ -181,7 +182,7 @@ def test_the_record_names_what_was_read_and_what_was_written(tmp_path, monkeypat
     write_results(study, planted)
     folder = report()
     record = files.read_json(folder / "record.json")
-    data = {name: files.sha256(ROOT / name) for name in report_data()}
+    data = project_inputs("report")
     assert {"dp/paper/cells.csv", "dp/page/page.html"} <= data.keys()
     assert record["used"]["inputs"] == {str(path): files.sha256(path) for path in runs.inputs(study)} | data
     read = {path for cell in cells(study) for path in runs.sources(study, cell)}

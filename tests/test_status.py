@@ -17,7 +17,7 @@ from conftest import ROOT
 from synthetic_results import change, predictions, study_in, write_record, write_results
 
 from dp import cli, files, paths
-from dp.lineage import state, status, status_text
+from dp.lineage import project, stale, state, status, status_text
 from dp.lineage.artifacts import Artifact, artifacts
 from dp.lineage.status import Cost, Standing, Survey, left
 
@@ -65,6 +65,7 @@ def dead():
 
 STALE_REPORT = {str(REPORT): ("stale", "what it reads is stale")}
 READS_MISSING = ("stale", "what it reads is missing")
+READS_CHANGED = ("stale", "what it reads changed")
 
 
 def test_all_is_done(study):
@@ -95,7 +96,7 @@ def test_code(study):
         return record
 
     change(TRAINED / "record.json", edited)
-    expected = {str(TRAINED): ("stale", "code of train changed"), str(EVALUATED): ("stale", "what it reads is stale")}
+    expected = {str(TRAINED): ("stale", "code of train changed"), str(EVALUATED): READS_CHANGED}
     assert states(study) == expected | STALE_REPORT
 
 
@@ -123,7 +124,9 @@ def test_an_input_that_was_made_anew(study):
     }
 
 
-def test_a_task_file(study):
+def test_a_task_file(study, monkeypatch):
+    of = project.project_digest
+    monkeypatch.setattr(stale, "project_digest", lambda name: files.sha256(task) if name == str(task) else of(name))
     rows = paths.task_rows("alpha", "made_up")
     task = Path("dp/tasks/alpha.yaml")
 
@@ -132,7 +135,8 @@ def test_a_task_file(study):
         return record
 
     files.write_text(task, "version: 1\n")
-    change(rows / "record.json", read_it)
+    for folder in (rows, paths.tokens("synthetic", "tiny-t5", "alpha")):
+        change(folder / "record.json", read_it)
     assert states(study) == {}
     files.write_text(task, "version: 2\n")
     found = states(study)

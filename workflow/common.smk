@@ -6,16 +6,17 @@ import shutil
 import sys
 from contextlib import ExitStack
 
+from snakemake.io import IOFile
 from snakemake.settings.types import DeploymentMethod
 
 from dp import grid, needs, paths
 from dp.commands.common import SETTINGS_VARIABLE
 from dp.errors import UserError
 from dp.lineage.artifacts import artifacts
-from dp.lineage.audit import tampered
+from dp.lineage import reads, scales
+from dp.lineage.audit import before_jobs
 from dp.lineage.closure import code_digest
 from dp.lineage.record import SUMS
-from dp.report import report_data
 from dp.study import load
 from dp.tasks.model import load as load_task
 from dp.worker.client import VARIABLE as WORKER_VARIABLE
@@ -54,13 +55,16 @@ def start_worker():
         WORKER.enter_context(worker())
 
 
-def refuse_tampered():
+def listed(found):
+    """The first ten findings, a line each."""
+    return "".join(f"\n  {one.path}: {one.why}" for one in found[:10]) + ("\n  ..." if len(found) > 10 else "")
+
+
+def refuse_tampered(found):
     """Before any job: nothing is computed from edited bytes, and neither door records them."""
-    found = tampered(ARTIFACTS)
     if found:
-        shown = "".join(f"\n  {one.path}: {one.why}" for one in found[:10]) + ("\n  ..." if len(found) > 10 else "")
         remedy = "Restore them (`dvc checkout`), or delete their folders, so that they are made again."
-        raise WorkflowError(f"Edited after a job wrote them ({len(found)} in all):{shown}\n{remedy}")
+        raise WorkflowError(f"Edited after a job wrote them ({len(found)} in all):{listed(found)}\n{remedy}")
 
 
 def refuse_unfit():
@@ -71,8 +75,42 @@ def refuse_unfit():
         raise WorkflowError(str(error))
 
 
+def refuse_unseen(folder):
+    """What its own record says is of something else, and Snakemake would take for made all the same.
+
+    Either because `--touch` asks for that, or because it has no notes on how the artifact was made.
+    """
+    why = STALE.get(artifact(folder).folder)
+    if not why or not all(path.exists() for path in artifact(folder).paths):  # what is incomplete is made in any case
+        return
+    count = f"This holds for {len(STALE)} artifacts of scale {SCALE}."
+    if workflow.touch:
+        raise WorkflowError(f"{folder}: {why}. So --touch may not take it for made; without it, it is made again. {count}")
+    if workflow.persistence.metadata(IOFile(str(folder / SUMS))) is None:
+        raise WorkflowError(
+            f"{folder}: {why}. Snakemake has no notes on how it was made (`dvc pull` brings none), so it would not make "
+            "it again. Put edits aside (`git stash`), run `python -m dp sync --no-pull`, and bring them back; or delete "
+            f"its folder. {count}"
+        )
+
+
+def refuse_another_scale():
+    """Before `dvc repro` starts a scale of which nothing was made: results of another that it would leave unrecorded."""
+    if "DVC_STAGE" not in os.environ or scales.is_begun(ARTIFACTS) or not (found := scales.unrecorded(SCALE)):
+        return
+    raise WorkflowError(
+        f"params.yaml asks for scale {SCALE}, of which nothing was made here, while results of {', '.join(found)} lie here "
+        f"that DVC has not recorded. To record those, write `scale: {found[0]}` into params.yaml, with whatever else was "
+        f"given behind --config, and run `dvc repro`. To make {SCALE}, run `snakemake --cores all` first."
+    )
+
+
+STALE = {}
 if workflow.is_main_process:
-    refuse_tampered()
+    refuse_another_scale()
+    _tampered, _stale = before_jobs(ARTIFACTS)
+    refuse_tampered(_tampered)
+    STALE = {one.path: one.why for one in _stale}
     refuse_unfit()
 
 
@@ -100,13 +138,17 @@ def asked(folder):
 
 
 def read_by(folder):
-    """What makes a job stale when it changes: digests of what is read, and the records that are read for their facts.
+    """Inputs, for the order of jobs: one small file stands for an upstream folder. Their stamps decide nothing."""
+    return reads.read_by(artifact(folder), ARTIFACTS)
 
-    One small file stands for an upstream folder, so Snakemake compares its content, never the time stamp of weights.
+
+def read(folder):
+    """What a job reads, files of the project among it, as the rule parameter that makes it stale: by content alone.
+
+    Snakemake asks when it builds its graph, and again when a job's inputs have been made, before it starts.
     """
-    upstream = artifact(folder).upstream
-    sums = [str(one / SUMS) for one in upstream]
-    return sums + [str(one / "record.json") for one in upstream if ARTIFACTS[one].command == "train"]
+    refuse_unseen(folder)
+    return reads.digest_of(artifact(folder), ARTIFACTS)
 
 
 def shown(name):

@@ -3,12 +3,16 @@
 import argparse
 import json
 import sys
+from pathlib import Path
 
 from dp.commands import common
 from dp.lineage.audit import Audit, audit, touched
-from dp.lineage.finding import KINDS
+from dp.lineage.finding import KINDS, Finding
 from dp.lineage.numbers import name_of
 from dp.lineage.orphans import prune
+
+LONG = 20
+"""Lines of one kind that are printed one by one; --json has all of them."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,11 +45,26 @@ def _text(found: Audit, rows: list[str], allowed: list[str]) -> str:
     for kind in KINDS:
         here = [one for one in found.findings if one.kind == kind]
         lines.append(f"{kind}: {len(here)}" + (" (allowed)" if here and kind in allowed else ""))
-        lines += [f"  {one.path}: {one.why}" for one in here]
-    lines += [f"numbers touched: {len(rows)}", *(f"  {row}" for row in rows), *found.notes]
+        lines += _listed(here)
+    more = [f"  and {len(rows) - LONG} more"] if len(rows) > LONG else []
+    lines += [f"numbers touched: {len(rows)}", *(f"  {row}" for row in rows[:LONG]), *more, *found.notes]
     return "\n".join(
         [*lines, f"{found.artifacts} artifacts, {found.files} files, {found.bytes_hashed} bytes hashed anew"]
     )
+
+
+def _listed(findings: list[Finding]) -> list[str]:
+    """A line each; but where many of a phase have the same reason, one line for all of them."""
+    alike: dict[tuple[Path, str], list[Finding]] = {}
+    for one in findings:
+        alike.setdefault((Path(*one.path.parts[:3]), one.why), []).append(one)
+    lines = []
+    for (folder, why), members in alike.items():
+        if len(members) > LONG:
+            lines.append(f"  {folder}: {len(members)}, the first is {members[0].path}: {why}")
+        else:
+            lines += [f"  {one.path}: {one.why}" for one in members]
+    return lines
 
 
 def _document(found: Audit, rows: list[str], allowed: list[str], removed: list[str]) -> dict[str, object]:

@@ -7,6 +7,7 @@ from dp.commands import common
 from dp.data import fetch
 from dp.data.cache import staging
 from dp.data.counts import label_counts
+from dp.lineage.project import project_inputs
 from dp.lineage.record import recording
 from dp.tasks import model
 
@@ -18,11 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Write train.jsonl, validation.jsonl and record.json. Raises UserError where rows cannot be had or are wrong."""
     study = common.catalogue(arguments)
+    inputs = project_inputs("fetch-task", arguments.task)
     task = model.load(arguments.task)
     definition = fetch.source_of(task, study.source).model_dump()
     asked = grid.rows_config(study, task.name) | {"version": task.version, "definition": definition}
     folder = paths.task_rows(task.name, study.source)
-    inputs = model.file_of(task.name)
     with recording(folder, "fetch-task", asked, inputs, paths.FILES["fetch-task"]) as made:
         rows, facts = fetch.fetch(task, study.source, study.params.folder)
         with staging(folder) as aside:

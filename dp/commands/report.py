@@ -8,11 +8,11 @@ from dp.evaluation import checklist, jobs, markdown, predictions_page, runs, sep
 from dp.figures import every as drawings
 from dp.figures import style
 from dp.findings import Findings
-from dp.lineage.closure import PACKAGE
+from dp.lineage.project import project_inputs
 from dp.lineage.published import parameters
 from dp.lineage.record import recording
 from dp.page.build import document
-from dp.report import FIGURES, OF_PREDICTIONS, figures, report_config, report_data, report_files
+from dp.report import FIGURES, OF_PREDICTIONS, figures, report_config, report_files
 from dp.study import Study
 from dp.tables import every, render
 
@@ -25,9 +25,9 @@ def run(arguments: argparse.Namespace) -> None:
     """Write the files named in dp/report.py and record.json; raises as `runs.read` does."""
     study = common.study(arguments)
     folder = paths.report(study.scale_name)
+    inputs = project_inputs("report")
     read, made_before = runs.read(study), jobs.read(study)
-    inputs = {str(path): files.sha256(path) for path in runs.inputs(study)}
-    inputs |= {name: files.sha256(PACKAGE.parent / name) for name in report_data()}
+    inputs |= {str(path): files.sha256(path) for path in runs.inputs(study)}
     with recording(folder, "report", report_config(study), inputs, report_files(study)) as made:
         found = findings.find(study, read)
         texts = {

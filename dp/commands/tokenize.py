@@ -13,10 +13,11 @@ from dp.data.choices import answering
 from dp.data.counts import label_counts
 from dp.data.encoding import DoesNotFit, encode, gather
 from dp.errors import UserError
+from dp.lineage.project import project_inputs
 from dp.lineage.record import outputs_of, recording
 from dp.params import FewShot
 from dp.study import Study
-from dp.tasks.model import file_of, load, released_spans, render
+from dp.tasks.model import load, released_spans, render
 
 T = TypeVar("T")
 
@@ -30,10 +31,11 @@ def run(arguments: argparse.Namespace) -> None:
     study = common.study(arguments)
     common.check_names(study, arguments)
     config = grid.tokens_config(study, arguments.backbone, arguments.task)
+    inputs = project_inputs("tokenize", arguments.task)
     task = load(arguments.task)
     source, backbone = paths.task_rows(arguments.task, study.source), paths.backbone(arguments.backbone)
     folder = paths.tokens(study.scale_name, arguments.backbone, arguments.task)
-    inputs = file_of(task.name) | outputs_of(source) | outputs_of(backbone, without="model.safetensors")
+    inputs |= outputs_of(source) | outputs_of(backbone, without="model.safetensors")
     needs.check(study, arguments.backbone)
     tokenizer = load_tokenizer(backbone)
     family, head = config["family"], config["head"]

@@ -7,6 +7,7 @@ from typing import Any
 
 from dp import grid, paths
 from dp.grid import Cell
+from dp.lineage.project import project_files
 from dp.lineage.record import SUMS
 from dp.report import report_config, report_files
 from dp.run import run_of
@@ -18,7 +19,8 @@ class Artifact:
     """A folder that one job makes.
 
     `asked` holds what the parameters decide; a record may say more. `upstream`: folders of the artifacts that the job
-    reads. `cell`: the run, for a training or an evaluation. `files`: names of what it makes.
+    reads. `cell`: the run, for a training or an evaluation. `files`: names of what it makes. `project`: files of the
+    project that the job reads.
     """
 
     folder: Path
@@ -27,6 +29,7 @@ class Artifact:
     upstream: tuple[Path, ...] = ()
     cell: Cell | None = None
     made: tuple[str, ...] | None = None
+    project: tuple[str, ...] = ()
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -50,14 +53,16 @@ def artifacts(study: Study) -> dict[Path, Artifact]:
     ordered = {folder: found[folder] for folder in order}
     report = paths.report(study.scale_name)
     made = tuple(report_files(study))
-    return ordered | {report: Artifact(report, "report", report_config(study), tuple(ordered), made=made)}
+    return ordered | {report: Artifact(report, "report", report_config(study), tuple(ordered), made=made,
+                                       project=project_files("report"))}  # fmt: skip
 
 
 def _rows(study: Study) -> list[Artifact]:
     return [
-        Artifact(paths.task_rows(task, study.source), "fetch-task", grid.rows_config(study, task))
+        Artifact(paths.task_rows(task, study.source), "fetch-task", grid.rows_config(study, task),
+                 project=project_files("fetch-task", task))
         for task in study.tasks
-    ]
+    ]  # fmt: skip
 
 
 def _backbones(study: Study) -> list[Artifact]:
@@ -73,7 +78,8 @@ def _encoded(study: Study) -> list[Artifact]:
     for backbone, task in sorted({(cell.backbone, cell.task) for cell in cells}):
         tokens, weights = paths.tokens(study.scale_name, backbone, task), paths.backbone(backbone)
         asked = grid.tokens_config(study, backbone, task)
-        found.append(Artifact(tokens, "tokenize", asked, (paths.task_rows(task, study.source), weights)))
+        upstream = (paths.task_rows(task, study.source), weights)
+        found.append(Artifact(tokens, "tokenize", asked, upstream, project=project_files("tokenize", task)))
     read = {
         (c.backbone, c.task, grid.pooling(study, c.variant)) for c in cells if grid.needs_features(study, c.variant)
     }

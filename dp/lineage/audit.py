@@ -1,20 +1,19 @@
 """Is what lies here what the code, the parameters and the data say? (docs/audit.md)"""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dp import files, paths
-from dp.lineage import environments, numbers, orphans, state
+from dp.lineage import environments, numbers, orphans, scales, state
 from dp.lineage.artifacts import Artifact, artifacts
-from dp.lineage.closure import PACKAGE, code_digest
+from dp.lineage.closure import code_digest
 from dp.lineage.digests import Digests
 from dp.lineage.finding import KINDS, Finding
 from dp.lineage.look import Look, edits, look
 from dp.lineage.numbers import touched as touched
 from dp.lineage.record import parsed
-from dp.lineage.stale import reasons
+from dp.lineage.stale import Now, now_of, reasons
 from dp.lineage.unlocked import unlocked
 from dp.study import Study
 
@@ -43,16 +42,31 @@ def audit(study: Study, full: bool = False) -> Audit:
     astray, unread = orphans.orphans(study, asked, looks, digests)
     unrecorded, unchecked = unlocked()
     found = sorted([*found, *astray, *unrecorded], key=lambda one: KINDS.index(one.kind))
-    return Audit(found, len(asked), digests.read, digests.hashed, [*unread, *unchecked])
+    notes = [*unread, *unchecked, *_elsewhere(study, asked)]
+    return Audit(found, len(asked), digests.read, digests.hashed, notes)
+
+
+def _elsewhere(study: Study, asked: dict[Path, Artifact]) -> list[str]:
+    """A line where nothing of this scale was made, but something of others."""
+    if scales.is_begun(asked) or not (there := scales.others(study.scale_name)):
+        return []
+    command = f"python -m dp audit --set scale={there[0]}"
+    lie = f"results of {', '.join(there)} lie here"
+    return [f"nothing of scale {study.scale_name} was made here; {lie}, and `{command}` audits those"]
 
 
 def findings(study: Study, full: bool = False) -> list[Finding]:
     return audit(study, full).findings
 
 
-def tampered(folders: Iterable[Path]) -> list[Finding]:
-    """Records and outputs of artifacts that were edited after their jobs wrote them; what is not there is no matter."""
-    return [edit for folder, one in look(folders, Digests()).items() for edit in edits(folder, one)]
+def before_jobs(asked: dict[Path, Artifact]) -> tuple[list[Finding], list[Finding]]:
+    """Records and outputs that were edited after their jobs wrote them; and what is stale by itself, an artifact each.
+
+    What is not there is no matter.
+    """
+    looks = look(asked, Digests())
+    tampered = [edit for folder, one in looks.items() for edit in edits(folder, one)]
+    return tampered, [one for one in _of_artifacts(asked, looks)[0] if one.kind == "stale"]
 
 
 def _of_artifacts(asked: dict[Path, Artifact], looks: dict[Path, Look]) -> tuple[list[Finding], dict[Path, Any]]:
@@ -101,26 +115,12 @@ def _inherited(asked: dict[Path, Artifact], found: list[Finding]) -> list[Findin
     return complete
 
 
-def _now(asked: dict[Path, Artifact], looks: dict[Path, Look]) -> Callable[[str], str | None]:
-    """Digest of a record's input as it is: by the record that names it, or of a task's YAML.
-
-    "" where no artifact makes it. None where that cannot be told: an artifact without a good record, or the source of
-    a download, which lies elsewhere.
-    """
+def _now(asked: dict[Path, Artifact], looks: dict[Path, Look]) -> Now:
+    """What records say of inputs, against what lies here by the records that name it."""
     made = {f"{folder}/record.json": one.record for folder, one in looks.items()}
     for folder, one in looks.items():
         made |= {f"{folder}/{name}": digest for name, digest in (one.outputs or {}).items()}
-    good = {folder for folder, one in looks.items() if one.outputs is not None}
-
-    def now(path: str) -> str | None:
-        if path in made:
-            return made[path]
-        if path.startswith(f"{paths.RESULTS}/"):
-            return "" if _folder(Path(path), asked) in {*good, None} else None
-        file = PACKAGE.parent / path
-        return (files.sha256(file) if file.is_file() else "") if path.startswith("dp/") else None
-
-    return now
+    return now_of(made, {folder for folder in asked if folder not in looks or looks[folder].outputs is None})
 
 
 def _folder(path: Path, asked: Iterable[Path]) -> Path | None:

@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
-from dp import files, paths
+from dp import paths
 from dp.errors import UserError
 from dp.lineage import record
 from dp.lineage.artifacts import Artifact, artifacts
-from dp.lineage.closure import PACKAGE, code_digest
-from dp.lineage.stale import reasons
+from dp.lineage.closure import code_digest
+from dp.lineage.project import is_of_project
+from dp.lineage.stale import now_of, reasons
 from dp.study import Study
 
 
@@ -48,6 +48,7 @@ def read(study: Study) -> list[Job]:
     """
     found: list[Job] = []
     made: dict[str, str] = {}
+    now = now_of(made)
     problems: list[str] = []
     for one in artifacts(study).values():
         try:
@@ -56,7 +57,7 @@ def read(study: Study) -> list[Job]:
             problems.append(str(error))
             continue
         job = Job(one, record.read(one.folder), outputs)
-        why = reasons(one, job.record, code_digest(one.command), partial(_now, made))
+        why = reasons(one, job.record, code_digest(one.command), now)
         problems += [f"{one.folder}: {reason}." for reason in why]
         found.append(job)
         made |= outputs
@@ -74,15 +75,4 @@ def kind(path: str) -> str | None:
     """Whether an input was `made` by another job or is a file of this `project`; None: it came from elsewhere."""
     if path.startswith(f"{paths.RESULTS}/"):
         return "made"
-    return "project" if path.startswith("dp/") else None
-
-
-def _now(made: dict[str, str], path: str) -> str | None:
-    """Digest of an input as it is; "" where it is gone, None where nobody can tell."""
-    match kind(path):
-        case "made":
-            return made.get(path, "")
-        case "project":
-            file = PACKAGE.parent / path
-            return files.sha256(file) if file.is_file() else ""
-    return None
+    return "project" if is_of_project(path) else None

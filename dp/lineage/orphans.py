@@ -12,11 +12,10 @@ from dp.lineage import state
 from dp.lineage.digests import Digests
 from dp.lineage.finding import Finding
 from dp.lineage.look import Look
+from dp.lineage.scales import PHASES, SCALES
 from dp.params import Scale
 from dp.study import Study
 
-PHASES = (paths.TOKENIZE, paths.TRAIN, paths.EVALUATE, paths.REPORT)
-SCALES = Path("workflow", "scales")
 Names = dict[Path, set[str] | None]
 """Folder of an artifact -> names of the files that its record vouches for; None where no good record says."""
 

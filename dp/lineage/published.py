@@ -11,6 +11,7 @@ from dp.errors import UserError
 from dp.lineage import record
 from dp.lineage.artifacts import artifacts
 from dp.lineage.closure import code_digest
+from dp.lineage.project import is_of_project, project_digest
 from dp.lineage.stale import changed_modules, first_difference
 from dp.study import Study
 
@@ -78,7 +79,7 @@ def _outdated(study: Study, made: dict[str, Any]) -> Iterator[str]:
         if digests != [code_digest(command)]:
             yield f"code of {command} changed"
     for path, digest in made["used"]["inputs"].items():
-        if path.startswith("dp/") and (not Path(path).is_file() or files.sha256(Path(path)) != digest):
+        if is_of_project(path) and project_digest(path) != digest:
             yield f"{path} changed"
 
 

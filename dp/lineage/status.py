@@ -1,5 +1,6 @@
 """How far a scale is: what became of each of its artifacts, what they took, and what the rest will take."""
 
+import hashlib
 import os
 import sys
 from collections import Counter, defaultdict
@@ -10,12 +11,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal, NamedTuple
 
-from dp import files, paths
+from dp import paths
 from dp.lineage import state
 from dp.lineage.artifacts import Artifact, artifacts
-from dp.lineage.closure import PACKAGE, code_digest
+from dp.lineage.closure import code_digest
 from dp.lineage.record import unsealed
-from dp.report import report_data
+from dp.lineage.stale import Now, now_of, other_inputs
 from dp.study import Study
 
 State = Literal["done", "running", "failed", "stale", "missing"]
@@ -31,7 +32,7 @@ class Cost(NamedTuple):
 
 @dataclass(frozen=True)
 class Made:
-    """What the survey needs of one record."""
+    """What the survey needs of one record. `digest`: of record.json."""
 
     command: str
     asked: dict[str, Any]
@@ -39,6 +40,7 @@ class Made:
     inputs: dict[str, str]
     outputs: dict[str, str]
     cost: Cost
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Survey:
     def __init__(self, study: Study) -> None:
         self.study = study
         self.artifacts = artifacts(study)
-        self._seen: dict[Path, tuple[tuple[int, int], Made | None]] = {}
+        self._seen: dict[Path, tuple[tuple[int, int, int], Made | None]] = {}
 
     @cached_property
     def _code(self) -> dict[str, str]:
@@ -93,22 +95,25 @@ class Survey:
         failed one before all but done. What was killed is missing.
         """
         found: dict[Path, Standing] = {}
-        digests = {name: files.sha256(PACKAGE.parent / name) for name in report_data()}
-        for task in self.study.tasks:
-            path = Path("dp", "tasks", f"{task}.yaml")
-            if path.is_file():
-                digests[path.as_posix()] = files.sha256(path)
+        digests: dict[str, str] = {}
+        doubtful: set[Path] = set()
+        now = now_of(digests, doubtful)
         for folder, artifact in self.artifacts.items():
-            found[folder] = self._standing(artifact, found, digests)
+            found[folder] = self._standing(artifact, found, now)
+            made = self._made(folder)[0]
+            if made:
+                digests |= {f"{folder}/{name}": digest for name, digest in made.outputs.items()}
+                digests[f"{folder}/record.json"] = made.digest
+            else:
+                doubtful.add(folder)
         return found
 
-    def _standing(self, artifact: Artifact, found: dict[Path, Standing], digests: dict[str, str]) -> Standing:
+    def _standing(self, artifact: Artifact, found: dict[Path, Standing], now: Now) -> Standing:
         folder = artifact.folder
         made, why = self._made(folder)
         mark = state.read(folder)
         if made:
-            why = _gone(folder, made) or self._changed(artifact, made, digests)
-            digests.update({f"{folder}/{name}": digest for name, digest in made.outputs.items()})
+            why = _gone(folder, made) or self._changed(artifact, made, now)
             if why is None and (other := next((up for up in artifact.upstream if found[up].state != "done"), None)):
                 why = f"what it reads is {found[other].state}"
         if mark and mark["state"] == "running":
@@ -130,19 +135,19 @@ class Survey:
         except (FileNotFoundError, NotADirectoryError):
             self._seen.pop(folder, None)
             return None, None
-        stamp = (facts.st_mtime_ns, facts.st_size)
+        stamp = (facts.st_mtime_ns, facts.st_size, facts.st_ino)
         if folder not in self._seen or self._seen[folder][0] != stamp:
             self._seen[folder] = stamp, _read(path)
         made = self._seen[folder][1]
         return made, None if made else "its record cannot be read"
 
-    def _changed(self, artifact: Artifact, made: Made, digests: dict[str, str]) -> str | None:
+    def _changed(self, artifact: Artifact, made: Made, now: Now) -> str | None:
         for key, value in artifact.asked.items():
             if key not in made.asked or made.asked[key] != value:
                 return f"parameter {key} changed"
         if made.code != self._code[artifact.command]:
             return f"code of {artifact.command} changed"
-        if any(digests.get(path, digest) != digest for path, digest in made.inputs.items()):
+        if any(other_inputs(artifact, made.inputs, now)):
             return "what it reads changed"
         return None
 
@@ -160,13 +165,15 @@ def _gone(folder: Path, made: Made) -> str | None:
 def _read(path: Path) -> Made | None:
     """None where it is no record."""
     try:
-        record = unsealed(path.read_bytes())
+        content = path.read_bytes()
+        record = unsealed(content)
         made, environment, used = record["made"], record["with"], record["used"]
         hours = made["wall_seconds"] / 3600
         on_gpu = environment["device"] != "cpu"
         cost = Cost("gpu", hours) if on_gpu else Cost("core", hours * (environment["threads"] or 1))
         inputs = {sys.intern(name): sys.intern(digest) for name, digest in used["inputs"].items()}
-        return Made(record["command"], record["asked"], used["code"]["digest"], inputs, made["outputs"], cost)
+        digest = hashlib.sha256(content).hexdigest()
+        return Made(record["command"], record["asked"], used["code"]["digest"], inputs, made["outputs"], cost, digest)
     except (ValueError, OSError):
         return None
 

@@ -17,10 +17,12 @@ from dp.lineage.artifacts import Artifact, artifacts
 from dp.lineage.closure import code_digest
 from dp.lineage.dvc_lock import LOCK, parse
 from dp.lineage.record import read
-from dp.lineage.stale import reasons
+from dp.lineage.stale import now_of, reasons
 from dp.study import load, settings_of
 
 SHOWN = 10
+SOURCES = ("dp", "workflow", "Snakefile", "environment.yml", "params.yaml")
+"""What every stage of dvc.yaml depends on."""
 
 
 def sync(remote: str | None = None, pull: bool = True) -> None:
@@ -68,6 +70,7 @@ def check(made: dict[Path, Artifact]) -> None:
     damaged: list[Path] = []
     other: list[str] = []
     digests: dict[str, str] = {}
+    now = now_of(digests)
     for folder, artifact in made.items():
         if not (folder / "record.json").exists():
             other.append(f"{folder} (not made)")
@@ -84,7 +87,7 @@ def check(made: dict[Path, Artifact]) -> None:
             if not path.is_file() or files.sha256(path) != digest:
                 damaged.append(path)
         code = code_digest(artifact.command)
-        other += [f"{folder} ({why})" for why in islice(reasons(artifact, record, code, digests.get), 1)]
+        other += [f"{folder} ({why})" for why in islice(reasons(artifact, record, code, now), 1)]
     if damaged:
         raise UserError(
             f"{len(damaged)} files are not what their jobs wrote, though DVC holds them so: "
@@ -173,6 +176,12 @@ def _compare() -> None:
             "The results here are not those that dvc.lock recorded: `dvc pull` brings what is missing, `dvc checkout` "
             "restores what was changed, `dvc repro` records what lies here."
         )
+    elif crlf := _with_crlf():
+        remedy = (
+            f"{len(crlf)} files here end their lines with CR LF ({_shown(crlf)}), as git's core.autocrlf writes them, "
+            "and DVC compares bytes. Put edits aside (`git stash`); `git rm -rq --cached . && git reset -q --hard` "
+            "then writes every file anew, with the line ends that .gitattributes asks for; call sync again."
+        )
     else:
         remedy = (
             "The code, parameters or commands here are not those that dvc.lock recorded: check out the commit that "
@@ -180,6 +189,13 @@ def _compare() -> None:
             "ask for."
         )
     raise UserError(f"`dvc status` says\n{_words(_call('dvc', 'status'))}\n{remedy} Nothing was taken over.")
+
+
+def _with_crlf() -> list[str]:
+    """Files of the project that DVC compares, all of them text, whose lines end as on Windows."""
+    below = (path for name in SOURCES for path in (Path(name), *Path(name).rglob("*")))
+    text = (path for path in below if path.is_file() and path.suffix != ".pyc")
+    return sorted(str(path) for path in text if b"\r\n" in path.read_bytes())
 
 
 def _in_results(paths: dict[str, str]) -> bool:

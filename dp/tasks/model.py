@@ -7,7 +7,6 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, PositiveInt, model_validator
 
-from dp import files
 from dp.closed import Closed, Name, Package, Repo, Sha256, nearest, read_yaml, validated
 from dp.errors import UserError, shown
 from dp.tasks.text import check_pattern, fields_of, spans
@@ -165,12 +164,6 @@ def load(name: str) -> Task:
     if name not in names():
         raise UserError(f"There is no task '{shown(name)}' (no file of it in dp/tasks){nearest(name, names())}.")
     return read(FOLDER / f"{name}.yaml")
-
-
-def file_of(name: str) -> dict[str, str]:
-    """Path -> sha256 of a task's YAML, as a record names what it read."""
-    path = FOLDER / f"{name}.yaml"
-    return {path.relative_to(FOLDER.parents[1]).as_posix(): files.sha256(path)}
 
 
 def read(path: Path) -> Task:

@@ -4,8 +4,6 @@ rule download:
 
 
 rule fetch_task:
-    input:
-        "dp/tasks/{task}.yaml",
     output:
         "results/download/tasks/{task}/{source}/train.jsonl",
         "results/download/tasks/{task}/{source}/validation.jsonl",
@@ -14,6 +12,7 @@ rule fetch_task:
     params:
         code=code_digest("fetch-task"),
         asked=lambda wc: asked(paths.task_rows(wc.task, wc.source)),
+        read=lambda wc: read(paths.task_rows(wc.task, wc.source)),
     conda:
         "../../environment.yml"
     log:
@@ -33,6 +32,7 @@ rule fetch_backbone:
     params:
         code=code_digest("fetch-backbone"),
         asked=lambda wc: asked(paths.backbone(wc.backbone)),
+        read=lambda wc: read(paths.backbone(wc.backbone)),
     threads: lambda wc: grid.backbone_threads(STUDY, wc.backbone)
     conda:
         "../../environment.yml"

@@ -14,6 +14,7 @@ rule predict:
     params:
         code=code_digest("evaluate"),
         asked=lambda wc: asked(paths.evaluation(SCALE, wc.run)),
+        read=lambda wc: read(paths.evaluation(SCALE, wc.run)),
     conda:
         "../../environment.yml"
     log:

@@ -5,13 +5,13 @@ rule report:
 
 rule collect:
     input:
-        [str(one.folder / "record.json") for one in ARTIFACTS.values() if one.command != "report"],
-        report_data(),
+        read_by(paths.report(SCALE)),
     output:
         [shown(name) for name in (*artifact(paths.report(SCALE)).files, SUMS, "record.json")],
     params:
         code=code_digest("report"),
         asked=asked(paths.report(SCALE)),
+        read=lambda wc: read(paths.report(SCALE)),
     conda:
         "../../environment.yml"
     log:

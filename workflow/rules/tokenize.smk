@@ -6,7 +6,6 @@ rule tokenize:
 rule encode:
     input:
         lambda wc: read_by(paths.tokens(SCALE, wc.backbone, wc.task)),
-        "dp/tasks/{task}.yaml",
     output:
         "results/tokenize/{scale}/{backbone}/{task}/tokens/tokens.safetensors",
         "results/tokenize/{scale}/{backbone}/{task}/tokens/rows.json",
@@ -15,6 +14,7 @@ rule encode:
     params:
         code=code_digest("tokenize"),
         asked=lambda wc: asked(paths.tokens(SCALE, wc.backbone, wc.task)),
+        read=lambda wc: read(paths.tokens(SCALE, wc.backbone, wc.task)),
     conda:
         "../../environment.yml"
     log:
@@ -33,6 +33,7 @@ rule features:
     params:
         code=code_digest("features"),
         asked=lambda wc: asked(paths.features(SCALE, wc.backbone, wc.task, wc.pooling)),
+        read=lambda wc: read(paths.features(SCALE, wc.backbone, wc.task, wc.pooling)),
     conda:
         "../../environment.yml"
     log:

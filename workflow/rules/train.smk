@@ -15,6 +15,7 @@ rule tune:
     params:
         code=code_digest("train"),
         asked=lambda wc: asked(paths.train_run(SCALE, wc.run)),
+        read=lambda wc: read(paths.train_run(SCALE, wc.run)),
     conda:
         "../../environment.yml"
     log:
@@ -36,6 +37,7 @@ rule choose:
     params:
         code=code_digest("choose"),
         asked=lambda wc: asked(paths.choice(SCALE, wc.variant)),
+        read=lambda wc: read(paths.choice(SCALE, wc.variant)),
     conda:
         "../../environment.yml"
     log:

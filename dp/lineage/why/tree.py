@@ -8,7 +8,7 @@ from typing import Any
 
 from dp import files, paths
 from dp.lineage import state
-from dp.lineage.closure import PACKAGE
+from dp.lineage.project import is_of_project, project_digest
 from dp.lineage.record import SUMS, is_sealed, unsealed
 
 ORDER = ("report", "evaluate", "train", "choose", "features", "tokenize", "fetch-backbone", "fetch-task")
@@ -152,8 +152,7 @@ def _changed_outputs(node: Node) -> Iterator[str]:
 def _changed_sources(node: Node) -> Iterator[str]:
     """Files of the project that a job read: what it downloaded is not here to be compared."""
     for name, digest in node.leaves.items():
-        path = PACKAGE.parent / name
-        if name.startswith("dp/") and not (path.is_file() and files.sha256(path) == digest):
+        if is_of_project(name) and project_digest(name) != digest:
             yield f"{name} is not what it read"
 
 
