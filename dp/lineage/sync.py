@@ -15,6 +15,7 @@ import yaml
 
 from dp import files
 from dp.errors import Interrupted, UserError
+from dp.lineage import git
 from dp.lineage.artifacts import Artifact, artifacts
 from dp.lineage.closure import code_digest
 from dp.lineage.record import read
@@ -216,7 +217,12 @@ def _call(*command: str, shown: bool = False) -> subprocess.CompletedProcess[str
     """
     pipe = None if shown else subprocess.PIPE
     process = subprocess.Popen(
-        [sys.executable, "-m", *command], stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True
+        [sys.executable, "-m", *command],
+        stdin=subprocess.DEVNULL,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        env=git.environment(),
     )
     stopped = False
     while True:
