@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,20 +17,39 @@ from dp.errors import Interrupted
 def marked(folder: Path, command: str) -> Iterator[None]:
     """Say beside the logs that a job runs; afterwards that it failed and why, or nothing where it ended or was stopped.
 
-    A job that was killed leaves the mark of a running one; `read` tells it by its process.
+    A job that was killed leaves the mark of a running one; `read` tells it by its process. Where the mark cannot be
+    written, that is said, and the job goes on.
     """
     path = paths.state(folder)
     mark = {"command": command, "pid": os.getpid(), "host": platform.node(), "started": time.time()}
-    files.write_json(path, mark | {"state": "running"})
+    _leave(path, mark | {"state": "running"})
     try:
         yield
     except (Interrupted, KeyboardInterrupt, SystemExit):
-        path.unlink(missing_ok=True)
+        _remove(path)
         raise
     except BaseException as error:
-        files.write_json(path, mark | {"state": "failed", "error": f"{type(error).__name__}: {error}"})
+        _leave(path, mark | {"state": "failed", "error": f"{type(error).__name__}: {error}"})
         raise
-    path.unlink(missing_ok=True)
+    _remove(path)
+
+
+def _leave(path: Path, mark: dict[str, Any]) -> None:
+    try:
+        files.write_json(path, mark)
+    except OSError as error:
+        _say(error)
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        _say(error)
+
+
+def _say(error: OSError) -> None:
+    print(f"{error}: `python -m dp status` will not know how this job is.", file=sys.stderr)
 
 
 def read(folder: Path) -> dict[str, Any] | None:
