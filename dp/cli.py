@@ -43,12 +43,9 @@ REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command. A UserError, and what the machine refuses, is printed as one paragraph and exits with 2.
 
-    Where nobody reads the output any more it ends without a word, as if by SIGPIPE. Characters that the output's
-    encoding lacks are printed as escapes.
+    Where nobody reads the output any more it ends without a word, as if by SIGPIPE.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    escape()
     parser = argparse.ArgumentParser(prog="dp", description=dp.__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     chosen = (arguments or sys.argv[1:])[:1]
@@ -82,6 +79,13 @@ def main(arguments: list[str] | None = None) -> None:
         what = "the output" if error.filename is None else error.filename
         remedy = "Give yourself the right to it, or make room; then call it again."
         _end(f"dp {parsed.command}: {what}: {error.strerror}. {remedy}", 2)
+
+
+def escape() -> None:
+    """Print characters that the output's encoding lacks as escapes. A stream that does so already is left alone."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper) and stream.errors != "backslashreplace":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _end(text: str, status: int) -> NoReturn:

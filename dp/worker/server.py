@@ -40,6 +40,7 @@ class Call:
 def main() -> None:
     """Arguments: the number of the listening socket, and the folder to remove at the end."""
     state = _state(program(), dict(os.environ))
+    cli.escape()
     _import()
     call = _serve(socket.socket(fileno=int(sys.argv[1])))
     if call is None:

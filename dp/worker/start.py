@@ -63,7 +63,7 @@ def _process() -> Iterator[str]:
 
 @contextmanager
 def _listening() -> Iterator[tuple[socket.socket, str]]:
-    """A socket in a folder of its own, of mode 0700, which goes with the block. Raises OSError where none can be had."""
+    """A socket in a folder of its own, of mode 0700, which goes with the block. Raises OSError."""
     errors = []
     for where in FOLDERS:
         with ExitStack() as stack:
