@@ -22,34 +22,21 @@ def marked(folder: Path, command: str) -> Iterator[None]:
     """
     path = paths.state(folder)
     mark = {"command": command, "pid": os.getpid(), "host": platform.node(), "started": time.time()}
-    _leave(path, mark | {"state": "running"})
+    try:
+        files.write_json(path, mark | {"state": "running"})
+    except OSError as error:
+        print(f"{error}, so `python -m dp status` will not know how this job is.", file=sys.stderr)
+        yield
+        return
     try:
         yield
     except (Interrupted, KeyboardInterrupt, SystemExit):
-        _remove(path)
+        path.unlink(missing_ok=True)
         raise
     except BaseException as error:
-        _leave(path, mark | {"state": "failed", "error": f"{type(error).__name__}: {error}"})
+        files.write_json(path, mark | {"state": "failed", "error": f"{type(error).__name__}: {error}"})
         raise
-    _remove(path)
-
-
-def _leave(path: Path, mark: dict[str, Any]) -> None:
-    try:
-        files.write_json(path, mark)
-    except OSError as error:
-        _say(error)
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        _say(error)
-
-
-def _say(error: OSError) -> None:
-    print(f"{error}: `python -m dp status` will not know how this job is.", file=sys.stderr)
+    path.unlink(missing_ok=True)
 
 
 def read(folder: Path) -> dict[str, Any] | None:
