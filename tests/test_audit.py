@@ -535,7 +535,8 @@ def test_outputs_that_dvc_has_not_recorded(here):
     }
     Path("dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
     Path("dvc.lock").write_text("")
-    assert audit.audit(study()).notes == ["unlocked was not checked: this is no git repository with a commit"]
+    (note,) = audit.audit(study()).notes
+    assert note.startswith("unlocked was not checked: git names no commit here (fatal: not a git repository")
     Path("dvc.lock").unlink()
     tool("git", "init", "-q")
     tool("git", "commit", "-qm", "empty", "--allow-empty")

@@ -553,15 +553,15 @@ def dvc(folder, *arguments):
     call(folder, sys.executable, "-m", "dvc", *arguments)
 
 
-@pytest.fixture(scope="module")
-def repository(project, tmp_path_factory):
-    """Tags: `bare` has no dvc.lock, `first` has results, `second` has others of one evaluation and one parameter."""
-    root = tmp_path_factory.mktemp("repository") / "project"
+def with_history(project, root, top, site):
+    """The project in `root`, in a git repository at `top`. Tags: `bare` has no dvc.lock, `first` has results, `second`
+    has others of one evaluation and one parameter.
+    """
     shutil.copytree(project, root)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path_factory.mktemp("site")))
-        git(root, "init", "-q")
-        dvc(root, "init", "-q")
+        patch.setenv("DVC_SITE_CACHE_DIR", str(site))
+        git(top, "init", "-q")
+        dvc(root, "init", "-q", *(["--subdir"] if root != top else []))
         (root / "dvc.yaml").write_text(yaml.safe_dump(STAGES))
         (root / ".gitignore").write_text("/results/\n")
         for tag in ("bare", "first", "second"):
@@ -572,10 +572,16 @@ def repository(project, tmp_path_factory):
                 (root / "dp/one.py").write_text("VALUE = 2\n")
             if tag != "bare":
                 dvc(root, "repro", "-q", "--force")
-            git(root, "add", "-A")
-            git(root, "commit", "-q", "-m", tag)
-            git(root, "tag", tag)
+            git(top, "add", "-A")
+            git(top, "commit", "-q", "-m", tag)
+            git(top, "tag", tag)
     return root
+
+
+@pytest.fixture(scope="module")
+def repository(project, tmp_path_factory):
+    root = tmp_path_factory.mktemp("repository") / "project"
+    return with_history(project, root, root, tmp_path_factory.mktemp("site"))
 
 
 @pytest.fixture
@@ -613,6 +619,36 @@ def test_two_revisions(clone, capsys):
     assert found == planted_difference(state("first", clone), state("second", clone))
     assert not difference(capsys, "HEAD", "second")["different"]
     assert not os.path.exists("results")
+
+
+def test_a_project_that_is_a_folder_of_a_larger_repository(project, tmp_path, monkeypatch, capsys):
+    """Beside another project of that repository, whose results are none of ours."""
+    top, root = tmp_path / "top", tmp_path / "top/papers/project"
+    (top / "papers").mkdir(parents=True)
+    (top / "params.yaml").write_text("of: another\n")
+    with_history(project, root, top, tmp_path / "site")
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
+    monkeypatch.chdir(root)
+    assert not difference(capsys, "HEAD")["different"]
+    shutil.rmtree("results")
+    found = difference(capsys, "first", "second")
+    assert found == planted_difference(state("first", top), state("second", top))
+
+
+@pytest.mark.parametrize("name", ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"])
+def test_the_variables_of_another_repositorys_hook_are_not_heard(clone, tmp_path, monkeypatch, capsys, name):
+    (tmp_path / "other").mkdir()
+    git(tmp_path / "other", "init", "-q")
+    git(tmp_path / "other", "commit", "-q", "--allow-empty", "-m", "other")
+    monkeypatch.setenv(name, str(tmp_path / "other/.git"))
+    found = difference(capsys, "first", "second")
+    monkeypatch.delenv(name)
+    assert found == planted_difference(state("first", clone), state("second", clone))
+
+
+def test_what_is_no_repository_says_so_in_gits_words(project, monkeypatch, capsys):
+    monkeypatch.chdir(project)
+    assert "nor a git revision here (fatal: not a git repository" in said(capsys, "HEAD")[1]
 
 
 def test_a_revision_and_the_working_tree(clone, capsys):

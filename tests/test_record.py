@@ -92,6 +92,15 @@ def test_a_job_leaves_a_mark_while_it_runs_and_after_it_failed(here):
     assert state.read(FOLDER) is None
 
 
+def test_a_job_whose_mark_cannot_be_written_goes_on_and_says_so(here, capsys):
+    paths.state(FOLDER).parents[0].parent.mkdir(parents=True)
+    paths.state(FOLDER).parents[0].touch()
+    made()
+    assert (FOLDER / "record.json").exists()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("so `python -m dp status` will not know how this job is.")
+
+
 def test_a_killed_job_counts_as_stopped(here):
     code = f"""
 import os
@@ -134,3 +143,73 @@ def test_comments_and_docstrings_are_no_code(text, code):
 )
 def test_everything_else_is_code(one, other):
     assert code_of(one) != code_of(other)
+
+
+IDENTITY = ("-c", "user.name=test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false")
+
+
+def git(root, *arguments):
+    subprocess.run(["git", *IDENTITY, *arguments], cwd=root, check=True, capture_output=True)
+
+
+@pytest.fixture
+def tracked(tmp_path):
+    """A project in a folder of a repository, and the commit that holds it."""
+    root = tmp_path / "repository/project"
+    (root / "dp").mkdir(parents=True)
+    (root / "dp/one.py").write_text("VALUE = 1\n")
+    git(root.parent, "init", "-q")
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "one")
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, check=True, capture_output=True, text=True)
+    return root, head.stdout.strip()
+
+
+def test_the_commit_of_a_project(tracked):
+    root, head = tracked
+    assert record.committed(root) == {"commit": head, "dirty": False}
+    (root / "params.yaml").write_text("steps: 2\n")
+    assert not record.commit(root)["dirty"], "parameters are no code"
+    (root / "dp/two.py").touch()
+    assert record.commit(root) == {"commit": head, "dirty": True}
+
+
+def test_variables_of_a_hook_name_no_other_commit(tracked, tmp_path, monkeypatch):
+    """git runs the hooks of one repository with variables that would send every call to it."""
+    root, head = tracked
+    git(tmp_path, "init", "-q", "other")
+    git(tmp_path / "other", "commit", "-qm", "other", "--allow-empty")
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "other/.git"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "other/.git/index"))
+    assert record.committed(root) == {"commit": head, "dirty": False}
+
+
+def test_where_git_names_no_commit_it_says_why(tracked, tmp_path, monkeypatch):
+    root, _ = tracked
+    (root.parent / "ignored/dp").mkdir(parents=True)
+    (root.parent / ".git/info/exclude").write_text("ignored\n")
+    git(tmp_path, "init", "-q", "unborn")
+    monkeypatch.setenv("LC_ALL", "C")
+    for folder, why in (
+        (tmp_path, "fatal: not a git repository"),
+        (tmp_path / "unborn", "fatal: Needed a single revision"),
+        (root.parent / "ignored", f"{root.parent / 'ignored'} has no file of the project in its commit"),
+    ):
+        with pytest.raises(UserError, match=why):
+            record.committed(folder)
+        assert record.commit(folder) == {"commit": None, "dirty": None}
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="git cannot be started"):
+        record.committed(root)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
+def test_a_clone_of_another_user_is_named_in_gits_words(tracked, monkeypatch):
+    root, head = tracked
+    for path in (root.parent, *root.parent.rglob("*")):
+        os.chown(path, 12345, 12345)
+    with pytest.raises(UserError, match=r"dubious ownership .*git config --global --add safe\.directory"):
+        record.committed(root)
+    for name, value in (("COUNT", "1"), ("KEY_0", "safe.directory"), ("VALUE_0", str(root.parent))):
+        monkeypatch.setenv(f"GIT_CONFIG_{name}", value)
+    assert record.committed(root)["commit"] == head

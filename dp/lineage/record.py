@@ -4,7 +4,6 @@ import json
 import os
 import platform
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -16,7 +15,7 @@ from typing import Any
 
 from dp import files
 from dp.errors import UserError, shown
-from dp.lineage import record_parts
+from dp.lineage import git, record_parts
 from dp.lineage.closure import PACKAGE, code_digest, modules
 from dp.lineage.state import marked
 
@@ -24,7 +23,15 @@ SUMS = "SHA256SUMS"
 RESTORE = "Restore it (`dvc checkout`), or delete its folder and run `snakemake --cores all` again."
 PACKAGES = ("torch", "transformers", "datasets", "tokenizers", "safetensors", "numpy", "scipy", "pydantic",
             "huggingface_hub", "gguf", "peft", "snakemake", "dvc")  # fmt: skip
-CODE_PATHS = ("dp", "workflow/rules", "workflow/common.smk", "Snakefile", "pyproject.toml", "environment.yml")
+CODE_PATHS = (
+    "dp",
+    "workflow/rules",
+    "workflow/common.smk",
+    "workflow/guards.smk",
+    "Snakefile",
+    "pyproject.toml",
+    "environment.yml",
+)
 
 
 @contextmanager
@@ -151,22 +158,34 @@ def environment() -> dict[str, Any]:
 
 
 def commit(root: Path = PACKAGE.parent) -> dict[str, Any]:
-    """The commit of the project, and whether code differs from it.
-
-    Parameters, scales and results are no code: a record holds its parameters in full. Without git both are None, which
-    a table treats like a dirty tree.
-    """
+    """`committed`, or None for both where there is no such commit, which a table treats like a dirty tree."""
     try:
-        head = _git(root, "rev-parse", "HEAD").strip()
-        dirty = bool(_git(root, "status", "--porcelain", "--untracked-files=all", "--", *CODE_PATHS).strip())
-    except (OSError, subprocess.CalledProcessError):
+        return committed(root)
+    except git.GitError:
         return {"commit": None, "dirty": None}
-    return {"commit": head, "dirty": dirty}
 
 
-def _git(root: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(root), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+def committed(root: Path = PACKAGE.parent) -> dict[str, Any]:
+    """The commit of the project in a folder, and whether code differs from it.
+
+    Parameters, scales and results are no code: a record holds its parameters in full. Raises GitError where git names
+    no commit, or one of a repository that merely surrounds the project and tracks none of its code.
+    """
+    head = git.head(root)
+    if not git.run(root, "ls-tree", "--name-only", head, "--", *CODE_PATHS):
+        raise git.GitError(f"the repository around {root} has no file of the project in its commit {head[:12]}")
+    return {"commit": head, "dirty": bool(changed_code(root))}
+
+
+def changed_code(root: Path = PACKAGE.parent) -> list[str]:
+    """Files of the code, as git names them, that are not as in the commit or in none. Raises GitError."""
+    changed = git.run(root, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", *CODE_PATHS)
+    return [line[3:] for line in changed.decode(errors="backslashreplace").split("\0") if line]
+
+
+def is_committed(record: dict[str, Any]) -> bool:
+    """Whether a commit holds the code that made an artifact."""
+    return record["with"]["dirty"] is False
 
 
 def _gpu_peak_memory() -> int | None:

@@ -4,7 +4,6 @@ import csv
 import hashlib
 import io
 import os
-import subprocess
 import tarfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any
 
 from dp import files, paths
 from dp.errors import UserError, shown
-from dp.lineage import dvc_lock
+from dp.lineage import dvc_lock, git
 from dp.lineage.record import parsed
 
 PHASES = (paths.DOWNLOAD, paths.TOKENIZE, paths.TRAIN, paths.EVALUATE, paths.REPORT)
@@ -57,7 +56,9 @@ def read(name: str | None) -> Snapshot:
         return _of_folder(folder, name)
     if commit:
         return _of_revision(name, commit)
-    raise UserError(f"'{shown(name)}' is neither a git revision here nor a folder that holds results.")
+    raise UserError(
+        f"'{shown(name)}' is neither a folder that holds results nor a git revision here{_no_repository()}."
+    )
 
 
 def _results_in(folder: Path) -> Path | None:
@@ -92,8 +93,8 @@ def _sources_in(project: Path) -> dict[str, bytes]:
 def _of_revision(name: str, commit: str) -> Snapshot:
     """What dvc.lock recorded at a commit, from DVC's cache or a remote."""
     try:
-        lock = _git("show", f"{commit}:./dvc.lock")
-    except subprocess.CalledProcessError:
+        lock = git.run(Path(), "show", f"{commit}:./dvc.lock")
+    except git.GitError:
         raise UserError(f"{name}: this revision has no dvc.lock, so nobody knows its results. Check it out, run `dvc "
                         f"repro` and commit dvc.lock; or name a revision that has one.") from None  # fmt: skip
     stages = dvc_lock.parse(lock, f"{name}: dvc.lock")
@@ -110,9 +111,12 @@ def _from_dvc(commit: str, outs: list[str], name: str) -> tuple[dict[str, Record
 
     try:
         with Repo(".") as repo:
-            system = DVCFileSystem(".", rev=commit, config=dict(repo.config))
-        found = [path for out in outs for path in system.find(out)]
-        return _contents(found, system.cat_file, name)
+            config = dict(repo.config)
+        # A revision of the project, which may be a folder of its repository: `rev` of a file system means the latter.
+        with Repo(".", config=config) as repo, repo.switch(commit):
+            system = DVCFileSystem(repo)
+            found = [path for out in outs for path in system.find(out)]
+            return _contents(found, system.cat_file, name)
     except UserError:
         raise
     except Exception as error:  # of DVC, of its index, of a remote's client: they share no class
@@ -162,16 +166,22 @@ def _record(text: bytes, where: str, shared: dict[str, Any]) -> Record:
 
 def _commit(name: str) -> str | None:
     try:
-        return _git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").decode().strip()
-    except (OSError, subprocess.CalledProcessError):
+        return git.run(Path(), "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").decode().strip()
+    except git.GitError:
         return None
 
 
+def _no_repository() -> str:
+    """Why nothing is a revision here, if that is so."""
+    try:
+        git.run(Path(), "rev-parse", "--git-dir")
+    except git.GitError as error:
+        return f" ({error})"
+    return ""
+
+
 def _sources_at(commit: str) -> dict[str, bytes]:
-    there = _git("ls-tree", "-z", "--name-only", commit, "--", *SOURCES).decode().split("\0")[:-1]
-    with tarfile.open(fileobj=io.BytesIO(_git("archive", "--format=tar", commit, "--", *there))) as archive:
+    there = git.run(Path(), "ls-tree", "-z", "--name-only", commit, "--", *SOURCES).decode().split("\0")[:-1]
+    tar = git.run(Path(), "archive", "--format=tar", commit, "--", *there)
+    with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
         return {one.name: archive.extractfile(one).read() for one in archive if one.isfile()}  # type: ignore[union-attr]
-
-
-def _git(*arguments: str) -> bytes:
-    return subprocess.run(["git", *arguments], check=True, capture_output=True).stdout

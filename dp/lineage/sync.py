@@ -13,6 +13,7 @@ from typing import Any
 
 from dp import files
 from dp.errors import Interrupted, UserError, shown
+from dp.lineage import git
 from dp.lineage.artifacts import Artifact, artifacts
 from dp.lineage.closure import code_digest
 from dp.lineage.dvc_lock import LOCK, parse
@@ -237,7 +238,12 @@ def _call(*command: str, shown: bool = False) -> subprocess.CompletedProcess[str
     """
     pipe = None if shown else subprocess.PIPE
     process = subprocess.Popen(
-        [sys.executable, "-m", *command], stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True
+        [sys.executable, "-m", *command],
+        stdin=subprocess.DEVNULL,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        env=git.environment(),
     )
     stopped = False
     while True:

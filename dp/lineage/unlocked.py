@@ -6,9 +6,9 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from dp.lineage import git
 from dp.lineage.dvc_lock import LOCK
 from dp.lineage.finding import Finding
-from dp.lineage.record import commit
 
 
 def unlocked() -> tuple[list[Finding], list[str]]:
@@ -16,11 +16,15 @@ def unlocked() -> tuple[list[Finding], list[str]]:
     for is_there, what in (
         (LOCK.is_file(), "there is no dvc.lock; `dvc repro` writes it"),
         (find_spec("dvc") is not None, "dvc is not installed"),
-        (commit(Path())["commit"] is not None, "this is no git repository with a commit"),
     ):
         if not is_there:
             return [], [f"unlocked was not checked: {what}"]
-    done = subprocess.run([sys.executable, "-m", "dvc", "status", "--json"], capture_output=True, text=True)
+    try:
+        git.head(Path())
+    except git.GitError as error:
+        return [], [f"unlocked was not checked: git names no commit here ({error})"]
+    command = [sys.executable, "-m", "dvc", "status", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, env=git.environment())
     if done.returncode:
         return [Finding("unlocked", LOCK, f"`dvc status` failed: {' '.join(done.stderr.split())}")], []
     changes = [change for stage in json.loads(done.stdout).values() for change in stage if isinstance(change, dict)]
