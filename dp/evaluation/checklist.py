@@ -213,7 +213,7 @@ def _is_best(job: Job, trials: dict[str, Job]) -> bool:
     """Whether the chosen trial has the highest selection accuracy, to judge by the records of all its trials."""
     base = job.folder.removesuffix("/choice")
     tried = [trials[f"{base}/trial{n}"].said("made", "selection") for n in range(job.said("made", "trials"))]
-    known = [one for one in tried if isinstance(one, dict)]
+    known = [one for one in tried if isinstance(one, dict)]  # accuracy None: the trial overflowed
     return len(known) == len(tried) and search.best(known) == job.said("made", "chosen")
 
 
@@ -386,11 +386,14 @@ def _trouble(runs: list[Run], made: list[Job]) -> list[str]:
                          _distinct(as_text(run.metrics.get("collapsed_because")) for run in found)])  # fmt: skip
     collapsed = sum(bool(run.metrics["collapsed"]) for run in runs)
     head = ["backbone", "regime", "task", "variant", "collapsed runs", "because"]
+    over = [[run.folder.as_posix(), run.overflow] for run in runs if run.overflow]
     return [
         f"How jobs ended: {words}. A failed job leaves no record, and there is no report before all have ended well.",
         f"Collapsed, majority baselines among them: {collapsed:,} of {len(runs):,} evaluations.",
         *([as_table(head, rows)] if rows else []),
-    ]
+        *([f"Ended in an overflow and in no number, and so in no mean, interval or comparison: {len(over):,} of "
+           f"{len(runs):,} evaluations.", as_table(["evaluation", "because"], over)] if over else []),
+    ]  # fmt: skip
 
 
 def _labels(table: list[Row]) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from dp.evaluation.labels import spelled_out
 from dp.evaluation.runs import Run
-from dp.evaluation.table import Row, is_majority
+from dp.evaluation.table import OVERFLOW, Row, is_majority
 from dp.study import Study
 
 
@@ -60,6 +60,8 @@ def _cost(rows: list[Row]) -> str:
 
 
 def _cell(study: Study, row: Row) -> str:
+    if row["mean"] is None:
+        return OVERFLOW
     text = f"{100 * row['mean']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
     collapsed = not row["collapsed"].startswith("0/") and not is_majority(study, row["variant"])
     return f"{text} collapsed {row['collapsed']}" if collapsed else text

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from statistics import fmean
 from typing import Any
@@ -18,6 +18,8 @@ COLUMNS = ("backbone", "regime", "k", "task", "source", "variant", "protocol", "
            "low", "high", "interval", "majority", "collapsed", "steps", "trials", "chosen", "trainable", "seconds",
            "truncated", "labels", "runs")  # fmt: skip
 
+OVERFLOW = "overflow"
+"""What stands where a number would: the status of a run that ended in none, and the label of its rows."""
 Row = dict[str, Any]
 Key = tuple[str, str, int | None, str, str]
 
@@ -35,7 +37,8 @@ def rows(study: Study, runs: Iterable[Run]) -> list[Row]:
 
     `seeds` counts runs; `steps` counts updates with those of the run whose choice it keeps; `trials` is the number of
     settings tried and `chosen` what the selection split chose; `seconds` is the mean time in training steps;
-    `truncated` counts reported inputs that were cut. Raises UserError where runs of one row report different examples.
+    `truncated` counts reported inputs that were cut. A row one of whose runs overflowed has no number: what happened to
+    survive is no fair sample of the seeds. Raises UserError where runs of one row report different examples.
     """
     table = []
     for (backbone, regime, k, task, variant), members in group(runs).items():
@@ -53,7 +56,7 @@ def rows(study: Study, runs: Iterable[Run]) -> list[Row]:
             "n": first["n"],
             "seeds": len(members),
             "majority": first["majority"],
-            "collapsed": f"{sum(run.metrics['collapsed'] for run in members)}/{len(members)}",
+            "collapsed": "" if overflowed(members) else _collapsed(members),
             "steps": max(_trained(run, "steps") + _trained(run, "steps_before") for run in members),
             "trials": max(_trained(run, "trials") for run in members),
             "chosen": ";".join(dict.fromkeys(_setting(run) for run in members)),
@@ -101,6 +104,16 @@ def accuracies(members: Iterable[Run]) -> list[float]:
     return [run.metrics["metrics"]["accuracy"]["value"] for run in members]
 
 
+def overflowed(*cells: Sequence[Run]) -> bool:
+    """Whether a run of these cells ended in an overflow, so that they have no number (label `overflow`)."""
+    return any(run.overflow for members in cells for run in members)
+
+
+def is_overflow(row: Mapping[str, Any]) -> bool:
+    """Whether a row of a table, with or without its CSV in between, says `overflow` where its number would stand."""
+    return OVERFLOW in row["labels"].split(";")
+
+
 def is_majority(study: Study, variant: str) -> bool:
     """Whether the variant is the majority class, of which nobody expects more than one class."""
     definition = study.params.variants[variant]
@@ -121,8 +134,11 @@ def summary(members: list[Run], metric: str) -> Row:
     """Mean over runs with its interval: over runs (`seeds`) where they differ, else over examples (`examples`).
 
     Runs that agree exactly, as collapsed or untrained ones do, have no spread over seeds; an interval of no width
-    would claim a certainty that nobody has, so theirs is the widest of their intervals over examples.
+    would claim a certainty that nobody has, so theirs is the widest of their intervals over examples. All None where a
+    run overflowed.
     """
+    if overflowed(members):
+        return {"mean": None, "low": None, "high": None, "interval": None}
     found = [run.metrics["metrics"][metric] for run in members]
     values = [one["value"] for one in found]
     if len(set(values)) > 1:
@@ -130,6 +146,10 @@ def summary(members: list[Run], metric: str) -> Row:
         return {"mean": fmean(values), "low": low, "high": high, "interval": "seeds"}
     low, high = min(one["low"] for one in found), max(one["high"] for one in found)
     return {"mean": values[0], "low": low, "high": high, "interval": "examples"}
+
+
+def _collapsed(members: list[Run]) -> str:
+    return f"{sum(run.metrics['collapsed'] for run in members)}/{len(members)}"
 
 
 def _trained(run: Run, fact: str) -> int | float:

@@ -18,6 +18,7 @@ from matplotlib.ticker import NullLocator
 
 from dp import files
 from dp.evaluation.labels import spelled_out
+from dp.evaluation.table import OVERFLOW, is_overflow
 
 Rows = list[dict[str, str]]
 
@@ -152,6 +153,22 @@ def _caption(width: float, rows: Rows, text: str) -> list[str]:
     """Lines of at most `width` inches."""
     parts = (text, *spelled_out(rows))
     return [line for part in parts for line in textwrap.wrap(part, int(width * 18), subsequent_indent="  ")]
+
+
+def numbers(rows: Rows) -> tuple[Rows, Rows]:
+    """The rows that have a number, and those that say `overflow` in its place, which are named and not drawn."""
+    return [row for row in rows if not is_overflow(row)], [row for row in rows if is_overflow(row)]
+
+
+def without_number(rows: Rows) -> str:
+    """A sentence for the caption on the rows that overflowed."""
+    names = unique(rows, "variant")
+    return f" Without a number, since runs ended in an overflow: {', '.join(names)}." if names else ""
+
+
+def say_overflow(axes: Axes, x: float, y: float) -> None:
+    """The word where a mark would stand."""
+    axes.text(x, y, OVERFLOW, fontsize=6.5, style="italic", color=INK, ha="center", va="center")
 
 
 def only_words(text: str) -> Figure:

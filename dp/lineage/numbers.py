@@ -85,7 +85,7 @@ def seeds(study: Study, looks: dict[Path, Look]) -> Iterator[Finding]:
 
 
 def collapsed(study: Study, looks: dict[Path, Look]) -> Iterator[Finding]:
-    """Evaluations at the majority class, but for the baseline that is it."""
+    """Evaluations at the majority class, but for the baseline that is it, and those that ended in an overflow."""
     for cell in grid.cells(study):
         folder = paths.evaluation(study.scale_name, cell.run)
         definition, here = study.definition(cell.variant), looks.get(folder)
@@ -94,6 +94,8 @@ def collapsed(study: Study, looks: dict[Path, Look]) -> Iterator[Finding]:
         if here is None or not here.outputs or "metrics.json" in here.gone + here.differ:
             continue
         found = files.read_json(folder / "metrics.json")
+        if found.get("overflow"):
+            yield Finding("overflow", folder, found["overflow"])
         if found["collapsed"]:
             yield Finding("collapsed", folder, found["collapsed_because"])
 

@@ -107,6 +107,8 @@ def _summary(study: Study, standings: Sequence[Standing], now: float) -> list[Re
     parts += _listed("running", [_running(one, now) for one in of["running"]])
     parts += _listed("failed", [f"{_name(one)}: {one.mark['error']}{_log(one)}" for one in of["failed"] if one.mark])
     parts += _listed("killed", [f"{_name(one)}: {one.why}{_log(one)}" for one in of["missing"] if one.mark])
+    parts += _listed("done without a number", [f"{_name(one)}: {one.overflow}" for one in of["done"]
+                                               if one.overflow and one.artifact.command == "train"])  # fmt: skip
     parts += _listed("stale, by reason", _counted(of["stale"]))
     parts += _listed("missing, though there is a record", _counted(one for one in of["missing"] if not one.mark))
     return parts

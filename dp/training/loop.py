@@ -22,6 +22,7 @@ from dp.prompts.choice import Moment, temperature
 from dp.prompts.estimators import objective
 from dp.prompts.prompt import Choices
 from dp.protocols import input_width
+from dp.training import overflow
 from dp.training.optimizers import learning_rate, optimizer
 from dp.training.signals import stop_requests
 from dp.training.state import State, tensors_of
@@ -40,9 +41,10 @@ def train(
     """Tune until `steps`, keep the tensors that did best on the selection rows; facts for the record.
 
     selection: one entry per task. Best is the highest selection accuracy (the mean over tasks), then the lowest
-    selection loss, then the earliest. The tensors to save come under "tensors"; the log is `run/steps.jsonl`. Raises
-    UserError on a non-finite loss (its status is then in `run/failure.json`) and Interrupted on SIGINT or SIGTERM (the
-    state then lies in `run/state/`).
+    selection loss, then the earliest. The tensors to save come under "tensors"; the log is `run/steps.jsonl`. A run
+    whose fillers overflow (dp/training/overflow.py) ends before that update with the facts of its status and the
+    tensors as they were, of which none was selected. Raises UserError on a non-finite loss (its status is then in
+    `run/failure.json`) and Interrupted on SIGINT or SIGTERM (the state then lies in `run/state/`).
     """
     budget, seed, device = config["training"], config["seed"], classifier.device
     split, trained = train_rows.split, classifier.trained()
@@ -55,6 +57,7 @@ def train(
     batches = training_batches(lengths, budget["batch_size"], budget["steps"], seed, **_mixing(split, config))
     micro, copies, choice = budget["micro_batch_size"], classifier.copies, config["choice"]
     estimator = choice["estimator"] if choice else "straight_through"
+    has_fillers, ended = overflow.acts(config), {}
     bar = tqdm(total=budget["steps"], initial=done, unit="step", desc=str(run), file=sys.stderr, mininterval=5)
 
     with stop_requests() as stop, bar:
@@ -77,11 +80,16 @@ def train(
                 loss.backward()
                 positions += int(batch.mask.sum()) + len(batch.rows) * classifier.prompt_length
                 chosen.add(choices)
+            norm = torch.nn.utils.clip_grad_norm_(trained.values(), budget["optimizer"]["clip_norm"])
+            if has_fillers and (reason := overflow.why(total_loss, norm.item())):
+                ended = overflow.ended(step + 1, budget["steps"], reason)
+                state.log({"step": step + 1} | ended)
+                best = {"step": None, "accuracy": None, "loss": None, "tensors": tensors_of(classifier.kept())}
+                break
             if not math.isfinite(total_loss):
                 status = {"status": "non-finite loss", "step": step, "loss": str(total_loss), "lr": rate}
                 files.write_json(run / "failure.json", status)
                 raise UserError(f"{run}: the loss is {total_loss} at step {step}; lower the learning rate ({rate:g}).")
-            torch.nn.utils.clip_grad_norm_(trained.values(), budget["optimizer"]["clip_norm"])
             for group in optimize.param_groups:
                 group["lr"] = rate
             optimize.step()
@@ -110,8 +118,8 @@ def train(
         "tensors": best["tensors"],
         "steps": budget["steps"],
         "step_seconds": round(seconds, 3),
-        "tokens_per_second": round(positions / seconds, 1),
-        "examples_per_second": round(len(steps) * budget["batch_size"] / seconds, 2),
+        "tokens_per_second": round(positions / seconds, 1) if steps else None,
+        "examples_per_second": round(len(steps) * budget["batch_size"] / seconds, 2) if steps else None,
         "selected_step": best["step"],
         "selection": {"rule": "best accuracy, then lowest loss, then earliest",
                       "rows": sum(len(rows.split) for rows in selection),
@@ -121,7 +129,7 @@ def train(
         "backbone_frozen": config["definition"].get("baseline") != "finetune",
         "forward_passes_per_row": copies,
         "padding_share": round(padding_share(batches, lengths, width), 4),
-    }  # fmt: skip
+    } | ended  # fmt: skip
 
 
 def expected_losses(
