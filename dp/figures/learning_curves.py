@@ -46,8 +46,9 @@ def data(found: Findings) -> list[dict[str, Any]]:
         accuracy = dict(_mean(accuracies))
         points += [("accuracy", *point) for point in accuracy.items()]
         points += [("selected", step, accuracy[step]) for step in picked]
-        points += [(OVERFLOW, run.trained["made"]["overflow"]["update"], None) for run in members if run.overflow]
+        ended = [run.trained["made"]["overflow"]["update"] for run in members if run.overflow and run.trained]
         rows += [about | {"quantity": what, "step": step, "value": value} for what, step, value in points]
+        rows += [about | {"quantity": OVERFLOW, "step": update, "value": None} for update in ended]
     return rows
 
 

@@ -21,7 +21,7 @@ from dp.evaluation.predict import score
 from dp.prompts.choice import Moment, temperature
 from dp.prompts.estimators import objective
 from dp.prompts.prompt import Choices
-from dp.protocols import input_width
+from dp.protocols import input_width, learns_through_fillers
 from dp.training import overflow
 from dp.training.optimizers import learning_rate, optimizer
 from dp.training.signals import stop_requests
@@ -57,7 +57,7 @@ def train(
     batches = training_batches(lengths, budget["batch_size"], budget["steps"], seed, **_mixing(split, config))
     micro, copies, choice = budget["micro_batch_size"], classifier.copies, config["choice"]
     estimator = choice["estimator"] if choice else "straight_through"
-    has_fillers, ended = overflow.acts(config), {}
+    has_fillers, ended = learns_through_fillers(config), {}
     bar = tqdm(total=budget["steps"], initial=done, unit="step", desc=str(run), file=sys.stderr, mininterval=5)
 
     with stop_requests() as stop, bar:
