@@ -6,6 +6,7 @@ import sys
 
 import dp
 from dp.errors import Interrupted, UserError
+from dp.escapes import printable
 
 COMMANDS = {
     "fetch-task": "download and check the rows of one task",
@@ -45,7 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         module.run(parsed)
     except UserError as error:
-        print(f"dp {parsed.command}: {error}", file=sys.stderr)
+        print(printable(f"dp {parsed.command}: {error}"), file=sys.stderr)
         sys.exit(2)
     except Interrupted as stop:
         print(f"dp {parsed.command}: {stop}", file=sys.stderr)

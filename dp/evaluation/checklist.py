@@ -8,6 +8,7 @@ from statistics import median
 from typing import Any
 
 from dp import files, search
+from dp.escapes import markdown as escaped
 from dp.evaluation.jobs import UNKNOWN, Job, as_number, as_table, as_text, by_jobs, grouped, said, version
 from dp.evaluation.labels import spelled_out
 from dp.evaluation.runs import Run
@@ -318,7 +319,7 @@ def _splits(runs: list[Run]) -> list[str]:
                      _distinct(f"{run.metrics['split']}: {run.metrics['n']:,}" for run in members)])  # fmt: skip
     carved = sorted({as_text(run.tokens["made"].get("selection_split")) for run in runs})
     return [
-        f"The split called selection: {'; '.join(carved)}.",
+        f"The split called selection: {escaped('; '.join(carved))}.",
         as_table(["backbone", "regime", "task", "trained on", "selected by", "reported on"], rows),
     ]
 
@@ -397,7 +398,7 @@ def _trouble(runs: list[Run], made: list[Job]) -> list[str]:
 
 
 def _labels(table: list[Row]) -> list[str]:
-    return ["\n".join(f"- {text}." for text in spelled_out(table)) or "No number carries a label."]
+    return ["\n".join(f"- {escaped(text)}." for text in spelled_out(table)) or "No number carries a label."]
 
 
 def _by_variant(study: Study, made: list[Job]) -> dict[tuple[str, str], list[Job]]:

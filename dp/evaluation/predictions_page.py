@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 
+from dp.escapes import markdown as escaped
 from dp.evaluation.labels import spelled_out
 from dp.evaluation.table import OVERFLOW, Row
 from dp.evaluation.verdicts import OVERFLOWED
@@ -20,7 +21,7 @@ def document(study: Study, verdicts: list[Row], null: list[Row], choices: list[R
     assert study.predictions
     task = study.predictions.null_task
     parts = [f"# Predictions of scale {study.scale_name}", _headline(verdicts, null, task.against), HOW_TO_READ]
-    parts += ["\n".join(f"- {text}." for text in spelled_out(verdicts))]
+    parts += ["\n".join(f"- {escaped(text)}." for text in spelled_out(verdicts))]
     sections: dict[tuple[str, str], list[Row]] = {}
     for row in verdicts:
         sections.setdefault((row["backbone"], row["regime"]), []).append(row)
@@ -84,7 +85,7 @@ def _range(row: Row) -> str:
 
 def _reason(row: Row) -> str:
     where = f"{row['variant']} on {row['task']} ({row['backbone']}, {row['regime']})"
-    return f"- {where}: {_interval(row)}, {_range(row)} because {row['because'].rstrip('.')}."
+    return f"- {where}: {_interval(row)}, {_range(row)} because {escaped(row['because']).rstrip('.')}."
 
 
 def _null(rows: list[Row]) -> str:

@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from dp.errors import UserError
+from dp.escapes import cell
 from dp.evaluation.intervals import over_runs
 from dp.evaluation.runs import Run
 from dp.grid import switches
@@ -85,12 +86,23 @@ def digests(members: Iterable[Run]) -> str:
 
 def labels(members: list[Run]) -> list[str]:
     """What a reader must know of the number made from these runs, sorted."""
-    found = set(chain.from_iterable(run.evaluated["made"]["labels"] for run in members))
+    found = set(chain.from_iterable(map(_own_labels, members)))
     dirty = {record["with"]["dirty"] for run in members for record in run.records}
     found |= {"dirty-tree"} if True in dirty else set()
     found |= {"no-commit"} if None in dirty else set()
     found |= {"single-seed"} if len(members) == 1 and members[0].trained else set()
     return sorted(found)
+
+
+def _own_labels(run: Run) -> list[str]:
+    """Raises UserError for a label that would be two in a column: a task of today cannot have it."""
+    found: list[str] = run.evaluated["made"]["labels"]
+    if odd := next((label for label in found if ";" in label), None):
+        raise UserError(
+            f"{run.folder}/record.json: made.labels: {odd!r} holds the ';' that sets labels apart. Rename the label in "
+            f"dp/tasks/{run.cell.task}.yaml and run the pipeline again."
+        )
+    return found
 
 
 def made_from(*cells: list[Run]) -> Row:
@@ -121,13 +133,19 @@ def is_majority(study: Study, variant: str) -> bool:
 
 
 def to_csv(columns: Iterable[str], table: Iterable[Row]) -> str:
-    """CSV text: floats with six digits, None empty."""
+    """CSV text: floats with six digits, None empty, no text a formula (dp.escapes.csv_rows reads what was given)."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(columns), extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for row in table:
-        writer.writerow({key: f"{value:.6f}" if isinstance(value, float) else value for key, value in row.items()})
+        writer.writerow({key: _cell(value) for key, value in row.items()})
     return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, float):
+        return f"{value:.6f}"
+    return cell(value) if isinstance(value, str) else value
 
 
 def summary(members: list[Run], metric: str) -> Row:

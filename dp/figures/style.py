@@ -1,6 +1,5 @@
 """How every figure looks and is saved: from its CSV alone, to the same bytes each time."""
 
-import csv
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
@@ -17,6 +16,7 @@ from matplotlib.textpath import TextToPath
 from matplotlib.ticker import NullLocator
 
 from dp import files
+from dp.escapes import csv_rows
 from dp.evaluation.labels import spelled_out
 from dp.evaluation.table import OVERFLOW, is_overflow
 
@@ -39,6 +39,8 @@ SETTINGS = {
     "legend.fontsize": 8,
     "legend.frameon": False,
     "figure.dpi": 110,
+    "text.parse_math": False,  # a $ is a $
+    "axes.formatter.use_locale": False,
     "svg.fonttype": "none",
     "svg.hashsalt": "dynamic-prompting",
 }
@@ -64,7 +66,7 @@ def marked(number: int) -> dict[str, Any]:
 def save(data: Path, draw: Callable[[Rows], Figure]) -> list[Path]:
     """Draw `<name>.csv` into `<name>.svg` and `<name>.png` beside it; both carry the CSV's sha256 as `Source`."""
     with data.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+        rows = csv_rows(file)
     source = f"{data.name} sha256:{files.sha256(data)}"
     drop = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
     written = []

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from dp import files, grid, paths
+from dp.escapes import csv_rows
 from dp.grid import Cell
 from dp.lineage.finding import BROKEN, Finding
 from dp.lineage.look import Look
@@ -69,7 +70,7 @@ def seeds(study: Study, looks: dict[Path, Look]) -> Iterator[Finding]:
     known = evaluations(study)
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            rows = {_key(row): (int(row["seeds"]), set(row["runs"].split(";"))) for row in csv.DictReader(file)}
+            rows = {_key(row): (int(row["seeds"]), set(row["runs"].split(";"))) for row in csv_rows(file)}
     except FileNotFoundError:
         return
     except (KeyError, ValueError, TypeError, AttributeError, csv.Error):

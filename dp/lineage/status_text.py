@@ -10,6 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from dp.escapes import printable
 from dp.lineage.status import STATES, Estimate, Grid, Standing, costs, grids, left
 from dp.study import Study
 
@@ -171,4 +172,7 @@ def _counted(standings: Iterable[Standing]) -> list[str]:
 def _listed(title: str, lines: list[str]) -> list[RenderableType]:
     if not lines:
         return []
-    return [Text(f"\n{title}", LOOKS.get(title.partition(",")[0], "")), *(Text(f"  {line}") for line in lines)]
+    return [
+        Text(f"\n{title}", LOOKS.get(title.partition(",")[0], "")),
+        *(Text(f"  {printable(line)}") for line in lines),
+    ]

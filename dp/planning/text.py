@@ -25,6 +25,11 @@ Hours are work by formula, divided by throughput. Predicted from one run of its 
 1.1 times as long where nothing else ran on the machine, and up to 4.5 times where something did (docs/planning.md).
 The work of CPU-only jobs (downloads, tokenization, the report) is not in them."""
 
+THROUGH_FILLERS = (
+    "the gradient through fillers of -1e20 overflows float32, so these runs end in that status, most at their first "
+    "updates (docs/methods.md)."
+)
+
 
 def print_plan(plan: Plan, stream: TextIO) -> None:
     """Tables first, and then what they rest on. A file gets no blanks at the ends of lines."""
@@ -61,8 +66,7 @@ def _notes(plan: Plan) -> list[str]:
             lines.append(_speed(device, speed, [name for name, one in by_backbone.items() if one == speed]))
     lines += [f"Length of inputs, {', '.join(tasks)}: {TOKENS[origin]}." for origin, tasks in plan.tokens.items()]
     if names := _without_number(plan.study):
-        lines.append(f"No number will come of {', '.join(names)}: the gradient through fillers of -1e20 overflows "
-                     "float32, so these runs end in that status, most at their first updates (docs/methods.md).")  # fmt: skip
+        lines.append(f"No number will come of {', '.join(names)}: {THROUGH_FILLERS}")
     if plan.total.cost.models:
         lines.append("Whole models: fine-tuning keeps one for each run.")
     return lines
