@@ -360,7 +360,7 @@ def overflowed(one):
 
 @pytest.mark.parametrize("bad", [1, 5])
 def test_a_run_that_overflowed_leaves_no_number(bad):
-    """Whatever the other seeds say: what survives is no fair sample. Gains and averages made with it have none either."""
+    """Whatever the other seeds say: what survives is no fair sample. Gains and averages with it have none either."""
     of = study(variants=["fixed", "adap_length", "adap_pos"], without={}, backbones=["t5-base-lm"])
     found = runs(of, lambda cell: 75.0 + cell.seed % 3)
     taken = [one for one in found if (one.cell.variant, one.cell.task) == ("adap_length", "rte")][:bad]

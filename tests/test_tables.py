@@ -257,7 +257,7 @@ def test_markdown_escapes_and_keeps_its_columns():
         "odd", "T", ("x",), ("s",), columns, [Group("g", [Line(("*a_b*",), {"r": {"x": "1 | 2 \\ <b>"}})])], []
     )
     head, group, line = markdown_rows(render.markdown(made))
-    assert (head, group, line) == (["s", "a|b"], ["**g**", ""], ["*a_b*", "1 | 2  <b>"])
+    assert (head, group, line) == (["s", "a|b"], ["**g**", ""], ["*a_b*", "1 | 2  &lt;b>"])
     assert r"\*a_b\*" in render.markdown(made) and r"1 \| 2 \\ &lt;b>" in render.markdown(made)
 
 
