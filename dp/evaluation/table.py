@@ -118,7 +118,7 @@ def accuracies(members: Iterable[Run]) -> list[float]:
 
 def overflowed(*cells: Sequence[Run]) -> bool:
     """Whether a run of these cells ended in an overflow, so that they have no number (label `overflow`)."""
-    return any(run.overflow for members in cells for run in members)
+    return any("overflow" in run.metrics for members in cells for run in members)
 
 
 def is_overflow(row: Mapping[str, Any]) -> bool:
