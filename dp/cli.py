@@ -12,6 +12,7 @@ from typing import NoReturn, TextIO
 
 import dp
 from dp.errors import MESSAGE, Interrupted, UserError, shown
+from dp.escapes import printable
 
 COMMANDS = {
     "fetch-task": "download and check the rows of one task",
@@ -72,7 +73,7 @@ def main(arguments: list[str] | None = None) -> None:
             if sys.stdout is not None:
                 sys.stdout.flush()
     except UserError as error:
-        _end(f"dp {parsed.command}: {error}", 2)
+        _end(printable(f"dp {parsed.command}: {error}"), 2)
     except Interrupted as stop:
         _end(f"dp {parsed.command}: {stop}", 130)
     except OSError as error:

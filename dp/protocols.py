@@ -72,6 +72,15 @@ def is_pool(representation: str) -> bool:
     return representation in ("task_pool", "instance_pool")
 
 
+def learns_through_fillers(config: Mapping[str, Any]) -> bool:
+    """Whether a run's gradient passes fillers, which overflows float32 (dp/training/overflow.py).
+
+    They stand for what a learned length drops, and the choice is learned by straight-through, as the paper's was.
+    """
+    straight = config["choice"] is not None and config["choice"]["estimator"] == "straight_through"
+    return "fillers" in config["switches"] and straight and config["definition"].get("length") in ("task", "instance")
+
+
 def in_force(protocol: Iterable[str], own: Iterable[str], definition: Mapping[str, Any]) -> list[str]:
     """The switches of one run: those a variant names itself, and those of its protocol that its method had there.
 

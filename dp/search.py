@@ -98,9 +98,15 @@ def applied(config: dict[str, Any], setting: dict[str, Any]) -> dict[str, Any]:
 def best(trials: list[dict[str, Any]]) -> int:
     """The trial with the highest selection accuracy, then the lowest selection loss, then the earliest.
 
-    trials: {"accuracy", "loss"} of the selection split, in order.
+    trials: {"accuracy", "loss"} of the selection split, in order; both None of one that ended in no number, which is
+    chosen only where all did, since every seed will then do so too.
     """
-    return min(range(len(trials)), key=lambda i: (-trials[i]["accuracy"], trials[i]["loss"], i))
+
+    def rank(i: int) -> tuple[bool, float, float, int]:
+        accuracy, loss = trials[i]["accuracy"], trials[i]["loss"]
+        return (True, 0.0, 0.0, i) if accuracy is None else (False, -accuracy, loss, i)
+
+    return min(range(len(trials)), key=rank)
 
 
 def _drawn(values: Any, seed: int, axis: str, trial: int) -> Any:

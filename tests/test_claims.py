@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from statistics import fmean, stdev
@@ -345,6 +346,35 @@ def test_half_of_the_runs_collapsed_decides():
     assert row["verdict"] == "unclear" and "2 of 5 of our runs collapsed" in row["reason"], "fewer do not"
     row = cell([62.17] * 5)
     assert row["verdict"] == "collapsed" and "the paper's own" not in row["reason"]
+
+
+def overflowed(one):
+    metrics = one.metrics | {
+        "metrics": {"accuracy": None},
+        "collapsed": None,
+        "overflow": "the norm is inf at update 3",
+    }
+    labelled = one.evaluated | {"made": {"labels": ["overflow"]}}
+    return replace(one, metrics=metrics, evaluated=labelled)
+
+
+@pytest.mark.parametrize("bad", [1, 5])
+def test_a_run_that_overflowed_leaves_no_number(bad):
+    """Whatever the other seeds say: what survives is no fair sample. Gains and averages with it have none either."""
+    of = study(variants=["fixed", "adap_length", "adap_pos"], without={}, backbones=["t5-base-lm"])
+    found = runs(of, lambda cell: 75.0 + cell.seed % 3)
+    taken = [one for one in found if (one.cell.variant, one.cell.task) == ("adap_length", "rte")][:bad]
+    rows = judged(of, [overflowed(one) if one in taken else one for one in found])
+    row = rows["B_t5_base_lm_adap_length_rte"]
+    assert row["verdict"] == "overflowed" and (row["seeds"], len(row["runs"].split(";"))) == (5, 5)
+    assert row["ours"] is row["low"] is row["difference"] is None and "overflow" in row["labels"]
+    assert row["reason"].startswith(
+        f"{bad} of 5 of our runs ended in an overflow and in no number (adap_length on rte)"
+    )
+    for claim in ("B_t5_base_lm_adap_length_average", "gain_B_t5_base_lm_adap_length"):
+        assert rows[claim]["verdict"] == "overflowed" and rows[claim]["ours"] is None, claim
+    assert rows["B_t5_base_lm_adap_length_cb"]["ours"] is not None
+    assert rows["A_t5_base_lm_adap_pos_rte"]["verdict"] != "overflowed"
 
 
 def test_a_claim_without_runs_says_what_is_missing():

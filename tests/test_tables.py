@@ -257,8 +257,8 @@ def test_markdown_escapes_and_keeps_its_columns():
         "odd", "T", ("x",), ("s",), columns, [Group("g", [Line(("*a_b*",), {"r": {"x": "1 | 2 \\ <b>"}})])], []
     )
     head, group, line = markdown_rows(render.markdown(made))
-    assert (head, group, line) == (["s", "a|b"], ["**g**", ""], ["*a_b*", "1 | 2  <b>"])
-    assert r"\*a_b\*" in render.markdown(made) and r"1 \| 2 \\ \<b>" in render.markdown(made)
+    assert (head, group, line) == (["s", "a|b"], ["**g**", ""], ["*a_b*", "1 | 2  &lt;b>"])
+    assert r"\*a_b\*" in render.markdown(made) and r"1 \| 2 \\ &lt;b>" in render.markdown(made)
 
 
 def test_a_paper_table_has_its_layout_and_a_mark_for_each_verdict(found):

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from dp.commands import common
+from dp.escapes import printable
 from dp.lineage.audit import Audit, audit, touched
 from dp.lineage.finding import KINDS, Finding
 from dp.lineage.numbers import name_of
@@ -29,19 +30,19 @@ def run(arguments: argparse.Namespace) -> None:
     found = audit(study, arguments.full)
     rows = [name_of(key) for key in touched(study, found.findings)]
     if not arguments.json:
-        print(_text(found, rows, arguments.allow), flush=True)
+        print(printable(_text(found, rows, arguments.allow)), flush=True)
     removed = [str(path) for path in prune(found.findings)] if arguments.prune else []
     if arguments.json:
         print(json.dumps(_document(found, rows, arguments.allow, removed), indent=2))
     for path in removed if not arguments.json else []:
-        print(f"removed {path}")
+        print(printable(f"removed {path}"))
     settled = {*arguments.allow, *(["orphaned"] if arguments.prune else [])}
     if any(one.kind not in settled for one in found.findings):
         sys.exit(1)
 
 
 def _text(found: Audit, rows: list[str], allowed: list[str]) -> str:
-    lines = []
+    lines: list[str] = []
     for kind in KINDS:
         here = [one for one in found.findings if one.kind == kind]
         lines.append(f"{kind}: {len(here)}" + (" (allowed)" if here and kind in allowed else ""))

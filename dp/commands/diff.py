@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 
+from dp.escapes import printable
 from dp.lineage import diff, snapshots
 from dp.lineage.diff_text import domains_of, text
 
@@ -22,5 +23,5 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps(found, indent=2, sort_keys=True, default=str))
     else:
-        print(text(found, domains_of({*old.records, *new.records})))
+        print(printable(text(found, domains_of({*old.records, *new.records}))))
     sys.exit(1 if found["different"] else 0)

@@ -23,6 +23,7 @@ from dp.prompts.prompt import Choices
 from dp.protocols import input_width
 from dp.regimes import rows_of
 from dp.run import Run, run_of
+from dp.training import overflow
 from dp.training.state import load_tuned
 
 REPORTED = "validation"
@@ -53,6 +54,17 @@ def run(arguments: argparse.Namespace) -> None:
         reported, classes = splits[REPORTED], facts["classes"]
         train_labels = torch.tensor([splits["train"].rows[i]["label"] for i in rows_of(cell.regime, splits)[0]])
         counts = torch.bincount(train_labels, minlength=classes)
+        majority = int(counts.argmax())
+        random = ["random-weights"] if this.config["random_weights"] and needs_backbone else []
+        made["labels"] = sorted({*facts["labels"], *random})
+        if trained and (ended := overflow.of(files.read_json(trained / "record.json")["made"])):
+            files.write_jsonl(folder / "predictions.jsonl", [])
+            gold = [row["label"] for row in reported.rows]
+            found = metrics.absent(gold, facts["metrics"], REPORTED, majority, ended["overflow"]["why"])
+            files.write_json(folder / "metrics.json", found)
+            labels = sorted({*made["labels"], overflow.STATUS})
+            made |= ended | {"labels": labels, "n": len(gold), "choices": {}}
+            return
         if needs_backbone:
             scores, choices = _scores(this, trained, reported, classes, where, str(folder))
         else:
@@ -69,10 +81,9 @@ def run(arguments: argparse.Namespace) -> None:
             for i, row in enumerate(reported.rows)
         ]
         files.write_jsonl(folder / "predictions.jsonl", predictions)
-        found = metrics.compute(predictions, facts["metrics"], classes, REPORTED, majority_class=int(counts.argmax()))
+        found = metrics.compute(predictions, facts["metrics"], classes, REPORTED, majority_class=majority)
         files.write_json(folder / "metrics.json", found)
-        random = ["random-weights"] if this.config["random_weights"] and needs_backbone else []
-        made |= {"labels": sorted({*facts["labels"], *random}), "n": len(predictions), "choices": _summary(choices)}
+        made |= {"n": len(predictions), "choices": _summary(choices)}
 
 
 def _scores(

@@ -1,6 +1,7 @@
 """Train one run of the grid, or one trial of its search."""
 
 import argparse
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from dp.lineage.closure import code_digest
 from dp.lineage.record import outputs_of, record_of, recording
 from dp.regimes import rows_of
 from dp.run import Run, run_of
+from dp.training import overflow
 from dp.training.loop import Rows, train
 from dp.training.state import load_choice
 
@@ -60,7 +62,11 @@ def run(arguments: argparse.Namespace) -> None:
         model.fit_features(train_rows.features)
         for factor, source in sources.items():
             load_choice(model.kept(), factor, source / "tuned.safetensors")
-        outcome = train(model, train_rows, selection, config, folder, identity)
+        if ended := _ended(sources.values()):
+            outcome = overflow.inherited(model, ended)
+            files.write_jsonl(folder / "steps.jsonl", [])
+        else:
+            outcome = train(model, train_rows, selection, config, folder, identity)
         tuned = outcome.pop("tensors")
         check_finite(tuned, str(folder), "Nothing is saved; lower the learning rate.")
         with files.replacing(folder / "tuned.safetensors") as beside:
@@ -99,6 +105,12 @@ def rows_of_run(this: Run, config: dict[str, Any]) -> tuple[Rows, list[Rows], li
     found = [features for _, features in parts if features is not None]
     train_rows = Rows(tokens.union([split for split, _ in parts]), torch.cat(found) if found else None)
     return train_rows, selection, facts, counts
+
+
+def _ended(sources: Iterable[Path]) -> dict[str, Any] | None:
+    """The status that a source ended in: a choice that was never learned is not frozen and trained on."""
+    made = [files.read_json(source / "record.json")["made"] for source in sources]
+    return next((ended for one in made if (ended := overflow.of(one))), None)
 
 
 def _steps(source: Path) -> int:

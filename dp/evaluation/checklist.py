@@ -8,6 +8,7 @@ from statistics import median
 from typing import Any
 
 from dp import files, search
+from dp.escapes import markdown as escaped
 from dp.evaluation.jobs import UNKNOWN, Job, as_number, as_table, as_text, by_jobs, grouped, said, version
 from dp.evaluation.labels import spelled_out
 from dp.evaluation.runs import Run
@@ -213,7 +214,7 @@ def _is_best(job: Job, trials: dict[str, Job]) -> bool:
     """Whether the chosen trial has the highest selection accuracy, to judge by the records of all its trials."""
     base = job.folder.removesuffix("/choice")
     tried = [trials[f"{base}/trial{n}"].said("made", "selection") for n in range(job.said("made", "trials"))]
-    known = [one for one in tried if isinstance(one, dict)]
+    known = [one for one in tried if isinstance(one, dict)]  # accuracy None: the trial overflowed
     return len(known) == len(tried) and search.best(known) == job.said("made", "chosen")
 
 
@@ -318,7 +319,7 @@ def _splits(runs: list[Run]) -> list[str]:
                      _distinct(f"{run.metrics['split']}: {run.metrics['n']:,}" for run in members)])  # fmt: skip
     carved = sorted({as_text(run.tokens["made"].get("selection_split")) for run in runs})
     return [
-        f"The split called selection: {'; '.join(carved)}.",
+        f"The split called selection: {escaped('; '.join(carved))}.",
         as_table(["backbone", "regime", "task", "trained on", "selected by", "reported on"], rows),
     ]
 
@@ -386,15 +387,18 @@ def _trouble(runs: list[Run], made: list[Job]) -> list[str]:
                          _distinct(as_text(run.metrics.get("collapsed_because")) for run in found)])  # fmt: skip
     collapsed = sum(bool(run.metrics["collapsed"]) for run in runs)
     head = ["backbone", "regime", "task", "variant", "collapsed runs", "because"]
+    over = [[run.folder.as_posix(), run.overflow] for run in runs if run.overflow]
     return [
         f"How jobs ended: {words}. A failed job leaves no record, and there is no report before all have ended well.",
         f"Collapsed, majority baselines among them: {collapsed:,} of {len(runs):,} evaluations.",
         *([as_table(head, rows)] if rows else []),
-    ]
+        *([f"Ended in an overflow and in no number, and so in no mean, interval or comparison: {len(over):,} of "
+           f"{len(runs):,} evaluations.", as_table(["evaluation", "because"], over)] if over else []),
+    ]  # fmt: skip
 
 
 def _labels(table: list[Row]) -> list[str]:
-    return ["\n".join(f"- {text}." for text in spelled_out(table)) or "No number carries a label."]
+    return ["\n".join(f"- {escaped(text)}." for text in spelled_out(table)) or "No number carries a label."]
 
 
 def _by_variant(study: Study, made: list[Job]) -> dict[tuple[str, str], list[Job]]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from dp import files
 from dp.evaluation.runs import Run
-from dp.evaluation.table import digests, group, labels
+from dp.evaluation.table import digests, group, labels, overflowed
 from dp.study import Study, length_of
 from dp.variants import Prompted
 
@@ -23,7 +23,7 @@ def rows(study: Study, runs: list[Run]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for (backbone, regime, k, task, variant), members in group(runs).items():
         definition = study.definition(variant)
-        if not isinstance(definition, Prompted):
+        if not isinstance(definition, Prompted) or overflowed(members):
             continue
         predictions = [files.read_jsonl(run.folder / "predictions.jsonl") for run in members]
         setting = {"backbone": backbone, "regime": regime, "k": k, "task": task, "variant": variant}

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from dp.escapes import markdown
 from dp.grid import Cell
 from dp.lineage import record
 from dp.lineage.artifacts import artifacts
@@ -83,5 +84,5 @@ def as_text(value: Any) -> str:
 
 
 def as_table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *[[cell.replace("|", "\\|") for cell in row] for row in rows]]
+    lines = [head, ["---"] * len(head), *[[markdown(cell) for cell in row] for row in rows]]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

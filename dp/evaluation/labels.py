@@ -7,6 +7,7 @@ WORDS = {
     "dirty-tree": "made from code with uncommitted changes, so no commit reproduces it",
     "made-up": "the rows are made up by the project and stand for no task",
     "no-commit": "made outside version control, so no commit reproduces it",
+    "overflow": "the gradient of the fillers (-1e20) overflowed, so a run ended in a status and not in a number",
     "planted-world": "the backbone and the rows are of a small made-up world: no evidence about any natural language",
     "random-weights": "the backbone's weights are random, so the number tests the pipeline, not a method",
     "re-split": "there was no official train split, and one split was cut into rows to train on and rows to report",

@@ -2,15 +2,16 @@
 
 from collections.abc import Iterable
 
+from dp.escapes import markdown as escaped
 from dp.evaluation.labels import spelled_out
 from dp.evaluation.runs import Run
-from dp.evaluation.table import Row, is_majority
+from dp.evaluation.table import OVERFLOW, Row, is_majority
 from dp.study import Study
 
 
 def document(study: Study, table: list[Row], runs: list[Run], figures: Iterable[str]) -> str:
     """The Markdown text, from the rows of results.csv and, for the sizes of splits, the runs' token records."""
-    parts = [f"# Results of scale {study.scale_name}", study.scale.description, HOW_TO_READ]
+    parts = [f"# Results of scale {study.scale_name}", escaped(study.scale.description), HOW_TO_READ]
     sections: dict[tuple[str, str, int | None, str], list[Row]] = {}
     for row in table:
         sections.setdefault((row["backbone"], row["regime"], row["k"], row["metric"]), []).append(row)
@@ -40,7 +41,7 @@ def _table(study: Study, rows: list[Row]) -> str:
     if rows[0]["metric"] == "accuracy" and not any(is_majority(study, variant) for variant in variants):
         rate = {row["task"]: f"{100 * row['majority']:.1f}" for row in rows}
         lines.append(["*majority rate*", *[rate[task] for task in tasks]])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return _lines(lines)
 
 
 def _cost(rows: list[Row]) -> str:
@@ -53,20 +54,26 @@ def _cost(rows: list[Row]) -> str:
             f"{own[task]['trainable']:,} / {own[task]['steps']:,} / {own[task]['seconds']:.0f} s" if task in own else ""
             for task in tasks
         ]
-        chosen = [f"{task}: {row['chosen']}" for task, row in own.items() if row["chosen"]]
+        chosen = [escaped(f"{task}: {row['chosen']}") for task, row in own.items() if row["chosen"]]
         first = next(iter(own.values()))
         lines.append([variant, first["protocol"], *costs, str(first["trials"]), "; ".join(chosen)])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return _lines(lines)
+
+
+def _lines(cells: list[list[str]]) -> str:
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
 def _cell(study: Study, row: Row) -> str:
+    if row["mean"] is None:
+        return OVERFLOW
     text = f"{100 * row['mean']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
     collapsed = not row["collapsed"].startswith("0/") and not is_majority(study, row["variant"])
     return f"{text} collapsed {row['collapsed']}" if collapsed else text
 
 
 def _notes(study: Study, rows: list[Row], runs: list[Run]) -> str:
-    notes = [f"- {text}." for text in spelled_out(rows)]
+    notes = [f"- {escaped(text)}." for text in spelled_out(rows)]
     facts = {run.cell.task: run.tokens["made"] for run in runs if run.cell.backbone == rows[0]["backbone"]}
     for task in dict.fromkeys(row["task"] for row in rows):
         size, available, cut = (facts[task][key] for key in ("rows", "available", "truncated"))

@@ -87,6 +87,23 @@ def compute(
     }
 
 
+def absent(
+    gold: Sequence[int], metric_names: Sequence[str], split_name: str, majority_class: int, why: str
+) -> dict[str, Any]:
+    """The content of metrics.json of a run that ended in the status `overflow`: no number, and `overflow` says why."""
+    majority = float(np.bincount(gold).max() / len(gold))
+    return {
+        "split": split_name,
+        "n": len(gold),
+        "majority": majority,
+        "majority_class": majority_class,
+        "collapsed": None,
+        "collapsed_because": None,
+        "overflow": why,
+        "metrics": dict.fromkeys(metric_names),
+    }
+
+
 def _collapse(predicted: np.ndarray, accuracy: dict[str, Any], majority: float) -> str | None:
     if len(np.unique(predicted)) == 1:
         return f"class {predicted[0]} is predicted throughout"

@@ -8,7 +8,7 @@ from statistics import fmean
 
 from dp.evaluation import steps
 from dp.evaluation.runs import Run
-from dp.evaluation.table import Row, accuracies, group, made_from
+from dp.evaluation.table import Row, accuracies, group, made_from, overflowed
 from dp.evaluation.twins import paired, twins
 from dp.grid import switches
 from dp.statistics.mean import t_interval
@@ -26,24 +26,30 @@ def rows(study: Study, runs: list[Run]) -> list[Row]:
     rows: which rows the evaluations during training looked at, `selection` (held out from training) or `reported`.
     best, last: of these evaluations. chosen: the accuracy on the reported rows of the step that held-out rows chose;
     under select_on_reported that of the run's twin, same seed, in the variant that differs in this switch alone (empty
-    where the scale has none). low, high: 95 % interval of best_minus_chosen, or, without that, of best_minus_last.
+    where the scale has none). low, high: 95 % interval of best_minus_chosen, or, without that, of best_minus_last. A
+    training that overflowed picked none of its evaluations, so its row has no numbers.
     """
     twin_of = {one: other for (one, other), extra in twins(study).items() if extra == [SWITCH]}
     cells, found = group(runs), []
     for (backbone, regime, k, task, variant), members in cells.items():
         if members[0].trained is None or isinstance(study.params.variants[variant], Control):
             continue
+        about = {"backbone": backbone, "regime": regime, "k": k, "task": task, "variant": variant}
         reported = SWITCH in switches(study, variant)
         honest = cells.get((backbone, regime, k, task, twin_of.get(variant, "")), []) if reported else members
-        common, by = paired(members, honest)
+        if overflowed(members):
+            row = about | {"rows": "reported" if reported else "selection", "seeds": len(members)}
+            found.append(dict.fromkeys(COLUMNS) | row | made_from(members))
+            continue
+        common, by = paired(members, [] if overflowed(honest) else honest)
         members = common or members
         looks = [_looks(run) for run in members]
         best, last = [max(one) for one in looks], [one[-1] for one in looks]
         gap, more = _minus(best, last), _minus(best, accuracies(by)) if by else []
         low, high = t_interval(more or gap)
         found.append(
-            {"backbone": backbone, "regime": regime, "k": k, "task": task, "variant": variant,
-             "rows": "reported" if reported else "selection", "evaluations": max(map(len, looks)),
+            about
+            | {"rows": "reported" if reported else "selection", "evaluations": max(map(len, looks)),
              "seeds": len(members), "best": fmean(best), "last": fmean(last),
              "chosen": fmean(accuracies(by)) if by else None, "best_minus_last": fmean(gap),
              "best_minus_chosen": fmean(more) if more else None, "low": low, "high": high,

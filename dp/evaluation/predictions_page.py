@@ -3,8 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable
 
+from dp.escapes import markdown as escaped
 from dp.evaluation.labels import spelled_out
-from dp.evaluation.table import Row
+from dp.evaluation.table import OVERFLOW, Row
+from dp.evaluation.verdicts import OVERFLOWED
 from dp.study import Study
 
 HOW_TO_READ = """\
@@ -19,19 +21,24 @@ def document(study: Study, verdicts: list[Row], null: list[Row], choices: list[R
     assert study.predictions
     task = study.predictions.null_task
     parts = [f"# Predictions of scale {study.scale_name}", _headline(verdicts, null, task.against), HOW_TO_READ]
-    parts += ["\n".join(f"- {text}." for text in spelled_out(verdicts))]
+    parts += ["\n".join(f"- {escaped(text)}." for text in spelled_out(verdicts))]
     sections: dict[tuple[str, str], list[Row]] = {}
     for row in verdicts:
         sections.setdefault((row["backbone"], row["regime"]), []).append(row)
     for (backbone, regime), rows in sections.items():
         parts += [f"## {backbone}, {regime}", _measured(rows)]
-    for name, meaning in (("fails", "What fails"), ("unclear", "What is unclear")):
+    for name, meaning in WORTH_A_LIST.items():
         listed = [row for row in verdicts if row["verdict"] == name]
+        if name == OVERFLOWED and not listed:
+            continue
         parts += [f"## {meaning}", "\n".join(map(_reason, listed)) or "Nothing."]
     parts += [f"## Null task: is any variant better than {task.against} on {task.task}, {task.regime}?", _null(null)]
     parts += ["## Learned against planted", CHOICES, _choices(choices)]
     parts += [f"## {name}\n\n![{name}](figures/{name}.png)" for name in figures]
     return "\n\n".join(parts) + "\n"
+
+
+WORTH_A_LIST = {"fails": "What fails", "unclear": "What is unclear", OVERFLOWED: "What ended in an overflow"}
 
 
 def _headline(verdicts: list[Row], null: list[Row], against: str) -> str:
@@ -41,11 +48,16 @@ def _headline(verdicts: list[Row], null: list[Row], against: str) -> str:
     better = [row["variant"] for row in null if row["verdict"] == "fails"]
     return (
         f"**Of {len(verdicts)} predicted cells {count['holds']} hold, {count['fails']} fail and {count['unclear']} are "
-        f"unclear; on the null task {', '.join(better) or 'none'} of {len(null)} trained variants "
+        f"unclear{_without_number(count)}; "
+        f"on the null task {', '.join(better) or 'none'} of {len(null)} trained variants "
         f"{'are' if len(better) > 1 else 'is'} better than {against} beyond chance.** "
         f"The ranges are {100 * width:.0f} points wide on average. Were every true mean at an end of its range, about "
         f"{wrong:.1f} cells would be called failing by chance."
     )
+
+
+def _without_number(count: Counter[str]) -> str:
+    return f"; {count[OVERFLOWED]} ended in an overflow" if count[OVERFLOWED] else ""
 
 
 def _measured(rows: list[Row]) -> str:
@@ -62,6 +74,8 @@ def _marked(row: Row) -> str:
 
 
 def _interval(row: Row) -> str:
+    if row["mean"] is None:
+        return OVERFLOW
     return f"{100 * row['mean']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
 
 
@@ -71,13 +85,16 @@ def _range(row: Row) -> str:
 
 def _reason(row: Row) -> str:
     where = f"{row['variant']} on {row['task']} ({row['backbone']}, {row['regime']})"
-    return f"- {where}: {_interval(row)}, {_range(row)} because {row['because'].rstrip('.')}."
+    return f"- {where}: {_interval(row)}, {_range(row)} because {escaped(row['because']).rstrip('.')}."
 
 
 def _null(rows: list[Row]) -> str:
     lines = [["backbone", "variant", "seeds", "mean", "difference", "p", "p, Holm", "verdict"],
              ["---", "---", *["---:"] * 5, "---"]]  # fmt: skip
     for row in rows:
+        if row["p"] is None:
+            lines.append([row["backbone"], row["variant"], str(row["seeds"]), OVERFLOW, "", "", "", _marked(row)])
+            continue
         lines.append([row["backbone"], row["variant"], str(row["seeds"]), f"{100 * row['mean']:.1f}",
                       f"{100 * row['difference']:+.1f}", f"{row['p']:.3f}", f"{row['p_holm']:.3f}",
                       _marked(row)])  # fmt: skip

@@ -1,13 +1,9 @@
 """prices.csv: what each switch of the released protocol is worth, in accuracy."""
 
-from statistics import fmean
-
-from dp.evaluation.answers import answers, cluster_numbers, right
-from dp.evaluation.comparisons import corrected
+from dp.evaluation.comparisons import corrected, tested
 from dp.evaluation.runs import Run
-from dp.evaluation.table import Row, accuracies, group, made_from
+from dp.evaluation.table import Row, group, made_from, summary
 from dp.evaluation.twins import paired, twins
-from dp.statistics.paired import compare
 from dp.study import Study
 
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "switches", "against", "n", "seeds", "with", "without",
@@ -34,13 +30,10 @@ def rows(study: Study, runs: list[Run]) -> list[Row]:
         members, base = paired(members, cells.get((backbone, regime, k, task, against), []))
         if not base:
             continue
-        read = answers([*members, *base])
-        with_it, without = read[: len(members)], read[len(members) :]
-        test = compare(right(with_it), right(without), cluster_numbers(read), same_runs=True)
         found.append(
             {"backbone": backbone, "regime": regime, "k": k, "task": task, "variant": variant,
-             "switches": ";".join(extra), "against": against, "n": len(read[0].ids), "seeds": len(members),
-             "with": fmean(accuracies(members)), "without": fmean(accuracies(base)), **test._asdict(),
-             **made_from(members, base)}
+             "switches": ";".join(extra), "against": against, "n": members[0].metrics["n"], "seeds": len(members),
+             "with": summary(members, "accuracy")["mean"], "without": summary(base, "accuracy")["mean"],
+             **tested(members, base, same_runs=True), **made_from(members, base)}
         )  # fmt: skip
     return corrected(found)

@@ -36,6 +36,11 @@ class Run:
         return int(self.cell.regime.split("-")[1].removeprefix("k")) if self.regime == "fewshot" else None
 
     @property
+    def overflow(self) -> str | None:
+        """Why it ended in a status and holds no number (dp/training/overflow.py); None where it has its metrics."""
+        return self.metrics.get("overflow")
+
+    @property
     def records(self) -> list[dict[str, Any]]:
         return [one for one in (self.evaluated, self.trained) if one]
 

@@ -10,7 +10,7 @@ from dp import files, paths
 from dp.errors import UserError
 from dp.evaluation.intervals import Floats, over_runs
 from dp.evaluation.runs import Run
-from dp.evaluation.table import Row, digests, labels
+from dp.evaluation.table import Row, digests, labels, overflowed
 from dp.evaluation.verdicts import by_cell
 from dp.predictions import Planted
 from dp.study import Study, learned_factors, length_of
@@ -52,7 +52,7 @@ def distance(shares: dict[str, Floats]) -> float:
 
 
 def found(study: Study, runs: list[Run]) -> Iterator[Found]:
-    """For each planted entry, backbone and variant that learns its factor and is evaluated there.
+    """For each planted entry, backbone and variant that learns its factor and is evaluated there without an overflow.
 
     Raises UserError where a task's rows have no `question`, or the reported ones a single one.
     """
@@ -66,6 +66,8 @@ def found(study: Study, runs: list[Run]) -> Iterator[Found]:
                 if entry.factor not in learned_factors(study, variant) or not cells.keys() >= set(wanted):
                     continue
                 by_task = [cells[cell] for cell in wanted]
+                if overflowed(*by_task):
+                    continue
                 members = [run for runs_of_task in by_task for run in runs_of_task]
                 about = {"backbone": backbone, "regime": entry.regime, "k": members[0].k,
                          "task": " + ".join(entry.all_tasks), "variant": variant, "factor": entry.factor,

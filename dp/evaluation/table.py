@@ -2,12 +2,13 @@
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from statistics import fmean
 from typing import Any
 
 from dp.errors import UserError
+from dp.escapes import cell
 from dp.evaluation.intervals import over_runs
 from dp.evaluation.runs import Run
 from dp.grid import switches
@@ -18,6 +19,8 @@ COLUMNS = ("backbone", "regime", "k", "task", "source", "variant", "protocol", "
            "low", "high", "interval", "majority", "collapsed", "steps", "trials", "chosen", "trainable", "seconds",
            "truncated", "labels", "runs")  # fmt: skip
 
+OVERFLOW = "overflow"
+"""What stands where a number would: the status of a run that ended in none, and the label of its rows."""
 Row = dict[str, Any]
 Key = tuple[str, str, int | None, str, str]
 
@@ -35,7 +38,8 @@ def rows(study: Study, runs: Iterable[Run]) -> list[Row]:
 
     `seeds` counts runs; `steps` counts updates with those of the run whose choice it keeps; `trials` is the number of
     settings tried and `chosen` what the selection split chose; `seconds` is the mean time in training steps;
-    `truncated` counts reported inputs that were cut. Raises UserError where runs of one row report different examples.
+    `truncated` counts reported inputs that were cut. A row one of whose runs overflowed has no number: what happened to
+    survive is no fair sample of the seeds. Raises UserError where runs of one row report different examples.
     """
     table = []
     for (backbone, regime, k, task, variant), members in group(runs).items():
@@ -53,7 +57,7 @@ def rows(study: Study, runs: Iterable[Run]) -> list[Row]:
             "n": first["n"],
             "seeds": len(members),
             "majority": first["majority"],
-            "collapsed": f"{sum(run.metrics['collapsed'] for run in members)}/{len(members)}",
+            "collapsed": "" if overflowed(members) else _collapsed(members),
             "steps": max(_trained(run, "steps") + _trained(run, "steps_before") for run in members),
             "trials": max(_trained(run, "trials") for run in members),
             "chosen": ";".join(dict.fromkeys(_setting(run) for run in members)),
@@ -82,12 +86,23 @@ def digests(members: Iterable[Run]) -> str:
 
 def labels(members: list[Run]) -> list[str]:
     """What a reader must know of the number made from these runs, sorted."""
-    found = set(chain.from_iterable(run.evaluated["made"]["labels"] for run in members))
+    found = set(chain.from_iterable(map(_own_labels, members)))
     dirty = {record["with"]["dirty"] for run in members for record in run.records}
     found |= {"dirty-tree"} if True in dirty else set()
     found |= {"no-commit"} if None in dirty else set()
     found |= {"single-seed"} if len(members) == 1 and members[0].trained else set()
     return sorted(found)
+
+
+def _own_labels(run: Run) -> list[str]:
+    """Raises UserError for a label that would be two in a column: a task of today cannot have it."""
+    found: list[str] = run.evaluated["made"]["labels"]
+    if odd := next((label for label in found if ";" in label), None):
+        raise UserError(
+            f"{run.folder}/record.json: made.labels: {odd!r} holds the ';' that sets labels apart. Rename the label in "
+            f"dp/tasks/{run.cell.task}.yaml and run the pipeline again."
+        )
+    return found
 
 
 def made_from(*cells: list[Run]) -> Row:
@@ -101,6 +116,16 @@ def accuracies(members: Iterable[Run]) -> list[float]:
     return [run.metrics["metrics"]["accuracy"]["value"] for run in members]
 
 
+def overflowed(*cells: Sequence[Run]) -> bool:
+    """Whether a run of these cells ended in an overflow, so that they have no number (label `overflow`)."""
+    return any("overflow" in run.metrics for members in cells for run in members)
+
+
+def is_overflow(row: Mapping[str, Any]) -> bool:
+    """Whether a row of a table, with or without its CSV in between, says `overflow` where its number would stand."""
+    return OVERFLOW in row["labels"].split(";")
+
+
 def is_majority(study: Study, variant: str) -> bool:
     """Whether the variant is the majority class, of which nobody expects more than one class."""
     definition = study.params.variants[variant]
@@ -108,21 +133,30 @@ def is_majority(study: Study, variant: str) -> bool:
 
 
 def to_csv(columns: Iterable[str], table: Iterable[Row]) -> str:
-    """CSV text: floats with six digits, None empty."""
+    """CSV text: floats with six digits, None empty, no text a formula (dp.escapes.csv_rows reads what was given)."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(columns), extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for row in table:
-        writer.writerow({key: f"{value:.6f}" if isinstance(value, float) else value for key, value in row.items()})
+        writer.writerow({key: _cell(value) for key, value in row.items()})
     return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, float):
+        return f"{value:.6f}"
+    return cell(value) if isinstance(value, str) else value
 
 
 def summary(members: list[Run], metric: str) -> Row:
     """Mean over runs with its interval: over runs (`seeds`) where they differ, else over examples (`examples`).
 
     Runs that agree exactly, as collapsed or untrained ones do, have no spread over seeds; an interval of no width
-    would claim a certainty that nobody has, so theirs is the widest of their intervals over examples.
+    would claim a certainty that nobody has, so theirs is the widest of their intervals over examples. All None where a
+    run overflowed.
     """
+    if overflowed(members):
+        return {"mean": None, "low": None, "high": None, "interval": None}
     found = [run.metrics["metrics"][metric] for run in members]
     values = [one["value"] for one in found]
     if len(set(values)) > 1:
@@ -130,6 +164,10 @@ def summary(members: list[Run], metric: str) -> Row:
         return {"mean": fmean(values), "low": low, "high": high, "interval": "seeds"}
     low, high = min(one["low"] for one in found), max(one["high"] for one in found)
     return {"mean": values[0], "low": low, "high": high, "interval": "examples"}
+
+
+def _collapsed(members: list[Run]) -> str:
+    return f"{sum(run.metrics['collapsed'] for run in members)}/{len(members)}"
 
 
 def _trained(run: Run, fact: str) -> int | float:

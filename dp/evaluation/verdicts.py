@@ -6,7 +6,7 @@ import numpy as np
 from scipy import stats
 
 from dp.evaluation.runs import Run
-from dp.evaluation.table import Row, accuracies, made_from, summary
+from dp.evaluation.table import Row, accuracies, made_from, overflowed, summary
 from dp.grid import is_trained
 from dp.statistics.multiple import holm
 from dp.study import Study
@@ -16,6 +16,8 @@ COLUMNS = ("backbone", "regime", "k", "task", "variant", "predicted_low", "predi
 NULL_COLUMNS = ("backbone", "regime", "k", "task", "variant", "against", "seeds", "mean", "against_mean", "difference",
                 "p", "p_holm", "verdict", "labels", "runs")  # fmt: skip
 LEVEL = 0.05
+OVERFLOWED = "overflowed"
+"""The verdict on runs that ended in a status and not in a number."""
 
 
 def rows(study: Study, runs: Iterable[Run]) -> list[Row]:
@@ -29,7 +31,8 @@ def rows(study: Study, runs: Iterable[Run]) -> list[Row]:
             {"backbone": backbone, "regime": regime, "k": members[0].k, "task": task, "variant": variant,
              "predicted_low": prediction.accuracy[0], "predicted_high": prediction.accuracy[1], "seeds": len(members),
              "majority": members[0].metrics["majority"], "because": prediction.because,
-             "verdict": verdict(measured["low"], measured["high"], prediction.accuracy), **made_from(members)}
+             "verdict": OVERFLOWED if overflowed(members) else
+                        verdict(measured["low"], measured["high"], prediction.accuracy), **made_from(members)}
             | measured
         )  # fmt: skip
     return found
@@ -52,7 +55,8 @@ def verdict(low: float, high: float, predicted: tuple[float, float]) -> str:
 def null_rows(study: Study, runs: Iterable[Run]) -> list[Row]:
     """One row per trained variant on the null task, controls included: is it better than `against`?
 
-    p: `p_better`; p_holm: corrected over all rows; verdict `fails` where it is below 5 %.
+    p: `p_better`; p_holm: corrected over all rows; verdict `fails` where it is below 5 %, `overflowed` where a run of
+    either has no number.
     """
     assert study.predictions
     null = study.predictions.null_task
@@ -62,16 +66,19 @@ def null_rows(study: Study, runs: Iterable[Run]) -> list[Row]:
         if variant == null.against or not is_trained(study, variant):
             continue
         base = cells[backbone, regime, task, null.against]
-        better, against = accuracies(members), accuracies(base)
-        found.append(
-            {"backbone": backbone, "regime": regime, "k": members[0].k, "task": task, "variant": variant,
-             "against": null.against, "seeds": len(members), "mean": float(np.mean(better)),
-             "against_mean": float(np.mean(against)), "difference": float(np.mean(better) - np.mean(against)),
-             "p": p_better(better, against, members[0].metrics["n"]), **made_from(members)}
-        )  # fmt: skip
-    corrected = holm([row["p"] for row in found])
-    return [row | {"p_holm": p, "verdict": "fails" if p < LEVEL else "holds"}
-            for row, p in zip(found, corrected, strict=True)]  # fmt: skip
+        row: Row = dict.fromkeys(NULL_COLUMNS) | {
+            "backbone": backbone, "regime": regime, "k": members[0].k, "task": task, "variant": variant,
+            "against": null.against, "seeds": len(members), "verdict": OVERFLOWED, **made_from(members)}  # fmt: skip
+        found.append(row)
+        if not overflowed(members, base):
+            better, against = accuracies(members), accuracies(base)
+            row |= {"mean": float(np.mean(better)), "against_mean": float(np.mean(against)),
+                    "difference": float(np.mean(better) - np.mean(against)),
+                    "p": p_better(better, against, members[0].metrics["n"])}  # fmt: skip
+    judged = [row for row in found if row["p"] is not None]
+    for row, p in zip(judged, holm([row["p"] for row in judged]), strict=True):
+        row |= {"p_holm": p, "verdict": "fails" if p < LEVEL else "holds"}
+    return found
 
 
 def p_better(better: Sequence[float], against: Sequence[float], examples: int) -> float:

@@ -27,7 +27,11 @@ def draw(rows: style.Rows) -> Figure:
     )
     figure, panels = by_variant.panels(rows, text, by_variant.by_setting(rows), "task", above=0.34)
     for axes, points, place in panels:
-        for row in points:
+        axes.set_xlim(by_variant.limits(style.of(rows, task=points[0]["task"]), ("mean", "low", "high", "majority")))
+        valued, without = style.numbers(points)
+        for row in without:
+            style.say_overflow(axes, sum(axes.get_xlim()) / 2, place[row["variant"]])
+        for row in valued:
             mean, low, high = (100 * float(row[key]) for key in ("mean", "low", "high"))
             y, fill = place[row["variant"]], style.ACCENT if row["collapsed"].startswith("0/") else "white"
             axes.plot([low, high], [y, y], color=style.ACCENT, linewidth=1.2, solid_capstyle="butt")
@@ -36,6 +40,5 @@ def draw(rows: style.Rows) -> Figure:
             axes.axvline(rate, color=style.INK, linewidth=1, linestyle=(0, (3, 2)), zorder=1)
             axes.annotate(f"majority {rate:.1f}", (rate, 1), xycoords=("data", "axes fraction"), xytext=(0, 1.5),
                           textcoords="offset points", ha="center", fontsize=6.5, color=style.INK)  # fmt: skip
-        axes.set_xlim(by_variant.limits(style.of(rows, task=points[0]["task"]), ("mean", "low", "high", "majority")))
         axes.set_title(axes.get_title(), pad=12, fontsize=8)
     return figure

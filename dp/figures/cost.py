@@ -34,11 +34,17 @@ WORDS = {
 
 def data(found: Findings) -> list[dict[str, Any]]:
     """One row per trained variant: its means over the tasks of a backbone and regime where all variants were run on the
-    same, and otherwise one per task. `chooses` is a key of LOOKS. Controls cost what they control, and are left out."""
+    same, and otherwise one per task. `chooses` is a key of LOOKS. Controls cost what they control, and are left out, as
+    is what has no accuracy because it overflowed."""
     study = found.study
     settings: dict[tuple[Any, ...], dict[str, list[dict[str, Any]]]] = {}
     for row in found.results:
-        if row["metric"] == "accuracy" and row["trainable"] and not _is_control(study, row["variant"]):
+        if (
+            row["metric"] == "accuracy"
+            and row["trainable"]
+            and row["mean"] is not None
+            and not _is_control(study, row["variant"])
+        ):
             key = row["backbone"], row["regime"], row["k"]
             settings.setdefault(key, {}).setdefault(row["variant"], []).append(row)
     rows = []

@@ -33,6 +33,9 @@ def _is_majority(found: Findings, variant: str) -> bool:
 def draw(rows: style.Rows) -> Figure:
     if not rows:
         return style.only_words("This scale trains on no few-shot sample.")
+    every, (rows, without) = rows, style.numbers(rows)
+    if not rows:
+        return style.only_words(f"No few-shot number of this scale can be drawn.{style.without_number(without)}")
     # One block per backbone: both regimes stand in its panels.
     parts = list(curves.parts([row | {"regime": "", "k": ""} for row in rows]))
     lines = [style.Line(part.tasks, 1.35, part.header.rstrip(", ")) for part in parts]
@@ -40,10 +43,10 @@ def draw(rows: style.Rows) -> Figure:
         "Points are means, bars 95 % intervals, moved aside a little where they would hide one another. At the right: "
         "the full train split, with a thin line of its height across the panel. Dashed: the majority rate. Grey: "
         "fixed. A backbone with many variants takes several lines; the vertical axis of a task is the same in all of "
-        "them."
+        f"them.{style.without_number(without)}"
     )
     right = style.label_width(style.unique(rows, "variant")) + 0.55
-    figure, grid = style.page(rows, text, lines, 1.9, 0.6, right, between=0.4)
+    figure, grid = style.page(every, text, lines, 1.9, 0.6, right, between=0.4)
     shots = sorted({int(row["k"]) for row in rows if row["k"]})
     full = log2(shots[-1]) + 1
     for part, line in zip(parts, grid, strict=True):

@@ -45,7 +45,11 @@ def data(found: Findings) -> list[dict[str, Any]]:
             about | {key: row[key] for key in ("task", "low", "high", "labels", "runs")} | {"gain": row["difference"]}
             for row in own
         ]
-        gain, low, high = average([(row["difference"], row["low"], row["high"]) for row in own], is_union(regime))
+        if any(row["difference"] is None for row in own):  # a run overflowed, so there is no average either
+            numbers: tuple[float | None, ...] = (None, None, None)
+        else:
+            numbers = average([(row["difference"], row["low"], row["high"]) for row in own], is_union(regime))
+        gain, low, high = numbers
         labels = sorted({label for row in own for label in row["labels"].split(";") if label})
         rows.append(about | {"task": AVERAGE, "gain": gain, "low": low, "high": high, "labels": ";".join(labels),
                              "paper": claimed.get((backbone, variant)) if regime == "full" else None,
@@ -73,6 +77,9 @@ def _parameters(backbone: str) -> int | None:
 def draw(rows: style.Rows) -> Figure:
     if not rows:
         return style.only_words("No backbone of this scale has runs of fixed and of another variant on the same task.")
+    rows, without = style.numbers(rows)
+    if not rows:
+        return style.only_words(f"No gain over fixed has a number.{style.without_number(without)}")
     regimes = list(dict.fromkeys((row["regime"], row["k"]) for row in rows))
     regimes.sort(key=lambda regime: (regime[0] == "fewshot", -int(regime[1] or 0)))
     blocks = {_name(regime): style.of(rows, regime=regime[0], k=regime[1]) for regime in regimes[:MOST]}
@@ -88,7 +95,7 @@ def draw(rows: style.Rows) -> Figure:
     text = (
         "Difference of mean accuracies in points; bars are 95 % intervals of the average. It is taken over the tasks "
         "that a variant was run on, so only variants of the same tasks can be compared. Backbones stand in the order "
-        "of their parameters." + (f" Not drawn, but in the CSV: {out}." if out else "")
+        "of their parameters." + (f" Not drawn, but in the CSV: {out}." if out else "") + style.without_number(without)
     )
     figure, panels = by_variant.panels(
         drawn, text, blocks, "backbone", 2.0, "gain over fixed (points)", legend, titles=titles

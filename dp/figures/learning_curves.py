@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dp.evaluation import steps
-from dp.evaluation.table import digests, group, labels
+from dp.evaluation.table import OVERFLOW, digests, group, labels
 from dp.figures import curves, style
 from dp.findings import Findings
 from dp.variants import Control
@@ -24,6 +24,7 @@ def data(found: Findings) -> list[dict[str, Any]]:
 
     The loss is averaged over bins of consecutive steps, at most 50 of them, and stands at the last step of its bin. Of
     a long log every n-th is read (dp/evaluation/steps.py).
+    Quantity `overflow`, without value: the update that a run did not make since its gradient overflowed.
     Quantity `left out`, without step and value: a cell whose curves are not read, since there are more than 5 backbones
     and regimes.
     """
@@ -40,12 +41,14 @@ def data(found: Findings) -> list[dict[str, Any]]:
             continue
         losses = [dict(steps.losses(run)) for run in members]
         accuracies = [dict(steps.evaluations(run)) for run in members]
-        picked = [run.trained["made"]["selected_step"] for run in members if run.trained]
+        picked = [run.trained["made"]["selected_step"] for run in members if run.trained and not run.overflow]
         points = [("loss", *point) for point in _binned(_mean(losses))]
         accuracy = dict(_mean(accuracies))
         points += [("accuracy", *point) for point in accuracy.items()]
         points += [("selected", step, accuracy[step]) for step in picked]
+        ended = [run.trained["made"]["overflow"]["update"] for run in members if run.overflow and run.trained]
         rows += [about | {"quantity": what, "step": step, "value": value} for what, step, value in points]
+        rows += [about | {"quantity": OVERFLOW, "step": update, "value": None} for update in ended]
     return rows
 
 
@@ -53,7 +56,10 @@ def draw(rows: style.Rows) -> Figure:
     if not rows:
         return style.only_words("No variant of this scale is trained.")
     left_out = style.fewer(rows, MOST)[1].replace(", but in the CSV", "")
-    rows = [row for row in rows if row["quantity"] != LEFT_OUT]
+    without = [row for row in rows if row["quantity"] == OVERFLOW]
+    rows = [row for row in rows if row["quantity"] not in (LEFT_OUT, OVERFLOW)]
+    if not rows:
+        return style.only_words(f"There is no curve to draw.{style.without_number(without)}")
     parts = list(curves.parts(rows))
     lines = [
         line
@@ -64,6 +70,7 @@ def draw(rows: style.Rows) -> Figure:
         "Lines are means over runs; the loss is averaged over neighbouring steps (every n-th, of long logs). A circle "
         "on a line: a step that selection picked in one of its runs. Grey: fixed. A backbone and regime with many "
         f"variants takes several pairs of lines; the vertical axis of a task is the same in all of them.{left_out}"
+        f"{style.without_number(without)}"
     )
     right = style.label_width(style.unique(rows, "variant")) + 0.5
     figure, grid = style.page(rows, text, lines, 1.75, 0.85, right, between=0.42)
@@ -82,7 +89,7 @@ def draw(rows: style.Rows) -> Figure:
                 below.plot(*of["selected"], "o", color=look["color"], markerfacecolor="white", markersize=4)
             on_task = style.of(own, task=task)
             for axes, wanted in ((above, ("loss",)), (below, ("accuracy",))):
-                values = [float(row["value"]) for row in on_task if row["quantity"] in wanted]
+                values = [float(row["value"]) for row in on_task if row["quantity"] in wanted] or [0.0]
                 room = 0.05 * (max(values) - min(values)) or 0.02
                 axes.set_ylim(min(values) - room, max(values) + room)
                 axes.set_xlim(0, 1.04 * max(int(row["step"]) for row in on_task))

@@ -27,6 +27,9 @@ def data(found: Findings) -> list[dict[str, Any]]:
 def draw(rows: style.Rows) -> Figure:
     if not rows:
         return style.only_words("No training of this scale looked at its rows more than once.")
+    rows, without = style.numbers(rows)
+    if not rows:
+        return style.only_words(f"No training of this scale ended with a number.{style.without_number(without)}")
     rows, left_out = style.fewer(rows, MOST)
     blocks = {
         f"{style.header(setting)}: evaluations of the {looked} rows": style.of(style.where(rows, setting), rows=looked)
@@ -43,7 +46,7 @@ def draw(rows: style.Rows) -> Figure:
         "block; the line between them is what taking the best adds. The circle is what an honest report would say: the "
         "step that held-out rows chose, on the reported rows. A difference from it is partly one of rows where a block "
         "is of the selection rows. The horizontal axis differs from task to task; intervals of the differences stand "
-        f"in the CSV.{left_out}"
+        f"in the CSV.{left_out}{style.without_number(without)}"
     )
     figure, panels = by_variant.panels(rows, text, blocks, "task", legend=legend)
     for axes, points, place in panels:

@@ -36,7 +36,7 @@ def data(found: Findings) -> list[dict[str, Any]]:
 def draw(rows: style.Rows) -> Figure:
     if not rows:
         return style.only_words("The project holds no number of the paper's tables.")
-    with_ours = {row["backbone"] for row in rows if row["ours"]}
+    with_ours = {row["backbone"] for row in rows if row["ours"] or style.is_overflow(row)}
     drawn = [row for row in rows if row["backbone"] in with_ours or not with_ours]
     counts = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in style.unique(rows, "verdict")}
     summary = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
@@ -72,6 +72,9 @@ def draw(rows: style.Rows) -> Figure:
                     axes.plot([float(row["low"]), float(row["high"])], [y, y], color=look["color"], linewidth=1.2,
                               solid_capstyle="butt")  # fmt: skip
                 axes.plot(ours, y, linestyle="none", zorder=3, **look)
+            elif style.is_overflow(row):
+                axes.annotate(style.OVERFLOW, (value, y), xytext=(6, 0), textcoords="offset points", va="center",
+                              fontsize=6.5, style="italic", annotation_clip=False)  # fmt: skip
             axes.plot(value, y, linestyle="none", **PAPER)
             if _is_collapsed(row):
                 axes.plot(value, y, linestyle="none", **RING)

@@ -38,11 +38,14 @@ def draw(rows: style.Rows) -> Figure:
             axes.set_visible(False)
         for task, axes in zip(tasks, panels, strict=False):
             for row in style.where(own, setting, task=task):
-                y, look = names.index(row["variant"]), LOOKS[row["verdict"]]
-                bottom, top, mean, low, high = (
-                    100 * float(row[key]) for key in ("predicted_low", "predicted_high", "mean", "low", "high")
-                )
+                y = names.index(row["variant"])
+                bottom, top = (100 * float(row[key]) for key in ("predicted_low", "predicted_high"))
                 axes.barh(y, top - bottom, 0.8, left=bottom, color=BAND, edgecolor="0.45", linewidth=0.5)
+                if style.is_overflow(row):
+                    style.say_overflow(axes, 50, y)
+                    continue
+                mean, low, high = (100 * float(row[key]) for key in ("mean", "low", "high"))
+                look = LOOKS[row["verdict"]]
                 axes.plot([low, high], [y, y], color=look["color"], linewidth=1.2, solid_capstyle="butt")
                 axes.plot(mean, y, linestyle="none", clip_on=False, **look)
             axes.set_title(task)

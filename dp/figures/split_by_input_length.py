@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dp import files
-from dp.evaluation.table import digests, group, labels
+from dp.evaluation.table import digests, group, labels, overflowed
 from dp.figures import curves, style
 from dp.findings import Findings
 from dp.variants import Prompted
@@ -30,7 +30,7 @@ def data(found: Findings) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for (backbone, regime, k, task, variant), members in group(found.runs).items():
         definition = found.study.params.variants[variant]
-        if not isinstance(definition, Prompted) or definition.position != "instance":
+        if not isinstance(definition, Prompted) or definition.position != "instance" or overflowed(members):
             continue
         lines = [line for run in members for line in files.read_jsonl(run.folder / "predictions.jsonl")]
         tokens, splits = [line["tokens"] for line in lines], [line["split"] for line in lines]

@@ -1,6 +1,5 @@
 """How every figure looks and is saved: from its CSV alone, to the same bytes each time."""
 
-import csv
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
@@ -17,7 +16,9 @@ from matplotlib.textpath import TextToPath
 from matplotlib.ticker import NullLocator
 
 from dp import files
+from dp.escapes import csv_rows
 from dp.evaluation.labels import spelled_out
+from dp.evaluation.table import OVERFLOW, is_overflow
 
 Rows = list[dict[str, str]]
 
@@ -38,6 +39,8 @@ SETTINGS = {
     "legend.fontsize": 8,
     "legend.frameon": False,
     "figure.dpi": 110,
+    "text.parse_math": False,  # a $ is a $
+    "axes.formatter.use_locale": False,
     "svg.fonttype": "none",
     "svg.hashsalt": "dynamic-prompting",
 }
@@ -63,7 +66,7 @@ def marked(number: int) -> dict[str, Any]:
 def save(data: Path, draw: Callable[[Rows], Figure]) -> list[Path]:
     """Draw `<name>.csv` into `<name>.svg` and `<name>.png` beside it; both carry the CSV's sha256 as `Source`."""
     with data.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+        rows = csv_rows(file)
     source = f"{data.name} sha256:{files.sha256(data)}"
     drop = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
     written = []
@@ -152,6 +155,22 @@ def _caption(width: float, rows: Rows, text: str) -> list[str]:
     """Lines of at most `width` inches."""
     parts = (text, *spelled_out(rows))
     return [line for part in parts for line in textwrap.wrap(part, int(width * 18), subsequent_indent="  ")]
+
+
+def numbers(rows: Rows) -> tuple[Rows, Rows]:
+    """The rows that have a number, and those that say `overflow` in its place, which are named and not drawn."""
+    return [row for row in rows if not is_overflow(row)], [row for row in rows if is_overflow(row)]
+
+
+def without_number(rows: Rows) -> str:
+    """A sentence for the caption on the rows that overflowed."""
+    names = unique(rows, "variant")
+    return f" Without a number, since runs ended in an overflow: {', '.join(names)}." if names else ""
+
+
+def say_overflow(axes: Axes, x: float, y: float) -> None:
+    """The word where a mark would stand."""
+    axes.text(x, y, OVERFLOW, fontsize=6.5, style="italic", color=INK, ha="center", va="center")
 
 
 def only_words(text: str) -> Figure:

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from math import inf
 from typing import Any
 
 from dp import yaml12
@@ -177,10 +178,15 @@ def _numbers(old: Snapshot, new: Snapshot, scale: str) -> Entry:
     return {
         "in": "both" if scale in old.rows and scale in new.rows else "old" if scale in old.rows else "new",
         "unchanged": len(both) - len(differing),
-        "changed": sorted(differing, key=lambda entry: (-abs(entry["points"]), _key(entry))),
+        "changed": sorted(differing, key=lambda entry: (-_size(entry["points"]), _key(entry))),
         "added": [_named(row) | _estimate(row) for key, row in after.items() if key not in before],
         "removed": [_named(row) | _estimate(row) for key, row in before.items() if key not in after],
     }
+
+
+def _size(points: float | None) -> float:
+    """A number that came or went is the largest change there is."""
+    return inf if points is None else abs(points)
 
 
 def _key(row: Entry) -> tuple[str, ...]:
@@ -192,21 +198,24 @@ def _named(row: Row) -> Entry:
 
 
 def _estimate(row: Row) -> Entry:
-    return {"mean": float(row["mean"]), "low": float(row["low"]), "high": float(row["high"]),
-            "seeds": int(row["seeds"])}  # fmt: skip
+    """Shares, None where the runs ended in a status (label `overflow`) and there is no number."""
+    return {name: float(row[name]) if row[name] else None for name in ("mean", "low", "high")} | {
+        "seeds": int(row["seeds"])
+    }
 
 
 def _number(old: Row, new: Row) -> Entry:
     one, other = _estimate(old), _estimate(new)
-    apart = one["low"] > other["high"] or other["low"] > one["high"]
+    known = None not in (one["mean"], other["mean"])
+    apart = known and (one["low"] > other["high"] or other["low"] > one["high"])
     same = all(one[name] == other[name] for name in ("mean", "low", "high"))
     left_out = {*ROW_KEY, *ESTIMATE, *UNSTABLE_COLUMNS}
     before, after = ({name: value for name, value in row.items() if name not in left_out} for row in (old, new))
     return _named(new) | {
         "old": one,
         "new": other,
-        "points": round(100 * (other["mean"] - one["mean"]), 4),
-        "word": "same" if same else "apart" if apart else "within intervals",
+        "points": round(100 * (other["mean"] - one["mean"]), 4) if known else None,
+        "word": "same" if same else "not to be compared" if not known else "apart" if apart else "within intervals",
         "facts": list(changes(before, after)),
     }
 

@@ -123,7 +123,7 @@ def _numbers(section: Entry, domains: Domains) -> Iterator[str]:
         told = [column for column in SHOWN_IF_MIXED if len({row[column] for row in rows}) > 1]
         once = ", ".join(f"{name} {rows[0][name]}" for name in SHOWN_IF_MIXED if rows and name not in told)
         yield f"scale {scale}: {_counts(found)}" + (f"; {once}" if once else "")
-        lines = [[*_row(row, told), _estimate(row["old"]), "->", _estimate(row["new"]), f"{row['points']:+.2f}",
+        lines = [[*_row(row, told), _estimate(row["old"]), "->", _estimate(row["new"]), _points(row["points"]),
                   "; ".join([row["word"], *(f"{fact['key']} {_change(fact)}" for fact in row["facts"])])]
                  for row in found["changed"]]  # fmt: skip
         yield from _indented(_aligned(lines))
@@ -133,7 +133,8 @@ def _numbers(section: Entry, domains: Domains) -> Iterator[str]:
 
 def _counts(found: Entry) -> str:
     words = Counter(row["word"] for row in found["changed"])
-    split = ", ".join(f"{words[word]} {word}" for word in ("apart", "within intervals", "same") if words[word])
+    order = ("apart", "within intervals", "same", "not to be compared")
+    split = ", ".join(f"{words[word]} {word}" for word in order if words[word])
     changed_ones = f"{len(found['changed'])} changed" + (f" ({split})" if split else "")
     return (
         f"{changed_ones}, {found['unchanged']} unchanged, {len(found['added'])} added, {len(found['removed'])} removed"
@@ -152,7 +153,13 @@ def _row(row: Entry, told: list[str]) -> list[str]:
 
 def _estimate(number: Entry) -> str:
     mean, low, high, seeds = (number[name] for name in ESTIMATE)
+    if mean is None:
+        return f"overflow ({seeds})"
     return f"{100 * mean:.2f} [{100 * low:.2f}, {100 * high:.2f}] ({seeds})"
+
+
+def _points(points: float | None) -> str:
+    return "" if points is None else f"{points:+.2f}"
 
 
 def _artifacts(section: Entry, domains: Domains) -> Iterator[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 BROKEN = ("missing", "failed", "tampered", "stale")
 """What lies here is not what would be made now."""
-KINDS = (*BROKEN, "orphaned", "dirty-tree", "mixed-environment", "collapsed", "seeds", "unlocked")
+KINDS = (*BROKEN, "orphaned", "dirty-tree", "mixed-environment", "collapsed", "overflow", "seeds", "unlocked")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from dp import files, grid, paths
+from dp.escapes import csv_rows
 from dp.grid import Cell
 from dp.lineage import record
 from dp.lineage.finding import BROKEN, Finding
@@ -70,7 +71,7 @@ def seeds(study: Study, looks: dict[Path, Look]) -> Iterator[Finding]:
     known = evaluations(study)
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            rows = {_key(row): (int(row["seeds"]), set(row["runs"].split(";"))) for row in csv.DictReader(file)}
+            rows = {_key(row): (int(row["seeds"]), set(row["runs"].split(";"))) for row in csv_rows(file)}
     except FileNotFoundError:
         return
     except (KeyError, ValueError, TypeError, AttributeError, csv.Error):
@@ -86,7 +87,7 @@ def seeds(study: Study, looks: dict[Path, Look]) -> Iterator[Finding]:
 
 
 def collapsed(study: Study, looks: dict[Path, Look]) -> Iterator[Finding]:
-    """Evaluations at the majority class, but for the baseline that is it."""
+    """Evaluations at the majority class, but for the baseline that is it, and those that ended in an overflow."""
     for cell in grid.cells(study):
         folder = paths.evaluation(study.scale_name, cell.run)
         definition, here = study.definition(cell.variant), looks.get(folder)
@@ -95,6 +96,8 @@ def collapsed(study: Study, looks: dict[Path, Look]) -> Iterator[Finding]:
         if here is None or not here.outputs or "metrics.json" in here.gone + here.differ:
             continue
         found = files.read_json(folder / "metrics.json")
+        if found.get("overflow"):
+            yield Finding("overflow", folder, found["overflow"])
         if found["collapsed"]:
             yield Finding("collapsed", folder, found["collapsed_because"])
 

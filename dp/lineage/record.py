@@ -42,8 +42,8 @@ def recording(
 
     `asked`: the resolved parameters. `inputs`: path -> sha256 of every file read (see `outputs_of`). `outputs`: names
     of the files made in `folder`; their digests also go to `folder/SHA256SUMS`, as `sha256sum -c` reads it: what came
-    out, and nothing about how. The yielded dictionary takes the facts that the job adds to `made`. `seal` is the
-    digest of everything else in the record.
+    out, and nothing about how. The yielded dictionary takes the facts that the job adds to `made`, a `status` among
+    them where the job is done but in no number. `seal` is the digest of everything else in the record.
     """
     started = time.time()
     made: dict[str, Any] = {}
@@ -53,7 +53,7 @@ def recording(
         digests = {name: files.sha256(folder / name) for name in outputs}
         files.write_text(folder / SUMS, "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items())))
         made |= {
-            "status": "complete",
+            "status": made.get("status", "complete"),
             "outputs": digests | {SUMS: files.sha256(folder / SUMS)},
             "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
             "wall_seconds": round(time.time() - started, 3),

@@ -51,12 +51,18 @@ class _With(_Part):
     dirty: bool | None
 
 
+class _Overflow(_Part):
+    update: NonNegativeInt
+    why: str
+
+
 class _Made(_Part):
     outputs: dict[Annotated[str, AfterValidator(_is_below)], str]
     started: Annotated[str, AfterValidator(_is_time)]
     wall_seconds: Annotated[float, Field(ge=0, le=1e9)]
     labels: list[str] = []
     files: dict[str, str] = {}
+    overflow: _Overflow | None = None
 
 
 class _Tokenized(_Made):
@@ -68,8 +74,8 @@ class _Tokenized(_Made):
 
 
 class _Selection(_Part):
-    accuracy: float
-    loss: float
+    accuracy: float | None
+    loss: float | None
     rows: int = 0
     rule: str = ""
 
@@ -77,7 +83,7 @@ class _Selection(_Part):
 class _Trained(_Made):
     steps: NonNegativeInt
     steps_before: NonNegativeInt
-    selected_step: NonNegativeInt
+    selected_step: NonNegativeInt | None
     trainable_parameters: NonNegativeInt
     step_seconds: NonNegativeFloat
     trials: int

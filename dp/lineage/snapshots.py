@@ -1,6 +1,5 @@
 """One state of the study, read from a folder of results or from a git revision: its records, numbers and sources."""
 
-import csv
 import hashlib
 import io
 import os
@@ -12,6 +11,7 @@ from typing import Any
 
 from dp import files, paths
 from dp.errors import UserError, shown
+from dp.escapes import csv_rows
 from dp.lineage import dvc_lock, git
 from dp.lineage.record import parsed
 
@@ -145,7 +145,7 @@ def _contents(
             if hashlib.sha256(table).hexdigest() != record["made"]["outputs"].get("results.csv"):
                 raise UserError(f"{name}: {folder}/results.csv differs from its record.json: it was edited or cut "
                                 f"short. Restore it (`dvc checkout`) or report again.")  # fmt: skip
-            rows[Path(folder).name] = list(csv.DictReader(io.StringIO(table.decode())))
+            rows[Path(folder).name] = csv_rows(io.StringIO(table.decode()))
     return records, rows
 
 

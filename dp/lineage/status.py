@@ -41,17 +41,20 @@ class Made:
     outputs: dict[str, str]
     cost: Cost
     digest: str
+    overflow: str | None
 
 
 @dataclass(frozen=True)
 class Standing:
-    """What became of one artifact. `why`: of a stale or missing one, unless it was simply never made."""
+    """What became of one artifact. `why`: of a stale or missing one, unless it was simply never made. `overflow`: of a
+    done one that ended in this status and in no number, the reason."""
 
     artifact: Artifact
     state: State
     why: str | None = None
     mark: dict[str, Any] | None = None
     cost: Cost | None = None  # of a done one
+    overflow: str | None = None
 
     @property
     def group(self) -> tuple[str, str | None, str | None, str | None]:
@@ -119,7 +122,7 @@ class Survey:
         if mark and mark["state"] == "running":
             return Standing(artifact, "running", mark=mark)
         if made and why is None:
-            return Standing(artifact, "done", cost=made.cost)
+            return Standing(artifact, "done", cost=made.cost, overflow=made.overflow)
         if mark and mark["state"] == "failed":
             return Standing(artifact, "failed", mark=mark)
         if why and why != GONE:
@@ -172,8 +175,9 @@ def _read(path: Path) -> Made | None:
         on_gpu = environment["device"] != "cpu"
         cost = Cost("gpu", hours) if on_gpu else Cost("core", hours * (environment["threads"] or 1))
         inputs = {sys.intern(name): sys.intern(digest) for name, digest in used["inputs"].items()}
-        digest = hashlib.sha256(content).hexdigest()
-        return Made(record["command"], record["asked"], used["code"]["digest"], inputs, made["outputs"], cost, digest)
+        digest, over = hashlib.sha256(content).hexdigest(), made.get("overflow")
+        return Made(record["command"], record["asked"], used["code"]["digest"], inputs, made["outputs"], cost, digest,
+                    over["why"] if over else None)  # fmt: skip
     except (ValueError, OSError):
         return None
 
@@ -297,4 +301,5 @@ def as_json(study: Study, standings: dict[Path, Standing]) -> dict[str, Any]:
              "mark": one.mark, "log": str(one.log) if one.log.is_file() else None}
             for one in everything if one.state != "done"
         ],
+        "overflowed": {str(one.artifact.folder): one.overflow for one in everything if one.overflow},
     }  # fmt: skip

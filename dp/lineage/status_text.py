@@ -10,6 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from dp.escapes import printable
 from dp.lineage.status import STATES, Estimate, Grid, Standing, costs, grids, left
 from dp.study import Study
 
@@ -107,6 +108,8 @@ def _summary(study: Study, standings: Sequence[Standing], now: float) -> list[Re
     parts += _listed("running", [_running(one, now) for one in of["running"]])
     parts += _listed("failed", [f"{_name(one)}: {one.mark['error']}{_log(one)}" for one in of["failed"] if one.mark])
     parts += _listed("killed", [f"{_name(one)}: {one.why}{_log(one)}" for one in of["missing"] if one.mark])
+    parts += _listed("done without a number", [f"{_name(one)}: {one.overflow}" for one in of["done"]
+                                               if one.overflow and one.artifact.command == "train"])  # fmt: skip
     parts += _listed("stale, by reason", _counted(of["stale"]))
     parts += _listed("missing, though there is a record", _counted(one for one in of["missing"] if not one.mark))
     return parts
@@ -169,4 +172,7 @@ def _counted(standings: Iterable[Standing]) -> list[str]:
 def _listed(title: str, lines: list[str]) -> list[RenderableType]:
     if not lines:
         return []
-    return [Text(f"\n{title}", LOOKS.get(title.partition(",")[0], "")), *(Text(f"  {line}") for line in lines)]
+    return [
+        Text(f"\n{title}", LOOKS.get(title.partition(",")[0], "")),
+        *(Text(f"  {printable(line)}") for line in lines),
+    ]

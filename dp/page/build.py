@@ -51,6 +51,7 @@ def document(found: Findings, folder: Path, made: list[Job]) -> str:
         protocol=study.params.protocols[study.scale.protocol],
         warnings=_warnings(found.results),
         collapse=verdict.of_collapse(found.results),
+        overflow=verdict.of_overflow(found.results),
         claims=verdict.of_claims(found.claims),
         predictions=verdict.of_predictions(predicted, null) if predicted else None,
         predicted_maps=glance.of_predictions(predicted),

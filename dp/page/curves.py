@@ -17,22 +17,26 @@ ACCURACIES = 100
 def of(members: list[Run], number: Callable[[tuple[int, ...]], int]) -> dict[str, Any] | None:
     """accuracy: [steps, percent] of each run; picked: [step, percent] of each run; loss: [steps, means over runs].
 
-    Steps are a `number`, since most curves of a scale have the same. None where nothing was trained.
+    Steps are a `number`, since most curves of a scale have the same. A run that overflowed before its first evaluation
+    has no line. None where no update was made.
     """
     trained = [run for run in members if run.training]
     if not trained:
         return None
+    if not any(steps.losses(run) for run in trained):
+        return None
     accuracies = [[(step, round(100 * accuracy, 2)) for step, accuracy in steps.evaluations(run)] for run in trained]
     most = max(2, min(POINTS, ACCURACIES // len(trained)))
-    picked = [run.trained["made"]["selected_step"] for run in trained if run.trained]
+    picked = [run.trained["made"]["selected_step"] for run in trained if run.trained]  # None: it overflowed
     by_step: dict[int, list[float]] = {}
     for run in trained:
         for step, loss in _binned(run):
             by_step.setdefault(step, []).append(loss)
     return {
         "accuracy": [[number(tuple(steps)), [round(value, 1) for value in values]]
-                     for points in accuracies for steps, values in [_axes(_thinned(points, most))]],
-        "picked": [[step, dict(points)[step]] for step, points in zip(picked, accuracies, strict=True)],
+                     for points in accuracies if points for steps, values in [_axes(_thinned(points, most))]],
+        "picked": [[step, dict(points)[step]] for step, points in zip(picked, accuracies, strict=True)
+                   if step is not None],
         "loss": [number(tuple(sorted(by_step))), [float(f"{np.mean(by_step[step]):.3g}") for step in sorted(by_step)]],
     }  # fmt: skip
 

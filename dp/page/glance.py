@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from dp.evaluation.table import Row
+from dp.evaluation.table import OVERFLOW, Row
 from dp.page.verdict import CELLS, SIGN, tone
 
 
@@ -30,7 +30,8 @@ class Grid:
 
 def of_predictions(rows: list[Row]) -> list[Grid]:
     def spot(row: Row, line: int) -> Spot:
-        return Spot(f"{100 * row['mean']:.1f}", row["verdict"], tone(row["verdict"]), _sign(row), line)
+        text = OVERFLOW if row["mean"] is None else f"{100 * row['mean']:.1f}"
+        return Spot(text, row["verdict"], tone(row["verdict"]), _sign(row), line)
 
     return _grids("predictions", rows, lambda row: _setting(row), spot)
 
@@ -51,6 +52,8 @@ def of_results(rows: list[Row]) -> list[Grid]:
     """One grid per backbone, regime, k and metric."""
 
     def spot(row: Row, line: int) -> Spot:
+        if row["mean"] is None:
+            return Spot(OVERFLOW, "no number", "low", SIGN["low"], line)
         fallen = not row["collapsed"].startswith("0/")
         interval = f"[{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
         return Spot(f"{100 * row['mean']:.1f}", f"{interval} {fallen * ('collapsed ' + row['collapsed'])}".strip(),

@@ -32,11 +32,11 @@ function cellOf(cell, alone) {
 }
 
 function seeds(cell) {
-  const head = ["run", ...cell.metrics.map((metric) => `${word(metric)}, %`), "collapsed", "selected step", "seconds in steps", "record", "evaluation", "training"];
+  const head = ["run", ...cell.metrics.map((metric) => `${word(metric)}, %`), "collapsed or overflowed", "selected step", "seconds in steps", "record", "evaluation", "training"];
   const rows = cell.runs.map(([at, trained, name, trainedName, digest, why, step, steps, seconds, ...values]) => {
     const texts = [
       name,
-      ...values.map((value) => value.toFixed(2)),
+      ...values.map((value) => (value === null ? "overflow" : value.toFixed(2))),
       word(why) === "" ? "no" : `↓ ${word(why)}`,
       step === null ? "" : `${step} of ${steps}`,
       seconds === null ? "" : seconds.toFixed(1),
@@ -58,7 +58,7 @@ function curves(cell) {
   const { accuracy, picked, loss } = cell.curve;
   const line = ([steps, values]) => [data.steps[steps], values];
   const plots = [
-    plot("Selection accuracy, %", accuracy.map(line), picked, (low, high) => [Math.max(0, low - 5), Math.min(100, high + 5)]),
+    accuracy.length ? plot("Selection accuracy, %", accuracy.map(line), picked, (low, high) => [Math.max(0, low - 5), Math.min(100, high + 5)]) : null,
     plot("Training loss", [line(loss)], [], (low, high) => [Math.min(0, low), high * 1.05 || 1]),
   ];
   const words = make("p", { class: "about" }, "Selection accuracy: a line for each run, and a circle where selection picked a step. Loss: the mean over runs.");

@@ -102,7 +102,10 @@ def _command(study: Study) -> str:
 
 
 def _run(run: Run, folders: list[str], trainings: list[str], strings: Numbered[str]) -> list[Any]:
-    """[folder, training folder, its name, training's name, digest, why collapsed, step, of steps, seconds, *values]"""
+    """[folder, training folder, its name, training's name, digest, why collapsed, step, of steps, seconds, *values]
+
+    Of a run that overflowed the step and the values are None, and it says why in place of a collapse.
+    """
     made = run.trained["made"] if run.trained else {}
     return [
         folders.index(run.folder.parent.as_posix()),
@@ -110,11 +113,11 @@ def _run(run: Run, folders: list[str], trainings: list[str], strings: Numbered[s
         run.folder.name,
         run.training.name if run.training else None,
         run.digest[:12],
-        strings(run.metrics["collapsed_because"] or ""),
+        strings(run.metrics["collapsed_because"] or run.overflow or ""),
         made.get("selected_step"),
         made.get("steps"),
         made.get("step_seconds"),
-        *(round(100 * one["value"], 4) for one in run.metrics["metrics"].values()),
+        *(one and round(100 * one["value"], 4) for one in run.metrics["metrics"].values()),
     ]
 
 

@@ -13,7 +13,9 @@ function comparing(column, down) {
     if (x === y) return 0;
     if (x === "" || y === "") return x === "" ? 1 : -1; // what is empty comes last, either way
     if (column.kind !== "number") return x < y ? -sign : sign;
-    return sign * (numberIn(x) - numberIn(y));
+    const [m, n] = [numberIn(x), numberIn(y)];
+    if (m === null || n === null) return m === n ? 0 : m === null ? 1 : -1; // so does a word in place of a number
+    return sign * (m - n);
   };
 }
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from dp.evaluation.table import Row, is_majority
+from dp.evaluation.table import OVERFLOW, Row, is_majority, is_overflow
 from dp.findings import Findings
 from dp.page.verdict import SIGN, tone
 
@@ -110,6 +110,11 @@ def number(key: str, scale: float = 1.0, form: str = ".2f") -> Callable[[Row], s
     return lambda row: _number(row.get(key), scale, form)
 
 
+def opened(key: str, scale: float = 1.0, form: str = ".2f") -> Callable[[Row], str]:
+    """The number that a row is about, or what stands in its place."""
+    return lambda row: _number(row.get(key), scale, form) or (OVERFLOW if is_overflow(row) else "")
+
+
 def interval(low: str, high: str, scale: float = 1.0) -> Callable[[Row], str]:
     def text(row: Row) -> str:
         ends = [_number(row.get(key), scale, ".2f") for key in (low, high)]
@@ -131,6 +136,8 @@ def collapsed(constant: set[str]) -> Callable[[Row], str]:
 
     def text(row: Row) -> str:
         fallen, _, runs = row["collapsed"].partition("/")
+        if row["mean"] is None:
+            return f"{SIGN['low']} {OVERFLOW}"
         if row["variant"] in constant:
             return "by design"
         return f"{SIGN['low']} {fallen} of {runs} collapsed" if fallen != "0" else "no"
@@ -156,7 +163,7 @@ def _results(constant: set[str]) -> list[Column]:
     return [
         *WHERE,
         Column("metric", plain("metric"), filter=True, key="metric"),
-        Column("mean, %", number("mean", 100), "number", opens=True, key="mean"),
+        Column("mean, %", opened("mean", 100), "number", opens=True, key="mean"),
         Column("95 % interval", interval("low", "high", 100), "number", key="interval"),
         Column("interval over", plain("interval")),
         Column("collapsed", collapsed(constant), "flag", filter=True),
@@ -178,7 +185,7 @@ CLAIMS = [
     Column("k", plain("k"), "number"),
     Column("metric", plain("metric")),
     Column("paper", number("value"), "number"),
-    Column("here", number("ours"), "number", opens=True),
+    Column("here", opened("ours"), "number", opens=True),
     Column("95 % interval", interval("low", "high"), "number"),
     Column("difference", number("difference", form="+.2f"), "number"),
     Column("tolerance", number("tolerance"), "number"),
@@ -192,7 +199,7 @@ PREDICTIONS = [
     Column("verdict", plain("verdict"), "verdict", filter=True, key="verdict"),
     *WHERE,
     Column("predicted, %", interval("predicted_low", "predicted_high", 100), "number", key="predicted"),
-    Column("mean, %", number("mean", 100), "number", opens=True, key="mean"),
+    Column("mean, %", opened("mean", 100), "number", opens=True, key="mean"),
     Column("95 % interval", interval("low", "high", 100), "number", key="interval"),
     Column("runs", plain("seeds"), "number"),
     Column("predicted because", plain("because"), "long"),
@@ -203,7 +210,7 @@ NULL = [
     Column("variant", plain("variant"), key="variant"),
     Column("against", plain("against")),
     Column("runs", plain("seeds"), "number"),
-    Column("mean, %", number("mean", 100), "number", opens=True),
+    Column("mean, %", opened("mean", 100), "number", opens=True),
     Column("against, %", number("against_mean", 100), "number"),
     Column("difference", number("difference", 100, "+.2f"), "number"),
     Column("p", p_value("p"), "number"),
@@ -212,7 +219,7 @@ NULL = [
 COMPARISONS = [
     *WHERE,
     Column("against", plain("against"), filter=True),
-    Column("difference, points", number("difference", 100, "+.2f"), "number", opens=True, key="difference"),
+    Column("difference, points", opened("difference", 100, "+.2f"), "number", opens=True, key="difference"),
     Column("95 % interval", interval("low", "high", 100), "number", key="interval"),
     Column("p", p_value("p"), "number"),
     Column("p, Holm", p_value("p_holm"), "number"),
@@ -225,7 +232,7 @@ AGGREGATES = [
     *NOT_OVER_TASKS,
     Column("tasks", listed("tasks"), "long"),
     Column("runs", plain("seeds"), "number"),
-    Column("mean, %", number("mean", 100), "number", opens=True),
+    Column("mean, %", opened("mean", 100), "number", opens=True),
     Column("95 % interval of the mean", interval("mean_low", "mean_high", 100), "number"),
     Column("IQM, %", number("iqm", 100), "number"),
     Column("95 % interval of the IQM", interval("iqm_low", "iqm_high", 100), "number"),
@@ -239,7 +246,7 @@ OPTIMISM = [
     Column("looked at", plain("rows"), filter=True),
     Column("evaluations", plain("evaluations"), "number"),
     Column("runs", plain("seeds"), "number"),
-    Column("best, %", number("best", 100), "number", opens=True),
+    Column("best, %", opened("best", 100), "number", opens=True),
     Column("last, %", number("last", 100), "number"),
     Column("chosen, %", number("chosen", 100), "number"),
     Column("best − last", number("best_minus_last", 100, "+.2f"), "number"),
@@ -250,7 +257,7 @@ OPTIMISM = [
 PRICES = [
     *WHERE,
     Column("switches", listed("switches"), filter=True),
-    Column("with, %", number("with", 100), "number", opens=True),
+    Column("with, %", opened("with", 100), "number", opens=True),
     Column("without, %", number("without", 100), "number"),
     Column("against", plain("against")),
     Column("difference, points", number("difference", 100, "+.2f"), "number", key="difference"),

@@ -4,13 +4,13 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dp.evaluation.table import Row
+from dp.evaluation.table import Row, is_overflow
 
 TONE = {"reproduced": "good", "holds": "good", "yes": "good", "differs": "bad", "fails": "bad", "unclear": "open",
-        "collapsed": "low", "not run": "none", "not comparable": "none"}  # fmt: skip
+        "collapsed": "low", "overflowed": "low", "not run": "none", "not comparable": "none"}  # fmt: skip
 """How a verdict looks; each also has a sign of its own and is written out."""
 SIGN = {"good": "✓", "bad": "✗", "open": "?", "low": "↓", "none": "–"}
-JUDGED = ("reproduced", "differs", "unclear", "collapsed")
+JUDGED = ("reproduced", "differs", "unclear", "collapsed", "overflowed")
 CELLS = ("cell", "average")
 """Kinds of claim that are numbers of the paper's tables."""
 UNJUDGED = {"not run": ("were not run", "none was run"), "not comparable": ("are not comparable", "none is comparable")}
@@ -67,6 +67,7 @@ def of_predictions(rows: list[Row], null: list[Row]) -> Summary:
     """What the runs say about the results that were predicted for this scale."""
     count = Counter(row["verdict"] for row in rows)
     said = f"{count['holds']} hold, {count['fails']} fail and {count['unclear']} are unclear"
+    said += f"; {count['overflowed']} ended in an overflow" if count["overflowed"] else ""
     headline = f"Of {len(rows)} predicted cells {said}."
     details = ["Unclear: the interval reaches beyond the predicted range, so the seeds are too few for their spread."]
     if null:
@@ -81,7 +82,7 @@ def of_predictions(rows: list[Row], null: list[Row]) -> Summary:
 
 def of_collapse(results: list[Row]) -> str | None:
     """Whether what was trained is told apart from a constant answer; None where all of it is."""
-    trained = [row for row in results if row["metric"] == "accuracy" and row["steps"]]
+    trained = [row for row in results if row["metric"] == "accuracy" and row["steps"] and row["collapsed"]]
     fallen = [row for row in trained if not row["collapsed"].startswith("0/")]
     if not fallen:
         return None
@@ -91,6 +92,16 @@ def of_collapse(results: list[Row]) -> str | None:
             "so nothing can be said here of which variant is better."
         )
     return f"Of {len(trained)} trained numbers {len(fallen)} hold a collapsed run, one at the majority class."
+
+
+def of_overflow(results: list[Row]) -> str | None:
+    """How many numbers there are not, because runs ended in a status; None where all there should be are."""
+    without = [row for row in results if row["metric"] == "accuracy" and is_overflow(row)]
+    if not without:
+        return None
+    names = ", ".join(dict.fromkeys(row["variant"] for row in without))
+    many = "number is" if len(without) == 1 else "numbers are"
+    return f"{len(without)} {many} none: runs of {names} ended in an overflow of float32 under the switch fillers."
 
 
 def _tiles(count: Counter[str]) -> list[Tile]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from dp.evaluation import verdicts
 from dp.evaluation.runs import Run
-from dp.evaluation.table import Row, digests, labels, protocol
+from dp.evaluation.table import Row, digests, group, labels, protocol
 from dp.grid import Cell
 from dp.paper import measures
 from dp.paper.audit import collapsed_cells
@@ -18,7 +18,8 @@ from dp.study import Study
 COLUMNS = ("claim", "table", "kind", "backbone", "variant", "task", "regime", "k", "protocol", "metric", "value",
            "ours", "low", "high", "difference", "tolerance", "seeds", "verdict", "reason", "paper_collapsed", "labels",
            "runs")  # fmt: skip
-VERDICTS = ("reproduced", "differs", "unclear", "collapsed", "not comparable", "not run")
+OVERFLOWED = verdicts.OVERFLOWED
+VERDICTS = ("reproduced", "differs", "unclear", "collapsed", OVERFLOWED, "not comparable", "not run")
 NO_EVIDENCE = {
     "made-up": "rows made up by the project",
     "planted-world": "a planted world",
@@ -98,6 +99,9 @@ class _Judge:
         }  # fmt: skip
         if claim.why_not:
             return row | {"verdict": "not comparable", "reason": claim.why_not}
+        so_far = self._so_far_of(claim)
+        if any(run.overflow for run in so_far):
+            return row | self._overflowed(so_far)
         found = self._best(claim) if claim.best_of else self._evidence(claim)
         if isinstance(found, str):
             return row | {"verdict": "not run", "reason": found}
@@ -117,6 +121,26 @@ class _Judge:
             "reason": "; ".join(filter(None, [reason, known])),
             "labels": ";".join(found.labels),
             "runs": digests(found.runs),
+        }
+
+    def _so_far_of(self, claim: Claim) -> list[Run]:
+        """The runs that are there, of those that decide a claim."""
+        return [self.evaluated[cell] for cell in self.matcher.needed(claim) if cell in self.evaluated]
+
+    def _overflowed(self, runs: list[Run]) -> Row:
+        """No number: those that happened to survive are no fair sample of the seeds."""
+        bad = [run for run in runs if run.overflow]
+        names = ", ".join(dict.fromkeys(map(_name, bad)))
+        return {
+            "regime": runs[0].regime,
+            "k": ";".join(dict.fromkeys(str(run.k) for run in runs if run.k)),
+            "protocol": ";".join(dict.fromkeys(protocol(self.study, run.cell.variant) for run in runs)),
+            "seeds": min(map(len, group(runs).values())),
+            "verdict": OVERFLOWED,
+            "reason": f"{len(bad)} of {len(runs)} of our runs ended in an overflow and in no number ({names}): "
+            f"{bad[0].overflow}; the released code has these fillers, so its number was made under the same overflow",
+            "labels": ";".join(labels(runs)),
+            "runs": digests(runs),
         }
 
     def _evidence(self, claim: Claim) -> Evidence | str:

@@ -7,9 +7,12 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from dp import grid
 from dp.lineage.status_text import console
 from dp.planning.plan import Device, Line, Plan
 from dp.planning.speeds import THEIRS, Speed
+from dp.protocols import learns_through_fillers
+from dp.study import Study
 
 UNITS = {"gpu": "GPU", "core": "core"}
 TOKENS = {
@@ -21,6 +24,11 @@ TRUST = """\
 Hours are work by formula, divided by throughput. Predicted from one run of its backbone, other trainings took 0.9 to
 1.1 times as long where nothing else ran on the machine, and up to 4.5 times where something did (docs/planning.md).
 The work of CPU-only jobs (downloads, tokenization, the report) is not in them."""
+
+THROUGH_FILLERS = (
+    "the gradient through fillers of -1e20 overflows float32, so these runs end in that status, most at their first "
+    "updates (docs/methods.md)."
+)
 
 
 def print_plan(plan: Plan, stream: TextIO) -> None:
@@ -57,9 +65,25 @@ def _notes(plan: Plan) -> list[str]:
         for speed in dict.fromkeys(by_backbone.values()):
             lines.append(_speed(device, speed, [name for name, one in by_backbone.items() if one == speed]))
     lines += [f"Length of inputs, {', '.join(tasks)}: {TOKENS[origin]}." for origin, tasks in plan.tokens.items()]
+    if names := _without_number(plan.study):
+        lines.append(f"No number will come of {', '.join(names)}: {THROUGH_FILLERS}")
     if plan.total.cost.models:
         lines.append("Whole models: fine-tuning keeps one for each run.")
     return lines
+
+
+def _without_number(study: Study) -> list[str]:
+    """Variants whose runs, or those whose choice they keep, learn through fillers."""
+    first = {cell.variant: cell for cell in reversed(grid.cells(study))}
+    return [
+        name
+        for name in study.scale.variants
+        if name in first
+        and any(
+            learns_through_fillers(grid.run_config(study, cell))
+            for cell in (first[name], *grid.sources(study, first[name]).values())
+        )
+    ]
 
 
 def _speed(device: Device, speed: Speed, backbones: list[str]) -> str:

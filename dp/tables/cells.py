@@ -5,7 +5,7 @@ from math import fsum
 from typing import Any
 
 from dp.evaluation.labels import spelled_out
-from dp.evaluation.table import Row, is_majority
+from dp.evaluation.table import OVERFLOW, Row, is_majority
 from dp.findings import Findings
 from dp.study import Study
 from dp.tables.layout import Shown
@@ -38,7 +38,8 @@ def accuracies(found: Findings) -> dict[Setting, dict[str, dict[str, Row]]]:
 def average(found: Findings, own: dict[str, Row], tasks: Sequence[str]) -> Row | None:
     """The mean over tasks of one variant's rows (by task), as a row; None where one of the tasks was not run.
 
-    Its interval is that of aggregates.csv, where that has one over the same tasks.
+    Its interval is that of aggregates.csv, where that has one over the same tasks. Without a mean where a run of a task
+    overflowed.
     """
     if not tasks or any(task not in own for task in tasks):
         return None
@@ -55,14 +56,18 @@ def average(found: Findings, own: dict[str, Row], tasks: Sequence[str]) -> Row |
         (None, None),
     )
     labels = sorted({label for row in rows for label in row["labels"].split(";") if label})
-    return key | {"task": " + ".join(tasks), "seeds": max(row["seeds"] for row in rows),
-                  "mean": fsum(row["mean"] for row in rows) / len(rows), "low": low, "high": high,
+    means = [row["mean"] for row in rows]
+    mean = None if None in means else fsum(means) / len(rows)
+    return key | {"task": " + ".join(tasks), "seeds": max(row["seeds"] for row in rows), "mean": mean,
+                  "low": low, "high": high,
                   "majority": None, "collapsed": "", "protocol": rows[0]["protocol"], "labels": ";".join(labels),
                   "runs": ";".join(row["runs"] for row in rows)}  # fmt: skip
 
 
 def percent(study: Study, row: Row) -> Shown:
-    """A row of results.csv or an average: its share in percent with one decimal."""
+    """A row of results.csv or an average: its share in percent with one decimal, or that its runs overflowed."""
+    if row["mean"] is None:
+        return Shown(OVERFLOW)
     return Shown(f"{100 * row['mean']:.1f}", interval(row["low"], row["high"], 100), collapsed(study, row))
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from dp.evaluation.table import Row
+from dp.evaluation.table import OVERFLOW, Row, is_overflow
 from dp.findings import Findings
 from dp.tables.cells import AVERAGE, Setting, accuracies, average, collapsed, interval, label_notes
 from dp.tables.layout import Column, Group, Line, Shown, Table
@@ -13,7 +13,8 @@ TITLES = {
     "B_length": "SuperGLUE accuracy (%) of the paper and ours: how many vectors the prompt has",
     "C_prompt": "SuperGLUE accuracy (%) of the paper and ours: pools of prompts with positions, and fine-tuning",
 }
-MARKS = {"reproduced": "=", "differs": "!=", "unclear": "?", "collapsed": "c", "not run": "", "not comparable": "n/c"}
+MARKS = {"reproduced": "=", "differs": "!=", "unclear": "?", "collapsed": "c", "not run": "",
+         "not comparable": "n/c"}  # fmt: skip
 FIELDS = ("kind", "backbone", "regime", "k", "task", "variant", "protocol", "paper", "paper_collapsed", "ours", "low",
           "high", "difference", "tolerance", "seeds", "collapsed", "verdict", "reason", "labels", "runs")  # fmt: skip
 
@@ -95,13 +96,13 @@ def _paper(record: Row) -> Shown:
 
 def _ours(record: Row) -> Shown:
     if record["ours"] is None:
-        return Shown()
+        return Shown(OVERFLOW if is_overflow(record) else "")
     marks = [mark for mark in (MARKS.get(record["verdict"], ""), record["mark"]) if mark]
     return Shown(f"{record['ours']:.1f}", interval(record["low"], record["high"]), ", ".join(marks))
 
 
 def _notes(found: Findings, records: list[Row]) -> list[str]:
-    ours = [record for record in records if record["ours"] is not None]
+    ours = [record for record in records if record["ours"] is not None or is_overflow(record)]
     notes = [
         "paper: as printed in arXiv 2303.02909v2, one run for each number. c: the paper's number sits at the majority "
         "class, so its run collapsed."

@@ -2,7 +2,7 @@
 
 import re
 
-from dp.evaluation.table import Row
+from dp.evaluation.table import OVERFLOW, Row
 from dp.findings import Findings
 from dp.protocols import MEANING
 from dp.tables.cells import Setting, interval, label_notes, name_of
@@ -51,5 +51,7 @@ def _stubs(row: Row) -> tuple[str, str]:
 
 
 def _price(row: Row) -> Shown:
+    if row["difference"] is None:
+        return Shown(OVERFLOW)
     small = row["p_holm"] not in (None, "") and row["p_holm"] < LEVEL
     return Shown(f"{100 * row['difference']:+.1f}", interval(row["low"], row["high"], 100), "*" if small else "")

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
+from dp.escapes import markdown as marked_down
 from dp.evaluation.table import to_csv
 from dp.tables.layout import Column, Group, Line, Shown, Table
 
@@ -27,20 +28,20 @@ def csv(table: Table) -> str:
 def markdown(table: Table) -> str:
     """A heading, one table whose groups are set apart by a bold line, and the notes as a list."""
     if table.empty:
-        return f"# {table.title}\n\n{table.empty}\n"
+        return f"# {marked_down(table.title)}\n\n{marked_down(table.empty)}\n"
     heads = [column.head if column.head == column.sub else f"{column.head} {column.sub}" for column in table.columns]
-    rows = [[_marked_down(text) for text in (*table.stubs, *heads)]]
+    rows = [[marked_down(text) for text in (*table.stubs, *heads)]]
     for group in table.groups:
-        rows.append([f"**{_marked_down(group.title)}**", *[""] * (len(rows[0]) - 1)])
-        rows += [[_marked_down(text) for text in (*line.stubs, *_in_one(table.columns, line))] for line in group.lines]
+        rows.append([f"**{marked_down(group.title)}**", *[""] * (len(rows[0]) - 1)])
+        rows += [[marked_down(text) for text in (*line.stubs, *_in_one(table.columns, line))] for line in group.lines]
     widths = [max(3, *(len(row[n]) for row in rows)) for n in range(len(rows[0]))]
     left = len(table.stubs)
     rule = ["-" * width if n < left else "-" * (width - 1) + ":" for n, width in enumerate(widths)]
     padded = [[text.ljust(width) if n < left else text.rjust(width)
                for n, (text, width) in enumerate(zip(row, widths, strict=True))] for row in rows]  # fmt: skip
     lines = [f"| {' | '.join(row)} |" for row in (padded[0], rule, *padded[1:])]
-    notes = [f"- {_marked_down(note)}" for note in table.notes]
-    return "\n\n".join([f"# {table.title}", "\n".join(lines), "\n".join(notes)]).rstrip() + "\n"
+    notes = [f"- {marked_down(note)}" for note in table.notes]
+    return "\n\n".join([f"# {marked_down(table.title)}", "\n".join(lines), "\n".join(notes)]).rstrip() + "\n"
 
 
 def latex(table: Table) -> str:
@@ -62,9 +63,10 @@ def latex(table: Table) -> str:
 def tex(text: str) -> str:
     """Text with every character that means something to LaTeX, or that its old fonts print as another, escaped.
 
-    A [ or * at the start, which the end of the line before would take for its argument, is set apart.
+    Line breaks are blanks. A [ or * at the start, which the end of the line before would take for its argument, is set
+    apart.
     """
-    return re.sub(r"^[\[*]", r"{\g<0>}", re.sub("-(?=-)", "-{}", text.translate(SPECIAL)))
+    return re.sub(r"^[\[*]", r"{\g<0>}", re.sub("-(?=-)", "-{}", " ".join(text.split()).translate(SPECIAL)))
 
 
 SPECIAL = str.maketrans(
@@ -72,10 +74,6 @@ SPECIAL = str.maketrans(
     | {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "<": "\\textless{}",
        ">": "\\textgreater{}", "|": "\\textbar{}", '"': "''", "`": "\\textasciigrave{}"}
 )  # fmt: skip
-
-
-def _marked_down(text: str) -> str:
-    return re.sub(r"([\\|*<`])", r"\\\1", text)
 
 
 def _in_one(columns: Iterable[Column], line: Line) -> list[str]:

@@ -20,6 +20,7 @@ Family = Literal["seq2seq", "causal", "encoder"]
 Kind = Literal["folder", "package", "hub", "made_up"]
 Split = Literal["train", "validation"]
 FieldName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
+Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 
 
 class Template(Closed):
@@ -119,7 +120,7 @@ class Task(Closed):
     label_names: list[str] = Field(min_length=2, description="class order")
     templates: dict[Family, Template]
     metrics: list[Literal["accuracy", "f1a", "exact_match", "macro_f1"]] = Field(min_length=1)
-    labels: list[str] = Field([], description="marks that every number of this task carries, such as re-split")
+    labels: list[Label] = Field([], description="marks that every number of this task carries, such as re-split")
     expected: dict[Split, Expected]
     sources: Sources
 

@@ -22,7 +22,8 @@ from dp.finite import check_finite, not_finite
 from dp.prompts.choice import Moment, temperature
 from dp.prompts.estimators import objective
 from dp.prompts.prompt import Choices
-from dp.protocols import input_width
+from dp.protocols import input_width, learns_through_fillers
+from dp.training import overflow
 from dp.training.optimizers import learning_rate, optimizers
 from dp.training.signals import stop_requests
 from dp.training.state import State, tensors_of
@@ -41,9 +42,11 @@ def train(
     """Tune until `steps`, keep the tensors that did best on the selection rows; facts for the record.
 
     selection: one entry per task. Best is the highest selection accuracy (the mean over tasks), then the lowest
-    selection loss, then the earliest. The tensors to save come under "tensors"; the log is `run/steps.jsonl`. Raises
-    UserError on a loss, gradient or parameter that is not finite (its status is then in `run/failure.json`) and
-    Interrupted on SIGINT or SIGTERM (the state then lies in `run/state/`).
+    selection loss, then the earliest. The tensors to save come under "tensors"; the log is `run/steps.jsonl`. A run
+    whose fillers overflow (dp/training/overflow.py) ends before that update with the facts of its status and the
+    tensors as they were, of which none was selected. Raises UserError on a loss, gradient or parameter that is not
+    finite (its status is then in `run/failure.json`) and Interrupted on SIGINT or SIGTERM (the state then lies in
+    `run/state/`).
     """
     if train_rows.features is not None:
         check_finite({"the table": train_rows.features}, "Instance features", "Delete their folder and run again.")
@@ -61,6 +64,7 @@ def train(
     micro, copies, choice = budget["micro_batch_size"], classifier.copies, config["choice"]
     estimator = choice["estimator"] if choice else "straight_through"
     ends = budget["steps"] // (budget["updates_per_step"] if "short_schedule" in switches else 1)
+    has_fillers, ended = learns_through_fillers(config), {}
     bar = tqdm(total=budget["steps"], initial=done, unit="step", desc=str(run), file=sys.stderr, mininterval=5)
 
     with stop_requests() as stop, bar:
@@ -83,10 +87,15 @@ def train(
                 loss.backward()
                 positions += int(batch.mask.sum()) + len(batch.rows) * classifier.prompt_length
                 chosen.add(choices)
+            norm = torch.nn.utils.get_total_norm([p.grad for p in trained.values() if p.grad is not None])
+            if has_fillers and (reason := overflow.why(total_loss, norm.item())):
+                ended = overflow.ended(step + 1, budget["steps"], reason)
+                state.log({"step": step + 1} | ended)
+                best = {"step": None, "accuracy": None, "loss": None, "tensors": tensors_of(classifier.kept())}
+                break
             if not math.isfinite(total_loss):
                 raise _not_finite(run, "loss", f"the loss is {total_loss}", step, rates[0], config)
-            norm = torch.nn.utils.get_total_norm([p.grad for p in trained.values() if p.grad is not None])
-            if not norm.isfinite() and "fillers" not in config["switches"]:
+            if not norm.isfinite():
                 raise _not_finite(run, "gradient", f"the gradients' norm is {norm.item()}", step, rates[0], config)
             threshold = clip_norm(step, budget, "clip_once_a_step" in switches)
             if threshold is not None:
@@ -122,8 +131,8 @@ def train(
         "tensors": best["tensors"],
         "steps": budget["steps"],
         "step_seconds": round(seconds, 3),
-        "tokens_per_second": round(positions / seconds, 1),
-        "examples_per_second": round(len(steps) * budget["batch_size"] / seconds, 2),
+        "tokens_per_second": round(positions / seconds, 1) if steps else None,
+        "examples_per_second": round(len(steps) * budget["batch_size"] / seconds, 2) if steps else None,
         "selected_step": best["step"],
         "selection": {"rule": "best accuracy, then lowest loss, then earliest",
                       "rows": sum(len(rows.split) for rows in selection),
@@ -133,7 +142,7 @@ def train(
         "backbone_frozen": config["definition"].get("baseline") != "finetune",
         "forward_passes_per_row": copies,
         "padding_share": round(padding_share(batches, lengths, width), 4),
-    }  # fmt: skip
+    } | ended  # fmt: skip
 
 
 def clip_norm(step: int, budget: dict[str, Any], once_a_step: bool) -> float | None:

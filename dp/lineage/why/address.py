@@ -89,11 +89,12 @@ def values_of(folder: Path) -> list[dict[str, Any]]:
     """The metrics of an evaluation, the selection accuracy of a training; nothing for other artifacts."""
     try:
         metrics = files.read_json(folder / "metrics.json")["metrics"]
-        return [{"metric": name, **value} for name, value in metrics.items()]
+        return [{"metric": name, **(value or {"value": "none: the run overflowed"})} for name, value in metrics.items()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         record = readable(folder / "record.json")
     selection = record["made"].get("selection") if record else None
-    return [{"metric": "selection accuracy", "value": selection["accuracy"]}] if isinstance(selection, dict) else []
+    accuracy = selection["accuracy"] if isinstance(selection, dict) else None
+    return [] if accuracy is None else [{"metric": "selection accuracy", "value": accuracy}]
 
 
 def _line(address: str, path: Path, line: int) -> Number:

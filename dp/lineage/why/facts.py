@@ -77,6 +77,7 @@ def _evaluate(asked: Record, made: Record) -> list[str]:
     counts = [f"{key} {_rows(chosen[key])}" for key in ("split", "length") if key in chosen]
     pool = [f"mean weights of the pool {chosen['pool']}"] if "pool" in chosen else []
     return [
+        f"no number: {made['overflow']['why']}" if made.get("overflow") else "",
         f"{made.get('n')} reported rows, {_protocol(asked)}",
         f"control of {control['control_of']}: {how}" if control else "",
         f"chosen: {'; '.join([*counts, *pool])}" if chosen else "",
@@ -92,7 +93,9 @@ def _train(asked: Record, made: Record) -> list[str]:
     )
     before = f" (after {made['steps_before']} of its source)" if made.get("steps_before") else ""
     selected = f"selected step {made.get('selected_step')}"
-    if selection:
+    if made.get("overflow"):
+        selected = f"no step selected: {made['overflow']['why']}"
+    elif selection:
         selected += f": {selection['rule']}; accuracy {selection['accuracy']:.4f} on {selection['rows']} selection rows"
     rate = f"{optimizer.get('name')}, lr {optimizer.get('lr')}, {optimizer.get('schedule')}"
     union = asked.get("multitask")

@@ -5,6 +5,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from dp import files
+from dp.escapes import given
 
 
 def source_of_figure(picture: Path) -> str | None:
@@ -37,4 +38,4 @@ def rows_of(table: Path) -> list[tuple[int, dict[str, str]]]:
     """(last line in the file, row) for each row of a CSV with a header."""
     with table.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file, restval="")
-        return [(reader.line_num, row) for row in reader]
+        return [(reader.line_num, given(row)) for row in reader]

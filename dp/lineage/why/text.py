@@ -8,6 +8,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from dp import files
+from dp.escapes import printable
 from dp.lineage.why.address import Number, run_names, values_of
 from dp.lineage.why.facts import about, common, differences, on_gpu, seconds, surroundings
 from dp.lineage.why.tree import Node
@@ -42,7 +43,7 @@ def as_text(number: Number, nodes: Mapping[Path, Node]) -> tuple[Tree, Text]:
     shared = common(nodes.values())
     alike = all(surroundings(node.record).items() <= shared.items() for node in nodes.values() if node.record)
     of = f"of {_jobs(nodes)}:" if alike else f"of {_jobs(nodes)}, unless one says otherwise:"
-    facts = [Text.assemble((f"  {name} ", "dim"), value) for name, value in shared.items()]
+    facts = [Text.assemble((f"  {name} ", "dim"), printable(value)) for name, value in shared.items()]
     tree = Tree(Text("\n").join([_head(number), *([Text(of, style="dim"), *facts] if facts else [])]))
     seen: set[str] = set()
     for folder in number.roots:
@@ -60,7 +61,7 @@ def _add(branch: Tree, node: Node, nodes: Mapping[Path, Node], shared: dict[str,
     for name, digest in sorted(node.leaves.items()):
         again = f"{name} {digest}" in seen
         seen.add(f"{name} {digest}")
-        branch.add(Text.assemble(name, (" (above)" if again else f" sha256:{digest}", "dim")))
+        branch.add(Text.assemble(printable(name), (" (above)" if again else f" sha256:{digest}", "dim")))
     if node.record and node.command == "evaluate" and not any(one.parts[1] == "train" for one in node.upstream):
         branch.add(Text("untrained"))
     for folder in _shown(node, nodes):
@@ -104,7 +105,7 @@ def _role(node: Node, reader: Node) -> str:
 
 
 def _lines(node: Node, shared: dict[str, str]) -> list[Text]:
-    problems = [Text(f"! {problem}", style="bold red") for problem in node.problems]
+    problems = [Text(printable(f"! {problem}"), style="bold red") for problem in node.problems]
     if node.record is None:
         return problems
     record, made, seed = node.record, node.record["made"], node.record["asked"].get("seed")
@@ -121,20 +122,20 @@ def _lines(node: Node, shared: dict[str, str]) -> list[Text]:
     return [
         *(Text(_value(value), style="green") for value in values),
         Text(" · ".join(part for part in job if part)),
-        *(Text(line, style="dim") for line in about(record)),
-        *(Text(line, style="yellow") for line in differences(record, shared)),
+        *(Text(printable(line), style="dim") for line in about(record)),
+        *(Text(printable(line), style="yellow") for line in differences(record, shared)),
         *problems,
     ]
 
 
 def _head(number: Number) -> Text:
-    lines = [Text(number.address, style="bold")]
+    lines = [Text(printable(number.address), style="bold")]
     for value in number.values:
         said = (*DIMENSIONS, *_VALUE, _name(value), "runs")
         rest = [f"{key} {one}" for key, one in value.items() if key not in said and one not in ("", None)]
         lines.append(Text(" / ".join(str(value[key]) for key in DIMENSIONS if value.get(key))))
         lines.append(Text(_value(value), style="bold green"))
-        lines.append(Text(", ".join(rest)))
+        lines.append(Text(printable(", ".join(rest))))
     path = Path(number.address)
     if not number.values and path.is_file():
         lines.append(Text(f"sha256:{files.sha256(path)}"))
