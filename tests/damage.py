@@ -40,47 +40,29 @@ class Spoil(NamedTuple):
 
 
 NUMBERS = [0, 1, -1, 2**31, 2**63, 10**30, 0.5, -0.5, 1e-320, math.inf, -math.inf, math.nan]
-TEXTS = ["", " ", "a", "x" * 5000, "\ud83d", "\x00", "\x1b[31m", "é", "e\u0301", "日本", "\u202e", "a\nb", "a;b", "=1+1", "-x",
-         "--log=x", "../../x", "/", ".", "a/b", "{", "}", "{}", "{0}", "{passage}", "{passage!r:>99999}", "[ ] * ?", "null",
-         "true", "1", "1e-1", "full", "task", "instance", "folder", "hub", "all", "fixed", "toy"]  # fmt: skip
+TEXTS = ["", " ", "a", "x" * 5000, "\ud83d", "\x00", "\x1b[31m", "é", "e\u0301", "日本", "\u202e", "a\nb", "a;b",
+         "=1+1", "-x", "--log=x", "../../x", "/", ".", "a/b", "{", "}", "{}", "{0}", "{passage}", "{passage!r:>99999}",
+         "[ ] * ?", "null", "true", "1", "1e-1", "full", "task", "instance", "folder", "hub", "all", "fixed",
+         "toy"]  # fmt: skip
 TREES = [[], [[]], [None], [1, 1], ["a", "a"], [math.nan], {}, {"": None}, {"kind": "full"}, {"a": {"b": [0]}}]
 ODD = [None, True, False, *NUMBERS, *TEXTS, *TREES]
-ODD_YAML = [
-    Raw(text)
-    for text in [
-        *("010", "0o10", "0x1f", "1:30", "1_000", "1e3", "1e-1", "+.inf", ".nan", "9" * 5000, "yes", "No", "~"),
-        *("2024-01-01", "2024-13-45", "2024-01-01T99:00:00Z", "[" * 3000, "{" * 300, "*a", "&a [*a]", "!x y", "!!str"),
-        *("!!python/object:os.system x", "!!binary '='", "!!set {a, b}", "!!float x", "!!int ''", "!!timestamp x"),
-        *("!!omap [a]", "? a", "<<: 1", "{<<: [1]}", "{<<: *a}", "{? [a]: 1}", "{[a]: 1}", "{1: 2}", "{null: 1}"),
-        *(
-            "{2024-01-01: 1}",
-            "|",
-            "%",
-            "@",
-            "`",
-            "'",
-            '"',
-            '"\\ud83d"',
-            '"\\x00"',
-            "'\t'",
-            "---\na: 1",
-            "...",
-            "# x",
-            "- a",
-        ),
-    ]
-]
-ODD_BYTES = [b"", b"\x00", b"\xe9", b"\xff\xfe", b"\xef\xbb\xbf", b"\r", b"\r\n", b"\n", b"\t", b"\x1b", b"\x85", b"\xed\xa0\xbd",
-             b"'", b'"', b"{", b"}", b"[", b"]", b":", b": ", b",", b"- ", b"#", b"&a ", b"*a", b"!", b"|", b"%", b"0", b"NaN",
-             b"-", b"\\ud83d"]  # fmt: skip
+SCALARS = ["010", "0o10", "0x1f", "1:30", "1_000", "1e3", "1e-1", "+.inf", ".nan", "9" * 5000, "yes", "No", "~", "# x",
+           "2024-01-01", "2024-13-45", "2024-01-01T99:00:00Z", "[" * 3000, "{" * 300, "*a", "&a [*a]", "!x y", "!!str",
+           "!!python/object:os.system x", "!!binary '='", "!!set {a, b}", "!!float x", "!!int ''", "!!timestamp x",
+           "!!omap [a]", "? a", "<<: 1", "{<<: [1]}", "{<<: *a}", "{? [a]: 1}", "{[a]: 1}", "{1: 2}", "{null: 1}", "|",
+           "{2024-01-01: 1}", "%", "@", "`", "'", '"', '"\\ud83d"', '"\\x00"', "'\t'", "---\na: 1", "...",
+           "- a"]  # fmt: skip
+ODD_YAML = [Raw(text) for text in SCALARS]
+ODD_BYTES = [b"", b"\x00", b"\xe9", b"\xff\xfe", b"\xef\xbb\xbf", b"\r", b"\r\n", b"\n", b"\t", b"\x1b", b"\x85", b"'",
+             b"\xed\xa0\xbd", b'"', b"{", b"}", b"[", b"]", b":", b": ", b",", b"- ", b"#", b"&a ", b"*a", b"!", b"|",
+             b"%", b"0", b"NaN", b"-", b"\\ud83d"]  # fmt: skip
 ENCODINGS = ["latin-1", "utf-16", "utf-16-le", "utf-32", "utf-8-sig", "cp037"]
 
 scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20))
-values = st.one_of(
-    st.sampled_from(ODD),
-    st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-                 max_leaves=4),
-)  # fmt: skip
+trees = st.recursive(
+    scalars, lambda one: st.lists(one, max_size=3) | st.dictionaries(st.text(max_size=8), one, max_size=3), max_leaves=4
+)
+values = st.one_of(st.sampled_from(ODD), trees)
 yaml_values = st.one_of(st.sampled_from(ODD_YAML), values)
 keys = st.one_of(st.sampled_from(["", "a", "kind", "name", "é", "\ud83d", "x" * 3000, "1", "<<"]), st.text(max_size=8))
 

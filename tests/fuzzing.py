@@ -59,7 +59,7 @@ def explore(property: Callable[[Any], str], strategy: SearchStrategy[Any], cases
         chosen = settings(max_examples=left, database=None, deadline=None, phases=phases, print_blob=False,
                           suppress_health_check=list(HealthCheck))  # fmt: skip
         try:
-            seed(f"{SEED} {len(found)}")(chosen(given(strategy)(one)))()
+            seed(f"{SEED} {ends.total()}")(chosen(given(strategy)(one)))()
             break
         except InvalidArgument:
             raise

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from dp import cli
 from dp.commands import common
 
-ODD = ["", " ", "-", "--", "-x", "--set", "--help", "x" * 300, "x" * 5000, "\ud83d", "\x00", "\x1b[31m", "é", "=", "a=", "=b",
-       "scale=[", "scale=smoke", "scale=nope", "scale=", "scale=../params", "source=folder", "folder=/nowhere", "folder=~root",
-       "allow_dirty=2024-13-45", "seeds=[0]", "variants={}", "variants={a: b}", "backbones=", "scale=&a [*a]", "a: b", "[", "*",
-       "**/*", "..", "../../etc", "/", "/etc/passwd", "results", "results/report/smoke/results.csv:2", "x:0", "x:" + "9" * 5000,
-       "x.csv:-1", "0", "-1", "nan", "inf", "1e999", "HEAD", "HEAD~1", "@{", ":/", "^", "tiny-t5", "tiny-t5/full/toy/fixed",
-       "tiny-t5/full/toy/adap_pos/seed9", "full", "A", "toy"]  # fmt: skip
+ODD = ["", " ", "-", "--", "-x", "--set", "--help", "x" * 300, "x" * 5000, "\ud83d", "\x00", "\x1b[31m", "é", "=",
+       "a=", "=b", "scale=[", "scale=smoke", "scale=nope", "scale=", "scale=../params", "source=folder",
+       "folder=/nowhere", "folder=~root", "allow_dirty=2024-13-45", "seeds=[0]", "variants={}", "variants={a: b}",
+       "backbones=", "scale=&a [*a]", "a: b", "[", "*", "**/*", "..", "../../etc", "/", "/etc/passwd", "results",
+       "results/report/smoke/results.csv:2", "x:0", "x:" + "9" * 5000, "x.csv:-1", "0", "-1", "nan", "inf", "1e999",
+       "HEAD", "HEAD~1", "@{", ":/", "^", "tiny-t5", "tiny-t5/full/toy/fixed", "tiny-t5/full/toy/adap_pos/seed9",
+       "full", "A", "toy"]  # fmt: skip
 OPTIONS = {
     "fetch-task": ["--task"],
     "fetch-backbone": ["--backbone"],

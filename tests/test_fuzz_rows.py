@@ -16,11 +16,9 @@ from dp.errors import UserError
 from dp.tasks.model import load
 
 BOOLQ = [{"passage": f"Passage {n}.", "question": f"is it {n}", "idx": n, "label": n % 2 == 0} for n in range(4)]
-MULTIRC = [
-    {"idx": n, "passage": {"text": f"Paragraph {n}.", "questions": [
-        {"idx": 0, "question": "Which?", "answers": [{"idx": i, "text": f"answer {i}", "label": i} for i in range(2)]}]}}
-    for n in range(2)
-]  # fmt: skip
+ANSWERS = [{"idx": i, "text": f"answer {i}", "label": i} for i in range(2)]
+QUESTIONS = [{"idx": 0, "question": "Which?", "answers": ANSWERS}]
+MULTIRC = [{"idx": n, "passage": {"text": f"Paragraph {n}.", "questions": QUESTIONS}} for n in range(2)]
 REQUESTS = [
     {"idx": i, "label": n % 2, "doc": {"query": f"An example.\n\nPassage {n}.\nQuestion: is it {n}?\nAnswer:"}}
     for n in range(4)

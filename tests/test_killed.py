@@ -39,8 +39,11 @@ def seconds(results):
 def start(root):
     # What `snakemake --unlock` does, without its start.
     shutil.rmtree(root / ".snakemake/locks", ignore_errors=True)
-    return subprocess.Popen([BIN / "snakemake", "--cores", "2"], cwd=root, env=environment(root), stdout=subprocess.DEVNULL,
-                            stderr=(root / "said.txt").open("w"), start_new_session=True)  # fmt: skip
+    command = [BIN / "snakemake", "--cores", "2"]
+    with (root / "said.txt").open("w") as said:
+        return subprocess.Popen(
+            command, cwd=root, env=environment(root), stdout=said, stderr=said, start_new_session=True
+        )
 
 
 def marks(root):
