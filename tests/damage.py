@@ -68,11 +68,12 @@ keys = st.one_of(st.sampled_from(["", "a", "kind", "name", "é", "\ud83d", "x" *
 
 
 def edits(tree: Any, values: st.SearchStrategy[Any], most: int = 3) -> st.SearchStrategy[list[Edit]]:
-    """Up to `most` edits at places of a parsed file."""
+    """Up to `most` edits at places of a parsed file; what is set is odd, or stands elsewhere in it."""
     places = list(places_of(tree))
+    own = [value for path in places if not isinstance(value := value_at(tree, path), dict | list)]
 
     def at(path: Path) -> st.SearchStrategy[Edit]:
-        whats = [st.builds(Edit, st.just(path), st.just("set"), values)] * 3
+        whats = [st.builds(Edit, st.just(path), st.just("set"), st.one_of(values, st.sampled_from(own)))] * 3
         whats += [st.just(Edit(path, what)) for what in ("delete", "wrap", "twice")]
         whats += [st.builds(Edit, st.just(path), st.just(what), keys) for what in ("rename", "nest")]
         return st.one_of(whats)
@@ -95,6 +96,12 @@ def places_of(tree: Any, above: Path = ()) -> Iterator[Path]:
     for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ():
         yield (*above, key)
         yield from places_of(value, (*above, key))
+
+
+def value_at(tree: Any, path: Path) -> Any:
+    for key in path:
+        tree = tree[key]
+    return tree
 
 
 def edited(tree: Any, edits: list[Edit]) -> Any:

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.errors import InvalidArgument
 from hypothesis.strategies import SearchStrategy
 
 from dp.errors import UserError
+from dp.lineage.closure import PACKAGE
 
 CASES = int(os.environ.get("FUZZ_CASES", "100000"))
 SEED = int(os.environ.get("FUZZ_SEED", "0"))
@@ -76,8 +76,8 @@ def explore(property: Callable[[Any], str], strategy: SearchStrategy[Any], cases
 def name_of(error: BaseException) -> str:
     """What tells failures apart: type and innermost place of `dp`; of an unreadable refusal, what is wrong with it."""
     origin = error.__cause__ if isinstance(error, Unreadable) and error.__cause__ else error
-    frames = [one for one in traceback.extract_tb(origin.__traceback__) if one.filename.startswith(str(ROOT / "dp"))]
-    place = f"{Path(frames[-1].filename).relative_to(ROOT)}, {frames[-1].name}" if frames else "the test"
+    frames = [one for one in traceback.extract_tb(origin.__traceback__) if Path(one.filename).is_relative_to(PACKAGE)]
+    place = f"dp/{Path(frames[-1].filename).relative_to(PACKAGE)}, {frames[-1].name}" if frames else "the test"
     what = f"{type(error).__name__}: {error}" if isinstance(error, AssertionError) else type(error).__name__
     return f"{what} in {place}"
 

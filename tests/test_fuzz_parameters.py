@@ -47,7 +47,7 @@ def ending(root, name, params, scale, is_repeated=False):
         json.dumps(said, allow_nan=False)
     except ValueError:
         raise AssertionError("a number that is not finite is accepted") from None
-    again = [yaml.safe_dump(said[key], sort_keys=False).encode() for key in ("params", "scale")]
+    again = [yaml_text(said[key]).encode() for key in ("params", "scale")]
     if loaded(root, name, *again) != found:
         raise AssertionError("what was accepted says something else when it is written and read again")
     if len(grid.cells(found)) < MOST:

@@ -30,7 +30,7 @@ def ending(folder, name, data, is_repeated=False):
         if FIELD not in model.render(task, family, fields) or len(words) != len(task.label_names):
             raise AssertionError("a row is rendered without its text or a label word")
         "".join([*words, template.text]).encode()
-    path.write_text(yaml.safe_dump(task.model_dump(mode="json"), sort_keys=False))
+    path.write_text(yaml_text(task.model_dump(mode="json")))
     if model.read(path) != task:
         raise AssertionError("what was accepted says something else when it is written and read again")
     return "accepted"
