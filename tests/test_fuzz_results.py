@@ -123,16 +123,15 @@ def _says(path, old):
 
 
 @contextlib.contextmanager
-def restored(root, path):
-    """The folders of an artifact and of the report as they were, afterwards."""
-    folders = {Path(path).parent, paths.REPORT, Path("results/report"), Path("results-crate")}
+def restored(root, *folders):
+    """Folders as they were, afterwards; and no crate."""
     try:
         yield
     finally:
+        shutil.rmtree("results-crate", ignore_errors=True)
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
-            if (root / folder).is_dir():
-                shutil.copytree(root / folder, folder)
+            shutil.copytree(root / folder, folder)
 
 
 @counts(few=25, share=0.02)
@@ -142,7 +141,7 @@ def test_damaged_results(made, project, cases):
 
     def property(case):
         damage, arguments = case
-        with restored(root, damage.path):
+        with restored(root, Path(damage.path).parent, *([paths.REPORT] if arguments == ["report"] else [])):
             is_other = do(damage, Path(damage.path))
             status = ended(cli.main, arguments)
             if arguments[0] == "audit" and is_other and not damage.seal and status != 1:
@@ -158,7 +157,7 @@ def test_sync_takes_over_nothing_that_is_damaged(made, project, cases):
     asked = artifacts(study)
 
     def property(damage):
-        with restored(root, damage.path):
+        with restored(root, Path(damage.path).parent):
             is_other = do(damage, Path(damage.path))
             status = ended(sync.check, asked)
             if is_other and not damage.seal and not status and damage.path.startswith("results/"):

@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import logging
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -11,9 +10,9 @@ from fuzzing import check_refusal, counts, explore
 from hypothesis import strategies as st
 
 from dp import files
-from dp.data.read import canonical
+from dp.data.fetch import fetch
 from dp.errors import UserError
-from dp.tasks.model import load
+from dp.tasks.model import Task, load
 
 BOOLQ = [{"passage": f"Passage {n}.", "question": f"is it {n}", "idx": n, "label": n % 2 == 0} for n in range(4)]
 ANSWERS = [{"idx": i, "text": f"answer {i}", "label": i} for i in range(2)]
@@ -35,9 +34,6 @@ FORMATS = {
 }
 
 
-logging.getLogger("datasets").setLevel(logging.CRITICAL)  # it logs what it raises
-
-
 def file_of(format, rows):
     """The bytes of a file of rows. Raises pyarrow's errors for what no table can hold."""
     if format in ("parquet", "arrow"):
@@ -52,22 +48,26 @@ def file_of(format, rows):
     return gzip.compress(lines, mtime=0) if format == "requests" else lines
 
 
-def ending(folder, format, data):
-    """How reading ends. Accepted rows are texts that can be written, and come back as they were."""
-    name, source, suffix, _ = FORMATS[format]
+def task_of(format, folder, suffix, name, source):
+    """The task as if a folder of the user's held these files."""
     task = load(name)
-    reading = getattr(task.sources, source).model_copy(update={"format": format})
-    path = folder / f"rows{suffix}"
-    path.write_bytes(data)
-    expected = {
-        split: one.model_copy(update={"rows": 4, "label_counts": [2, 2]}) for split, one in task.expected.items()
-    }
-    good = folder / f"good{suffix}"
-    good.write_bytes(file_of(format, FORMATS[format][-1]))
+    reading = getattr(task.sources, source).model_dump(include={"classes", "columns", "pattern"})
+    names = {"train": f"rows{suffix}", "validation": f"good{suffix}"}
+    found = {split: {"path": one, "sha256": files.sha256(folder / one)} for split, one in names.items()}
+    expected = {split: {"rows": 4, "label_counts": [2, 2]} for split in names}
+    changes = {"expected": expected, "sources": {"folder": {"format": format, "files": found, **reading}}}
+    return Task.model_validate(task.model_dump() | changes)
+
+
+def ending(folder, format, data):
+    """How fetching ends. Accepted rows are texts that can be written, and come back as they were."""
+    name, source, suffix, rows = FORMATS[format]
+    (folder / f"rows{suffix}").write_bytes(data)
+    (folder / f"good{suffix}").write_bytes(file_of(format, rows))
     try:
-        found = canonical(task.model_copy(update={"expected": expected}), reading, {"train": path, "validation": good})
+        found, _ = fetch(task_of(format, folder, suffix, name, source), "folder", str(folder))
     except UserError as error:
-        check_refusal(error, str(path))
+        check_refusal(error, f"rows{suffix}")
         return f"{format} refused"
     files.write_jsonl(folder / "written.jsonl", found["train"])
     if files.read_jsonl(folder / "written.jsonl") != found["train"]:
