@@ -60,8 +60,9 @@ def lines():
     def line(command):
         options = [option(name) for name in OPTIONS[command]]
         parts = st.tuples(*(st.one_of(one, one, st.just([])) for one in options))
-        settings = st.lists(st.tuples(st.just("--set"), word).map(list), max_size=2)
-        more = st.one_of(st.just([]), st.just([]), word.map(lambda one: [one]))
+        odd = st.lists(word.map(lambda value: ["--set", value]), max_size=2)
+        settings = st.one_of(st.just([["--set", "scale=smoke"]]), st.just([]), odd)
+        more = st.one_of(st.just([]), st.just([]), st.just([]), word.map(lambda one: [one]))
         return st.builds(lambda *groups: [command, *(word for group in groups for one in group for word in one)],
                          parts, settings, more.map(lambda one: [one]))  # fmt: skip
 
