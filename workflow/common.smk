@@ -143,7 +143,7 @@ def read_by(folder):
 
 
 def read(folder):
-    """What a job reads, files of the project among it, as the rule parameter that makes it stale: by content alone.
+    """What a job reads, files of the project among it, as the parameter by which a rule is stale; only content counts.
 
     Snakemake asks when it builds its graph, and again when a job's inputs have been made, before it starts.
     """
