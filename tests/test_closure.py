@@ -21,7 +21,7 @@ IMPORTED_LATE = {
     "fetch-backbone": {"dp.devices", "dp.sequence",
                        *(f"dp.backbones.{name}" for name in ("pretraining", "seq2seq", "attention", "heads"))},
 }  # fmt: skip
-WORKFLOW_TOOLS = ["datasets", "snakemake", "dvc"]
+WORKFLOW_TOOLS = ["pyarrow", "snakemake", "dvc"]
 TRAINING_PATH = ["tokenize", "features", "train", "evaluate"]
 LOADED = """
 import importlib, json, sys
@@ -59,7 +59,7 @@ def static(command):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_closure_is_what_the_command_imports(command):
-    """And tokenize, features, train and evaluate import where datasets, Snakemake and DVC are not installed."""
+    """And tokenize, features, train and evaluate import where pyarrow, Snakemake and DVC are not installed."""
     late = IMPORTED_LATE.get(command, set())
     assert static(command) == (loaded(command) - {"dp.cli"}) | late
 
@@ -122,7 +122,7 @@ def importing(package):
     return {path for path, name in statements if name.split(".")[0] == package}
 
 
-@pytest.mark.parametrize("package", ["datasets", "huggingface_hub", "gguf"])
+@pytest.mark.parametrize("package", ["pyarrow", "huggingface_hub", "gguf"])
 def test_the_training_path_names_no_package_that_only_fetching_needs(package):
     for command in TRAINING_PATH:
         assert not importing(package) & set(closure(command)), command
