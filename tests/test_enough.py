@@ -101,7 +101,7 @@ def written(tmp_path, monkeypatch):
         (tmp_path / "tasks").mkdir(exist_ok=True)
         (tmp_path / "tasks/toy.yaml").write_text(yaml.safe_dump(raw))
         task = model.read(tmp_path / "tasks/toy.yaml")
-        for module in ("dp.commands.tokenize", "dp.tasks.model"):
+        for module in ("dp.tasks.model", "dp.commands.tokenize"):
             monkeypatch.setattr(f"{module}.load", lambda name: task)
         path = tmp_path / "workflow/scales/small.yaml"
         path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | here | scale))

@@ -25,7 +25,7 @@ NOT_IMPORTED = {
     "pip": "a command: `python -m pip download`",
 }
 # Imported, and declared through another package.
-COMES_WITH = {"markupsafe": "jinja2", "packaging": "pytest", "PIL": "matplotlib"}
+COMES_WITH = {"pyarrow": "datasets", "markupsafe": "jinja2", "packaging": "pytest", "PIL": "matplotlib"}
 
 
 def requirements(extra=None):

@@ -21,7 +21,7 @@ from dp.lineage.state import marked
 
 SUMS = "SHA256SUMS"
 RESTORE = "Restore it (`dvc checkout`), or delete its folder and run `snakemake --cores all` again."
-PACKAGES = ("torch", "transformers", "pyarrow", "tokenizers", "safetensors", "numpy", "scipy", "pydantic",
+PACKAGES = ("torch", "transformers", "datasets", "tokenizers", "safetensors", "numpy", "scipy", "pydantic",
             "huggingface_hub", "gguf", "peft", "snakemake", "dvc")  # fmt: skip
 CODE_PATHS = (
     "dp",
