@@ -130,6 +130,7 @@ def _arrow(content: bytes, path: Path, reading: Reading) -> Located:
 
 
 def _table(path: Path, load: Callable[[], Any]) -> Located:
+    import datasets
     import pyarrow
 
     try:
@@ -139,15 +140,13 @@ def _table(path: Path, load: Callable[[], Any]) -> Located:
         raise UserError(f"{path} cannot be read as a table ({error}). {AGAIN}") from None
     if len(set(table.column_names)) < table.num_columns:
         raise UserError(f"{path}: has two columns of one name: {shown(repr(table.column_names))}. Rename one.")
-    number = 0
-    for batch in table.to_batches(max_chunksize=1000):
-        for row in range(batch.num_rows):
-            where = f"{path}, row {number}"
-            try:
-                yield where, {name: batch.column(name)[row].as_py() for name in batch.schema.names}
-            except ValueError as error:
-                raise UserError(f"{where}: cannot be read ({error}). {AGAIN}") from None
-            number += 1
+    rows = iter(datasets.Dataset(table))
+    for number in range(table.num_rows):
+        where = f"{path}, row {number}"
+        try:
+            yield where, next(rows)
+        except ValueError as error:
+            raise UserError(f"{where}: cannot be read ({error}). {AGAIN}") from None
 
 
 FORMATS: dict[str, Callable[[bytes, Path, Reading], Located]] = {
