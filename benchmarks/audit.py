@@ -4,7 +4,7 @@
 
 A run is a training and its evaluation, with outputs of the usual sizes (some kilobytes each) and real records, in a
 temporary folder. Every measurement is a process of its own; printed are medians, with the time of importing and of
-listing the artifacts in them. `tampered` is what each call of snakemake adds.
+listing the artifacts in them. `before jobs` is what each call of snakemake adds.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from dp import files, paths
 from dp.lineage.artifacts import Artifact, artifacts
 from dp.lineage.closure import PACKAGE, code_digest, modules
 from dp.lineage.digests import FILE
+from dp.lineage.project import project_digest
 from dp.lineage.record import environment, sealed
 from dp.study import load
 
@@ -43,8 +44,9 @@ from dp.lineage import audit
 from dp.lineage.artifacts import artifacts
 from dp.study import load
 study = load(Path(), {"scale": "benchmark"})
-found = audit.tampered(artifacts(study)) if sys.argv[1] == "tampered" else audit.findings(study, sys.argv[1] == "full")
-assert not found, found[:3]
+mode = sys.argv[1]
+found = audit.before_jobs(artifacts(study)) if mode == "before" else [audit.findings(study, mode == "full")]
+assert not any(found), found
 print(time.perf_counter() - start, time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
@@ -62,7 +64,7 @@ def main() -> None:
             f"{arguments.runs} runs, {len(made)} artifacts, {size():.0f} MB below results/, {os.cpu_count()} CPU cores"
         )
         for name, mode in (("nothing kept yet", "cold"), ("nothing changed", "warm"), ("--full", "full"),
-                           ("tampered, nothing changed", "tampered")):  # fmt: skip
+                           ("before jobs, as warm", "before")):  # fmt: skip
             wall, cpu, memory = map(
                 statistics.median, zip(*(measured(mode) for _ in range(arguments.repeats)), strict=True)
             )
@@ -110,7 +112,8 @@ def write(
         text = f'{{"collapsed": false, "of": "{one.folder}"}}\n'
         files.write_text(one.folder / name, text + " " * max(0, count - len(text)) if count else "")
     digests = {name: files.sha256(one.folder / name) for name in OUTPUTS[one.command]}
-    inputs = {path: digest for folder in one.upstream for path, digest in made[folder].items()}
+    inputs = {name: digest for name in one.project if (digest := project_digest(name))}
+    inputs |= {path: digest for folder in one.upstream for path, digest in made[folder].items()}
     record = sealed({"command": one.command, "asked": one.asked, "used": {"inputs": inputs, "code": code},
                      "with": settings, "made": {"status": "complete", "outputs": digests}})  # fmt: skip
     files.write_json(one.folder / "record.json", record)
