@@ -6,6 +6,7 @@ min_version("9.0")
 
 
 include: "workflow/common.smk"
+include: "workflow/guards.smk"
 
 
 localrules:
@@ -18,6 +19,9 @@ localrules:
 
 
 onstart:
+    if workflow.is_main_process:
+        refuse_uncommitted()
+        heed_signals()
     start_worker()
 
 

@@ -1,6 +1,13 @@
+import os
 import sys
 
 from dp.worker.client import hand_over
+
+# A stream that the caller closed would be the number of the next file that is opened, which then takes what is printed.
+for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+    if getattr(sys, name) is None:
+        setattr(sys, name, open(os.devnull, mode))
+        os.set_inheritable(getattr(sys, name).fileno(), True)
 
 status = hand_over(sys.argv[1:])
 if status is None:

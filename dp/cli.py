@@ -1,8 +1,14 @@
 """`python -m dp <command>`: one module of `dp.commands` per command, imported only when it is called."""
 
 import argparse
+import errno
 import importlib
+import os
+import select
+import signal
 import sys
+from io import TextIOWrapper
+from typing import NoReturn, TextIO
 
 import dp
 from dp.errors import Interrupted, UserError
@@ -29,8 +35,17 @@ COMMANDS = {
 }
 
 
+# What a machine refuses, whatever the code asks of it; all other errors of the system are mistakes of ours.
+REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE,
+            errno.ENFILE, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE)  # fmt: skip
+
+
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command; a UserError is printed as one paragraph and exits with 2."""
+    """Run a command. A UserError, and what the machine refuses, is printed as one paragraph and exits with 2.
+
+    Where nobody reads the output any more it ends without a word, as if by SIGPIPE.
+    """
+    escape()
     parser = argparse.ArgumentParser(prog="dp", description=dp.__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     chosen = (arguments or sys.argv[1:])[:1]
@@ -43,10 +58,54 @@ def main(arguments: list[str] | None = None) -> None:
             module.add_arguments(command)
     parsed = parser.parse_args(arguments)
     try:
-        module.run(parsed)
+        try:
+            module.run(parsed)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except UserError as error:
-        print(f"dp {parsed.command}: {error}", file=sys.stderr)
-        sys.exit(2)
+        _end(f"dp {parsed.command}: {error}", 2)
     except Interrupted as stop:
-        print(f"dp {parsed.command}: {stop}", file=sys.stderr)
-        sys.exit(130)
+        _end(f"dp {parsed.command}: {stop}", 130)
+    except OSError as error:
+        if error.errno == errno.EPIPE and (_is_unread(sys.stdout) or _is_unread(sys.stderr)):
+            _discard(sys.stdout)
+            _discard(sys.stderr)
+            sys.exit(128 + signal.SIGPIPE)
+        if error.errno not in REFUSALS:
+            raise
+        if error.filename is None:
+            _discard(sys.stdout)
+        what = "the output" if error.filename is None else error.filename
+        remedy = "Give yourself the right to it, or make room; then call it again."
+        _end(f"dp {parsed.command}: {what}: {error.strerror}. {remedy}", 2)
+
+
+def escape() -> None:
+    """Print characters that the output's encoding lacks as escapes. A stream that does so already is left alone."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper) and stream.errors != "backslashreplace":
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _end(text: str, status: int) -> NoReturn:
+    try:
+        print(text, file=sys.stderr)
+    except OSError:  # there is nobody to tell; the status says it
+        _discard(sys.stderr)
+    sys.exit(status)
+
+
+def _is_unread(stream: TextIO | None) -> bool:
+    """Whether a stream is a pipe whose reader is gone."""
+    if stream is None:
+        return False
+    watched = select.poll()
+    watched.register(stream, 0)
+    return bool(watched.poll(0))
+
+
+def _discard(stream: TextIO | None) -> None:
+    """Send a stream, and what it still holds, nowhere, so that its end is no further error."""
+    if stream is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -26,7 +26,10 @@ def digest(value: Any) -> str:
 def replacing(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; renamed onto `path` on success, removed on any failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
     os.close(handle)
     beside = Path(name)
     try:

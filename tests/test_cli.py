@@ -1,13 +1,18 @@
 """What a person sees who types a command wrong, or too early."""
 
 import csv
+import errno
+import json
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 import yaml
 from conftest import ROOT
 
-from dp import cli, grid
+from dp import cli, files, grid
 from dp.commands import common
 from dp.study import load
 
@@ -112,3 +117,93 @@ def test_the_whole_chain_by_hand(project, capsys):
     shares = [float(row["share"]) for row in choices if row["factor"] == "split" and row["variant"] == "adap_pos"
               and (row["regime"], row["task"]) == ("full", "toy")]  # fmt: skip
     assert sum(shares) == pytest.approx(1) and len(shares) == 5
+
+
+# Whatever the output is
+
+
+def schema(monkeypatch, run):
+    """`dp schema` that does something else."""
+    monkeypatch.setattr("dp.commands.schema.run", run)
+
+
+def call(*arguments, code=None, shell=None, **variables):
+    """`python -m dp` in a process of its own: (exit status, stdout, stderr). `code` runs before it."""
+    program = [sys.executable, "-m", "dp"] if code is None else [sys.executable, "-c", f"{code}\nimport dp.__main__"]
+    command = ["bash", "-c", f"set -o pipefail; {shell}", "bash", *program] if shell else program
+    env = os.environ | {"PYTHONPATH": str(ROOT)} | variables
+    done = subprocess.run([*command, *arguments], capture_output=True, env=env, timeout=120)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+PRINTS = """
+import dp.commands.schema
+def run(arguments):
+    for n in range(100_000):
+        print("line", n, "\\u2502 \\udcff")
+    raise SystemExit(1)
+dp.commands.schema.run = run
+"""
+
+
+@pytest.mark.parametrize("reader", ["head -n 1", "true"])
+def test_a_reader_that_has_seen_enough_ends_it_without_a_word(reader):
+    status, _, err = call("schema", code=PRINTS, shell=f'"$@" | {reader}')
+    assert (status, err) == (141, "")
+
+
+def test_a_broken_pipe_that_is_no_output_is_an_error(monkeypatch):
+    def run(arguments):
+        read, write = os.pipe()
+        os.close(read)
+        os.write(write, b"x")
+
+    schema(monkeypatch, run)
+    with open(os.devnull, "w") as nowhere:
+        monkeypatch.setattr(sys, "stdout", nowhere)
+        monkeypatch.setattr(sys, "stderr", nowhere)
+        with pytest.raises(BrokenPipeError):
+            cli.main(["schema"])
+
+
+@pytest.mark.parametrize("code", [PRINTS, PRINTS.replace("100_000", "1")])
+def test_an_output_that_is_full_is_one_paragraph(code):
+    status, _, err = call("schema", code=code, shell='"$@" > /dev/full')
+    assert status == 2 and err.startswith("dp schema: the output: No space left on device.") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_becomes_no_file_of_ours(project, closed):
+    """Its number would be that of the next file that is opened, and take what is printed."""
+    code = PRINTS.replace("range(100_000):", "[0]:\n        file = open('kept', 'w')\n        os.write(2, b'words')")
+    status, *_ = call("schema", code=f"import os{code}", shell=f'"$@" {closed}')
+    assert status == 1 and (project / "kept").read_text() == ""
+
+
+def test_what_the_encoding_of_the_output_lacks_is_escaped():
+    status, out, err = call("schema", code=PRINTS.replace("100_000", "1"), PYTHONIOENCODING="ascii")
+    assert (status, out, err) == (1, "line 0 \\u2502 \\udcff\n", "")
+    assert call("schema", code=PRINTS.replace("100_000", "1"), PYTHONIOENCODING="utf-8")[1] == "line 0 │ \\udcff\n"
+
+
+def test_json_is_json_in_any_encoding(project):
+    (project / "params.yaml").write_text((project / "params.yaml").read_text().replace("scale: demo", "scale: smoke"))
+    status, out, _ = call("status", "--json", PYTHONIOENCODING="ascii")
+    assert status == 0 and json.loads(out)
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+def test_what_the_machine_refuses_is_one_paragraph_that_names_the_file(project, monkeypatch, capsys, number):
+    def mkstemp(*arguments, **more):
+        raise OSError(number, os.strerror(number), "results/.train.jsonl.x.part")
+
+    monkeypatch.setattr(files.tempfile, "mkstemp", mkstemp)
+    message = said(capsys, "schema")
+    assert message.startswith(f"dp schema: workflow/params.schema.json: {os.strerror(number)}. ")
+    assert message.count("\n") == 1
+
+
+def test_a_mistake_of_ours_keeps_its_traceback(monkeypatch):
+    schema(monkeypatch, lambda arguments: os.stat("nowhere"))
+    with pytest.raises(FileNotFoundError):
+        cli.main(["schema"])

@@ -92,6 +92,15 @@ def test_a_job_leaves_a_mark_while_it_runs_and_after_it_failed(here):
     assert state.read(FOLDER) is None
 
 
+def test_a_job_whose_mark_cannot_be_written_goes_on_and_says_so(here, capsys):
+    paths.state(FOLDER).parents[0].parent.mkdir(parents=True)
+    paths.state(FOLDER).parents[0].touch()
+    made()
+    assert (FOLDER / "record.json").exists()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("so `python -m dp status` will not know how this job is.")
+
+
 def test_a_killed_job_counts_as_stopped(here):
     code = f"""
 import os

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from conftest import ROOT
 from small_project import Project
 
 from dp import cli, files
+from dp.worker import start
 from dp.worker.client import COMMANDS, VARIABLE
 
 # Stands for `tokenize` in a copy of the package: says where it runs, then does as it is told.
@@ -40,6 +42,13 @@ def run(arguments):
             while not stop:
                 time.sleep(0.01)
             raise Interrupted(f"stopped by {stop.signal.name}")
+        if arguments.then == "stop slowly":
+            while not stop:
+                time.sleep(0.01)
+            print("stopping", flush=True)
+            while not Path("go").exists():
+                time.sleep(0.01)
+            raise Interrupted("stopped")
         if arguments.then == "meet":
             Path(f"{os.getpid()}.here").touch()
             while len(list(Path().glob("*.here"))) < 2:
@@ -51,6 +60,7 @@ def run(arguments):
 """
 STARTER = """
 import os, time
+from dp.worker import start
 from dp.worker.client import VARIABLE
 from dp.worker.start import worker
 with worker():
@@ -63,12 +73,12 @@ THREADS = {name: "1" for name in os.environ if name.endswith("_NUM_THREADS")} | 
 class Worker:
     """A starter with its worker, over a copy of the package, and calls through it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, **changes: str) -> None:
         shutil.copytree(ROOT / "dp", root / "dp", ignore=shutil.ignore_patterns("__pycache__"))
         (root / "dp/commands/tokenize.py").write_text(PROBE)
         self.root = root
         self.env = {key: value for key, value in os.environ.items() if key != VARIABLE} | THREADS
-        self.env |= {"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
+        self.env |= {"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"} | changes
         self.starter = subprocess.Popen(
             [sys.executable, "-c", STARTER], cwd=root, env=self.env, stdout=subprocess.PIPE, text=True
         )
@@ -80,13 +90,13 @@ class Worker:
             process.kill()
             process.wait()
 
-    def start(self, *arguments, folder=None, python=sys.executable, **changes):
+    def start(self, *arguments, folder=None, python=sys.executable, preexec_fn=None, **changes):
         """A client; `changes` are to its environment, None takes a variable away."""
         env = self.env | {VARIABLE: str(self.socket)} | changes
         client = subprocess.Popen(
             [python, "-m", "dp", *arguments], cwd=folder or self.root, text=True,
             env={key: value for key, value in env.items() if value is not None},
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=preexec_fn,
         )  # fmt: skip
         self.clients.append(client)
         return client
@@ -163,7 +173,7 @@ def test_exit_statuses(worker):
     assert worker.call("tokenize", "--then", "kill")[0] == 128 + signal.SIGKILL
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_reach_the_job_which_ends_in_order(worker, number):
     client = worker.start("tokenize", "--then", "wait")
     assert json.loads(client.stdout.readline())["warm"]
@@ -215,14 +225,61 @@ def test_changed_code_runs_in_a_fresh_process(worker):
     assert worker.facts()["warm"]
 
 
-def test_the_worker_ends_with_its_starter_and_jobs_end_undisturbed(tmp_path):
+def test_the_worker_ends_with_its_starter_and_jobs_stop_in_order(tmp_path):
+    """Whoever starts again must not find the same job at work in the same folder."""
     with closing(Worker(tmp_path)) as worker:
         client = worker.start("tokenize", "--then", "wait")
         assert json.loads(client.stdout.readline())["warm"]
         worker.starter.kill()
         wait_until(lambda: not worker.socket.parent.exists())
-        client.send_signal(signal.SIGTERM)
+        _, err = client.communicate(timeout=60)
+        assert (client.returncode, err) == (130, "dp tokenize: stopped by SIGTERM\n")
+
+
+def test_a_job_that_was_told_to_stop_is_not_told_again_when_the_starter_ends(tmp_path):
+    """A second signal ends it at once, with its state unsaved."""
+    with closing(Worker(tmp_path)) as worker:
+        client = worker.start("tokenize", "--then", "stop slowly")
+        assert json.loads(client.stdout.readline())["warm"]
+        client.send_signal(signal.SIGINT)
+        assert client.stdout.readline() == "stopping\n"
+        worker.starter.kill()
+        wait_until(lambda: not worker.socket.parent.exists())
+        (tmp_path / "go").touch()
         assert client.wait(timeout=60) == 130
+
+
+def test_nohup_is_heard(worker):
+    ignored = partial(signal.signal, signal.SIGHUP, signal.SIG_IGN)
+    client = worker.start("tokenize", "--then", "wait", preexec_fn=ignored)
+    assert json.loads(client.stdout.readline())["warm"]
+    client.send_signal(signal.SIGHUP)
+    client.send_signal(signal.SIGTERM)
+    assert client.communicate(timeout=60)[1] == "dp tokenize: stopped by SIGTERM\n"
+
+
+def test_a_path_too_long_for_a_socket_takes_another_folder(tmp_path):
+    long = tmp_path / ("d" * 100)
+    long.mkdir()
+    with closing(Worker(tmp_path, TMPDIR=str(long))) as worker:
+        assert worker.facts()["warm"]
+        assert worker.socket.parent.stat().st_mode & 0o777 == 0o700 and not list(long.iterdir())
+        assert worker.socket.parent.parent == Path("/tmp")
+
+
+@pytest.mark.parametrize("fault", ["no folder", "no process"])
+def test_without_a_worker_it_says_so_and_every_call_runs_by_itself(tmp_path, monkeypatch, capfd, fault):
+    if fault == "no folder":
+        monkeypatch.setattr(start, "FOLDERS", [str(tmp_path / "none"), str(tmp_path / ("d" * 100))])
+        (tmp_path / ("d" * 100)).mkdir()
+    else:
+        monkeypatch.setattr(start, "PACKAGE", tmp_path / "none/dp")
+    monkeypatch.delenv(VARIABLE, raising=False)
+    with start.worker():
+        assert VARIABLE not in os.environ
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("No worker (") and line.endswith("each job starts by itself, 3 to 5 s later.")
+    assert not list(tmp_path.glob("d*/*"))
 
 
 def test_a_training_and_an_evaluation_write_the_same_files(worker, tmp_path, monkeypatch):

@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> None:
         print(_text(found, rows, arguments.allow), flush=True)
     removed = [str(path) for path in prune(found.findings)] if arguments.prune else []
     if arguments.json:
-        print(json.dumps(_document(found, rows, arguments.allow, removed), indent=2, ensure_ascii=False))
+        print(json.dumps(_document(found, rows, arguments.allow, removed), indent=2))
     for path in removed if not arguments.json else []:
         print(f"removed {path}")
     settled = {*arguments.allow, *(["orphaned"] if arguments.prune else [])}

@@ -20,7 +20,7 @@ def run(arguments: argparse.Namespace) -> None:
     old, new = snapshots.read(arguments.old), snapshots.read(arguments.new)
     found = diff.compare(old, new)
     if arguments.json:
-        print(json.dumps(found, indent=2, sort_keys=True, ensure_ascii=False, default=str))
+        print(json.dumps(found, indent=2, sort_keys=True, default=str))
     else:
         print(text(found, domains_of({*old.records, *new.records})))
     sys.exit(1 if found["different"] else 0)

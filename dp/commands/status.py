@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> None:
         return
     standings = survey.standings()
     if arguments.json:
-        print(json.dumps(status.as_json(survey.study, standings), indent=2, ensure_ascii=False))
+        print(json.dumps(status.as_json(survey.study, standings), indent=2))
         return
     status_text.print_page(survey.study, list(standings.values()), sys.stdout)
     if arguments.watch is not None:

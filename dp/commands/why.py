@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> None:
     nodes = lineage(asked.roots, asked.runs)
     nodes[asked.roots[0]].problems += asked.problems
     if arguments.json:
-        print(json.dumps(as_json(asked, nodes), indent=2, ensure_ascii=False))
+        print(json.dumps(as_json(asked, nodes), indent=2))
     else:
         console = Console(width=None if sys.stdout.isatty() else UNBOUNDED, highlight=False)
         console.print(*as_text(asked, nodes), sep="\n")

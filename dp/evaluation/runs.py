@@ -54,7 +54,7 @@ def read(study: Study, some: list[Cell] | None = None) -> list[Run]:
     stale = [f"{run.folder} ({key})" for run in runs if (key := _changed(study, run))]
     _refuse(stale, "evaluations were made under other parameters", "run the pipeline again, then report")
     if not study.params.allow_dirty:
-        dirty = [str(run.folder) for run in runs if any(one["with"]["dirty"] is not False for one in run.records)]
+        dirty = [str(run.folder) for run in runs if not all(map(record.is_committed, run.records))]
         remedy = "commit, delete their folders and run again, or set allow_dirty: true to admit and label them"
         _refuse(dirty, "runs were made from code that no commit holds", remedy)
     return runs

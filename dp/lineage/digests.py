@@ -89,12 +89,21 @@ class Digests:
             except sqlite3.OperationalError as error:
                 return self._say(f"{error}; going on without it")
             except sqlite3.DatabaseError as error:
-                self._say(f"{error}; " + ("going on without it" if last else "it is made anew"))
-                for suffix in ("-journal", ""):
-                    self.file.with_name(self.file.name + suffix).unlink(missing_ok=True)
+                anew = self._remove() and not last
+                self._say(f"{error}; " + ("it is made anew" if anew else "going on without it"))
+                if not anew:
+                    return None
             except OSError as error:
                 return self._say(f"{error}; going on without it")
         return None
+
+    def _remove(self) -> bool:
+        try:
+            for suffix in ("-journal", ""):
+                self.file.with_name(self.file.name + suffix).unlink(missing_ok=True)
+        except OSError:
+            return False
+        return True
 
     def _say(self, text: str) -> None:
         print(f"{self.file}: {text}.", file=sys.stderr)

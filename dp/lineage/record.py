@@ -23,7 +23,15 @@ SUMS = "SHA256SUMS"
 RESTORE = "Restore it (`dvc checkout`), or delete its folder and run `snakemake --cores all` again."
 PACKAGES = ("torch", "transformers", "datasets", "tokenizers", "safetensors", "numpy", "scipy", "pydantic",
             "huggingface_hub", "gguf", "peft", "snakemake", "dvc")  # fmt: skip
-CODE_PATHS = ("dp", "workflow/rules", "workflow/common.smk", "Snakefile", "pyproject.toml", "environment.yml")
+CODE_PATHS = (
+    "dp",
+    "workflow/rules",
+    "workflow/common.smk",
+    "workflow/guards.smk",
+    "Snakefile",
+    "pyproject.toml",
+    "environment.yml",
+)
 
 
 @contextmanager
@@ -138,8 +146,18 @@ def committed(root: Path = PACKAGE.parent) -> dict[str, Any]:
     head = git.head(root)
     if not git.run(root, "ls-tree", "--name-only", head, "--", *CODE_PATHS):
         raise git.GitError(f"the repository around {root} has no file of the project in its commit {head[:12]}")
-    changed = git.run(root, "status", "--porcelain", "--untracked-files=all", "--", *CODE_PATHS)
-    return {"commit": head, "dirty": bool(changed)}
+    return {"commit": head, "dirty": bool(changed_code(root))}
+
+
+def changed_code(root: Path = PACKAGE.parent) -> list[str]:
+    """Files of the code, as git names them, that are not as in the commit or in none. Raises GitError."""
+    changed = git.run(root, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", *CODE_PATHS)
+    return [line[3:] for line in changed.decode(errors="backslashreplace").split("\0") if line]
+
+
+def is_committed(record: dict[str, Any]) -> bool:
+    """Whether a commit holds the code that made an artifact."""
+    return record["with"]["dirty"] is False
 
 
 def _gpu_peak_memory() -> int | None:

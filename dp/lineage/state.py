@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,11 +17,17 @@ from dp.errors import Interrupted
 def marked(folder: Path, command: str) -> Iterator[None]:
     """Say beside the logs that a job runs; afterwards that it failed and why, or nothing where it ended or was stopped.
 
-    A job that was killed leaves the mark of a running one; `read` tells it by its process.
+    A job that was killed leaves the mark of a running one; `read` tells it by its process. Where the mark cannot be
+    written, that is said, and the job goes on.
     """
     path = paths.state(folder)
     mark = {"command": command, "pid": os.getpid(), "host": platform.node(), "started": time.time()}
-    files.write_json(path, mark | {"state": "running"})
+    try:
+        files.write_json(path, mark | {"state": "running"})
+    except OSError as error:
+        print(f"{error}, so `python -m dp status` will not know how this job is.", file=sys.stderr)
+        yield
+        return
     try:
         yield
     except (Interrupted, KeyboardInterrupt, SystemExit):

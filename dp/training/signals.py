@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a question that the training loop asks between steps."""
+"""Ctrl-C, SIGTERM and a closed terminal as a question that the training loop asks between steps."""
 
 import signal
 from collections.abc import Iterator
@@ -21,7 +21,10 @@ class Stop:
 
 @contextmanager
 def stop_requests() -> Iterator[Stop]:
-    """Within the block SIGINT and SIGTERM only set the flag; a second signal ends the process at once."""
+    """Within the block SIGINT, SIGTERM and SIGHUP only set the flag; a second signal ends the process at once.
+
+    SIGHUP stays ignored where it was (nohup).
+    """
     stop = Stop()
 
     def first(number: int, frame: FrameType | None) -> None:
@@ -29,7 +32,10 @@ def stop_requests() -> Iterator[Stop]:
         for name in previous:
             signal.signal(name, signal.SIG_DFL)
 
-    previous = {name: signal.signal(name, first) for name in (signal.SIGINT, signal.SIGTERM)}
+    heard = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        heard.append(signal.SIGHUP)
+    previous = {name: signal.signal(name, first) for name in heard}
     try:
         yield stop
     finally:

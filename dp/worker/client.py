@@ -11,15 +11,15 @@ from types import FrameType
 VARIABLE = "DYNAMIC_PROMPTING_WORKER"
 COMMANDS = ("tokenize", "features", "train", "evaluate")
 """Those that import torch. The others start in 0.2 s by themselves, and their records say that they had no torch."""
-FORWARDED = (signal.SIGINT, signal.SIGTERM)
+FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 HEADER = 4  # bytes: the length of a request
 
 
 def hand_over(arguments: list[str]) -> int | None:
     """The exit status of `python -m dp <arguments>` as the worker ran it, 128 + N after a signal N.
 
-    None where no worker takes it: then nothing has run. SIGINT and SIGTERM are forwarded; if this process is killed,
-    so is the job.
+    None where no worker takes it: then nothing has run. SIGINT, SIGTERM and SIGHUP are forwarded, unless they are
+    ignored here (nohup); if this process is killed, so is the job.
     """
     path = os.environ.get(VARIABLE)
     if not path or not arguments or arguments[0] not in COMMANDS:
@@ -42,7 +42,8 @@ def hand_over(arguments: list[str]) -> int | None:
                 connection.send(bytes([number]))
 
         for number in FORWARDED:
-            signal.signal(number, forward)
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, forward)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
         status = _byte(connection)
     if not status:

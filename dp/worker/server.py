@@ -15,6 +15,7 @@ import socket
 import sys
 import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from dp import cli
@@ -39,6 +40,7 @@ class Call:
 def main() -> None:
     """Arguments: the number of the listening socket, and the folder to remove at the end."""
     state = _state(program(), dict(os.environ))
+    cli.escape()
     _import()
     call = _serve(socket.socket(fileno=int(sys.argv[1])))
     if call is None:
@@ -98,13 +100,22 @@ def _guard(connection: socket.socket) -> Call:
 
 
 def _watch(connection: socket.socket, job: int, running: int) -> None:
-    """Pass the client's signals on to the job, kill the job if the client is gone, and tell the client its end."""
+    """Pass the client's signals on to the job, kill the job if the client is gone, and tell the client its end.
+
+    Where the worker's starter is gone (stdin ends), nobody waits for the job, and its successor may start the same one:
+    it gets SIGTERM, so that it saves its state, unless it has been told to stop already.
+    """
+    watched = [running, connection.fileno(), 0]
     try:
         connection.send(b"\0")  # taken
-        while running not in select.select([running, connection.fileno()], [], [])[0]:
-            signals = connection.recv(16)
-            if not signals:
-                raise ConnectionResetError
+        while running not in (ready := select.select(watched, [], [])[0]):
+            if connection.fileno() in ready:
+                signals = connection.recv(16)
+                if not signals:
+                    raise ConnectionResetError
+            else:
+                signals = bytes([signal.SIGTERM])
+            watched = watched[:2]
             for number in signals:
                 os.kill(job, number)
         code = os.waitstatus_to_exitcode(os.waitpid(job, 0)[1])
@@ -155,10 +166,17 @@ def _threads(environment: dict[str, str]) -> int | None:
 
 def _state(program: list[str], environment: dict[str, str]) -> list[Any]:
     """What imported modules depend on: the program, its sources on disk, and the environment that imports read."""
-    stats = {str(path): path.stat() for path in PACKAGE.rglob("*.py")}
-    sources = {path: (stat.st_size, stat.st_mtime_ns) for path, stat in stats.items()}
+    stats = {str(path): _stat(path) for path in PACKAGE.rglob("*.py")}
+    sources = {path: (stat.st_size, stat.st_mtime_ns) if stat else None for path, stat in stats.items()}
     read = {key: environment[key] for key in environment if key.startswith(READ_AT_IMPORT) and key not in THREADS}
     return [program, sources, read]
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:  # an editor replaces it just now
+        return None
 
 
 if __name__ == "__main__":

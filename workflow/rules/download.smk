@@ -19,7 +19,7 @@ rule fetch_task:
     log:
         "results/logs/download/tasks/{task}/{source}.log",
     shell:
-        "python -m dp fetch-task --task {wildcards.task} 2>&1 | tee -i {log}"
+        logged("python -m dp fetch-task --task {wildcards.task}")
 
 
 rule fetch_backbone:
@@ -39,4 +39,4 @@ rule fetch_backbone:
     log:
         "results/logs/download/backbones/{backbone}.log",
     shell:
-        "python -m dp fetch-backbone --backbone {wildcards.backbone} 2>&1 | tee -i {log}"
+        logged("python -m dp fetch-backbone --backbone {wildcards.backbone}")

@@ -22,4 +22,4 @@ rule predict:
     resources:
         gpu=GPU,
     shell:
-        "python -m dp evaluate --run {wildcards.run} 2>&1 | tee -i {log}"
+        logged("python -m dp evaluate --run {wildcards.run}")

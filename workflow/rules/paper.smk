@@ -43,4 +43,4 @@ for _target, (_asked, _claims) in PRINTED.items():
         log:
             f"results/logs/claims/{SCALE}/{_target}.log",
         shell:
-            "python -m dp claims {params.asked} 2>&1 | tee -i {log}"
+            logged("python -m dp claims {params.asked}")

@@ -17,4 +17,4 @@ rule collect:
     log:
         "results/logs/report/{scale}.log",
     shell:
-        "python -m dp report 2>&1 | tee -i {log}"
+        logged("python -m dp report")

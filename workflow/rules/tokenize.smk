@@ -20,7 +20,7 @@ rule encode:
     log:
         "results/logs/tokenize/{scale}/{backbone}/{task}/tokens.log",
     shell:
-        "python -m dp tokenize --backbone {wildcards.backbone} --task {wildcards.task} 2>&1 | tee -i {log}"
+        logged("python -m dp tokenize --backbone {wildcards.backbone} --task {wildcards.task}")
 
 
 rule features:
@@ -41,4 +41,4 @@ rule features:
     resources:
         gpu=GPU,
     shell:
-        "python -m dp features --backbone {wildcards.backbone} --task {wildcards.task} --pooling {wildcards.pooling} 2>&1 | tee -i {log}"
+        logged("python -m dp features --backbone {wildcards.backbone} --task {wildcards.task} --pooling {wildcards.pooling}")

@@ -23,7 +23,7 @@ rule tune:
     resources:
         gpu=GPU,
     shell:
-        "python -m dp train --run {wildcards.run} 2>&1 | tee -i {log}"
+        logged("python -m dp train --run {wildcards.run}")
 
 
 rule choose:
@@ -41,4 +41,4 @@ rule choose:
     log:
         "results/logs/train/{scale}/{variant}/choice.log",
     shell:
-        "python -m dp choose --variant {wildcards.variant} 2>&1 | tee -i {log}"
+        logged("python -m dp choose --variant {wildcards.variant}")

@@ -1,0 +1,53 @@
+"""What the report would refuse of runs that are still to be made, said before they are."""
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from dp.lineage import git, record
+from dp.lineage.closure import PACKAGE
+
+SHOWN = 5
+WITHOUT = (
+    "Or `--config allow_dirty=true` goes on without: the numbers are labelled {label}, and what made them can neither "
+    "be checked out again nor compared (`python -m dp diff`)."
+)
+
+
+def no_commit(root: Path = PACKAGE.parent) -> str | None:
+    """Why runs made now come from code that no commit holds, and what helps; None where one does."""
+    try:
+        changed = record.changed_code(root) if record.committed(root)["dirty"] else []
+    except git.GitError as error:
+        return f"git names no commit of this code: {error}. {_remedy(root)} {WITHOUT.format(label='no-commit')}"
+    if changed:
+        return (f"Code differs from the commit that is checked out: {_some(changed)}. Commit it, or put it aside (`git "
+                f"stash --include-untracked`). {WITHOUT.format(label='dirty-tree')}")  # fmt: skip
+    return None
+
+
+def made_without(folders: Iterable[Path]) -> str | None:
+    """Which of some artifacts that are here hold a run whose code no commit holds, and what helps; None where none."""
+    found = []
+    for folder in folders:
+        made = record.read(folder)
+        if made["command"] in ("train", "evaluate") and not record.is_committed(made):
+            found.append(str(folder))
+    if not found:
+        return None
+    return (f"{len(found)} runs here were made from code that no commit held: {_some(found)}. Delete their folders, so "
+            f"that they are made again. {WITHOUT.format(label='dirty-tree or no-commit')}")  # fmt: skip
+
+
+def _remedy(root: Path) -> str:
+    if shutil.which("git") is None:
+        return "Install git."
+    top = next((folder for folder in (root, *root.parents) if (folder / ".git").exists()), None)
+    if top is None:
+        return f"For a folder without history: `cd {root} && git init && git add -A && git commit -m 'as downloaded'`."
+    return (f"For another user's clone: `git config --global --add safe.directory {top}`; for a folder that no commit "
+            f"holds: `cd {root} && git add -A && git commit`.")  # fmt: skip
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
