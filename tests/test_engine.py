@@ -189,13 +189,14 @@ def test_a_figure_is_drawn_from_a_dirty_tree(project):
     assert short(jobs(project)) == ["report"]
 
 
-def test_dvc_refuses_at_its_first_stage(project):
+def test_dvc_refuses_before_it_trains(project):
+    """Its stages end before the report, which would refuse."""
     dvc(project, "repro", "train")
     git(project, "add", "-A")
     git(project, "commit", "-qm", "recorded")
     shutil.rmtree(project / EVALUATION)
     shutil.rmtree(project / "results/train/e2e/tiny-t5/full/toy/fixed/seed1")
-    without_history(project)
+    edited(project)
     printed, status = run(project, BIN / "dvc", "repro", check=False)
     assert status != 0 and "so no job was started" in " ".join(printed.split())
     assert not (project / "results/train/e2e/tiny-t5/full/toy/fixed/seed1").exists()
