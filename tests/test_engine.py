@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import subprocess
-import threading
 import time
 
 import pytest
@@ -94,14 +93,16 @@ def test_a_signal_to_all_waits_for_what_the_jobs_save(project, tmp_path, number)
 def test_sigterm_never_meets_its_own_lock(project, tmp_path):
     """Snakemake's handler takes a lock that the interrupted thread holds while it takes note of a job's end."""
     shutil.rmtree(project / EVALUATION)
+    # Snakemake holds the lock while it waits for the outputs that this job does not make.
     process = started(project, **standing_in(tmp_path, "echo at work", "sleep 1"))
-    killer = threading.Timer(60, process.kill)  # of one that waits for ever
-    killer.start()
-    while is_locked(project) and process.poll() is None:
+    end = time.monotonic() + 60
+    while is_locked(project) and process.poll() is None and time.monotonic() < end:
         process.send_signal(signal.SIGTERM)
-        time.sleep(0.001)
-    killer.cancel()
-    assert process.wait(timeout=60) == 1
+        time.sleep(0.2)
+    try:
+        assert process.wait(timeout=10) == 1, "it waits for its own lock"
+    finally:
+        process.kill()
 
 
 def test_a_snakemake_that_was_killed_leaves_no_job_at_work(project):
