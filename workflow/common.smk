@@ -6,15 +6,13 @@ import shutil
 import sys
 from contextlib import ExitStack
 
-from snakemake.io import IOFile
 from snakemake.settings.types import DeploymentMethod
 
-from dp import grid, needs, paths
+from dp import grid, paths
 from dp.commands.common import SETTINGS_VARIABLE
 from dp.errors import UserError
 from dp.lineage.artifacts import artifacts
-from dp.lineage import reads, scales
-from dp.lineage.audit import before_jobs
+from dp.lineage import reads
 from dp.lineage.closure import code_digest
 from dp.lineage.record import SUMS
 from dp.study import load
@@ -53,65 +51,6 @@ def start_worker():
     here = workflow.is_main_process and workflow.local_exec
     if here and not OTHER_PYTHON and os.environ.get(WORKER_VARIABLE) != "":
         WORKER.enter_context(worker())
-
-
-def listed(found):
-    """The first ten findings, a line each."""
-    return "".join(f"\n  {one.path}: {one.why}" for one in found[:10]) + ("\n  ..." if len(found) > 10 else "")
-
-
-def refuse_tampered(found):
-    """Before any job: nothing is computed from edited bytes, and neither door records them."""
-    if found:
-        remedy = "Restore them (`dvc checkout`), or delete their folders, so that they are made again."
-        raise WorkflowError(f"Edited after a job wrote them ({len(found)} in all):{listed(found)}\n{remedy}")
-
-
-def refuse_unfit():
-    """Before any job: no variant is asked of a backbone that was found not to be able to run it."""
-    try:
-        needs.check_fetched(STUDY)
-    except UserError as error:
-        raise WorkflowError(str(error))
-
-
-def refuse_unseen(folder):
-    """What its own record says is of something else, and Snakemake would take for made all the same.
-
-    Either because `--touch` asks for that, or because it has no notes on how the artifact was made.
-    """
-    why = STALE.get(artifact(folder).folder)
-    if not why or not all(path.exists() for path in artifact(folder).paths):  # what is incomplete is made in any case
-        return
-    count = f"This holds for {len(STALE)} artifacts of scale {SCALE}."
-    if workflow.touch:
-        raise WorkflowError(f"{folder}: {why}. So --touch may not take it for made; without it, it is made again. {count}")
-    if workflow.persistence.metadata(IOFile(str(folder / SUMS))) is None:
-        raise WorkflowError(
-            f"{folder}: {why}. Snakemake has no notes on how it was made (`dvc pull` brings none), so it would not make "
-            "it again. Put edits aside (`git stash`), run `python -m dp sync --no-pull`, and bring them back; or delete "
-            f"its folder. {count}"
-        )
-
-
-def refuse_another_scale():
-    """Before `dvc repro` starts a scale of which nothing was made: results of another that it would leave unrecorded."""
-    if "DVC_STAGE" not in os.environ or scales.is_begun(ARTIFACTS) or not (found := scales.unrecorded(SCALE)):
-        return
-    raise WorkflowError(
-        f"params.yaml asks for scale {SCALE}, of which nothing was made here, while results of {', '.join(found)} lie here "
-        f"that DVC has not recorded. To record those, write `scale: {found[0]}` into params.yaml, with whatever else was "
-        f"given behind --config, and run `dvc repro`. To make {SCALE}, run `snakemake --cores all` first."
-    )
-
-
-STALE = {}
-if workflow.is_main_process:
-    refuse_another_scale()
-    _tampered, _stale = before_jobs(ARTIFACTS)
-    refuse_tampered(_tampered)
-    STALE = {one.path: one.why for one in _stale}
-    refuse_unfit()
 
 
 wildcard_constraints:
