@@ -8,8 +8,9 @@ from snakemake.io import IOFile
 from snakemake.logging import logger
 
 from dp import needs
-from dp.lineage import admission, scales
+from dp.lineage import admission, pins, scales
 from dp.lineage.audit import before_jobs
+from dp.lineage.record import read as read_record
 
 
 def logged(command):
@@ -116,6 +117,13 @@ def refuse_unseen(folder):
         )
 
 
+def refuse_moved():
+    """The lock of the hub is no parameter of a rule, since the first download writes it: Snakemake sees no other pin."""
+    for folder, one in ARTIFACTS.items():
+        if one.command in pins.KINDS and folder in STALE and (why := pins.moved(read_record(folder))):
+            raise WorkflowError(f"{folder}: {why}. Delete its folder, and it is fetched again; or restore the lock.")
+
+
 def refuse_another_scale():
     """Before `dvc repro` starts a scale of which nothing was made: results of another that it would leave unrecorded."""
     if "DVC_STAGE" not in os.environ or scales.is_begun(ARTIFACTS) or not (found := scales.unrecorded(SCALE)):
@@ -133,4 +141,5 @@ if workflow.is_main_process:
     _tampered, _stale = before_jobs(ARTIFACTS)
     refuse_tampered(_tampered)
     STALE = {one.path: one.why for one in _stale}
+    refuse_moved()
     refuse_unfit()

@@ -46,7 +46,7 @@ def obtain(repo: str, revision: str, repo_type: RepoType, choose: Callable[[list
 
     Raises UserError: no such repository, revision or file; no network; digests other than the locked or announced ones.
     """
-    key = repo if repo_type == "model" else f"datasets/{repo}"
+    key = _key(repo, repo_type)
     with _exclusive(key.replace("/", "--")), _explained(key, revision):
         for partial in (cache() / "hub").glob(f"*--{repo.replace('/', '--')}/blobs/*.incomplete"):
             partial.unlink()
@@ -62,6 +62,15 @@ def obtain(repo: str, revision: str, repo_type: RepoType, choose: Callable[[list
             paths[name] = _file(key, repo, revision, repo_type, commit, name, announced[name])
         pinned = _locked(key, revision)["files"]
     return Fetched(commit, paths, {name: pinned[name] for name in paths})
+
+
+def pinned(repo: str, revision: str, repo_type: RepoType) -> str | None:
+    """The commit that the lock names for a revision; None where it names none."""
+    return _locked(_key(repo, repo_type), revision).get("commit")
+
+
+def _key(repo: str, repo_type: RepoType) -> str:
+    return repo if repo_type == "model" else f"datasets/{repo}"
 
 
 def _endpoint() -> str | None:

@@ -10,6 +10,7 @@ from dp import paths
 from dp.lineage.artifacts import Artifact
 from dp.lineage.closure import modules
 from dp.lineage.finding import some
+from dp.lineage.pins import moved
 from dp.lineage.project import is_of_project, project_digest
 from dp.lineage.record import SUMS
 
@@ -23,6 +24,8 @@ def reasons(artifact: Artifact, record: dict[str, Any], code: str, now: Now) -> 
         yield parameter
     if record["used"]["code"]["digest"] != code:
         yield "code changed: " + some(changed_modules(record, artifact.command))
+    if pin := moved(record):
+        yield pin
     yield from other_inputs(artifact, record["used"]["inputs"], now)
 
 
