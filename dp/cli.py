@@ -11,8 +11,7 @@ from io import TextIOWrapper
 from typing import NoReturn, TextIO
 
 import dp
-from dp.errors import MESSAGE, Interrupted, UserError, shown
-from dp.escapes import printable
+from dp.errors import MESSAGE, Interrupted, UserError, printable, shown
 
 COMMANDS = {
     "fetch-task": "download and check the rows of one task",
@@ -85,7 +84,7 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         if error.filename is None:
             _discard(sys.stdout)
-        what = "the output" if error.filename is None else error.filename
+        what = "the output" if error.filename is None else shown(str(error.filename))
         remedy = "Give yourself the right to it, or make room; then call it again."
         _end(f"dp {parsed.command}: {what}: {error.strerror}. {remedy}", 2)
 

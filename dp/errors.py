@@ -1,4 +1,4 @@
-"""The one exception that is shown to a person without a traceback, and how it echoes what was given."""
+"""What is shown to a person in place of a traceback, and how what was given is echoed."""
 
 from typing import Any
 
@@ -19,5 +19,10 @@ class Interrupted(Exception):
 def shown(value: Any, most: int = ECHO) -> str:
     """A value as an error message echoes it: on one line, and cut in the middle where it is longer than `most`."""
     given = value if isinstance(value, str) else repr(value)
-    text = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in given)
+    text = printable(given, kept="")
     return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]} ({len(given):,} characters)"
+
+
+def printable(text: str, kept: str = "\n\t") -> str:
+    """A text for a terminal: what would steer it, an escape sequence for one, is spelled out; `kept` stays."""
+    return "".join(one if one.isprintable() or one in kept else ascii(one)[1:-1] for one in text)

@@ -39,8 +39,3 @@ def markdown(text: str) -> str:
     text = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", MARKED_DOWN.sub(r"\\\g<0>", text))
     start = re.match(r"\d+(?=[.)](\s|$))|(?=[#>+=-](?![\d.]))", text)
     return text if start is None else f"{text[: start.end()]}\\{text[start.end() :]}"
-
-
-def printable(text: str) -> str:
-    """A text for a terminal: what would steer it, an escape sequence for one, is spelled out. Lines stay lines."""
-    return "".join(one if one.isprintable() or one in "\n\t" else ascii(one)[1:-1] for one in text)

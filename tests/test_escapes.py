@@ -19,8 +19,8 @@ from synthetic_results import change, planted, report, study_in, write_results
 
 from dp import cli, files, paths
 from dp.closed import validated
-from dp.errors import UserError
-from dp.escapes import cell, csv_rows, markdown, printable
+from dp.errors import UserError, printable
+from dp.escapes import cell, csv_rows, markdown
 from dp.evaluation.table import to_csv
 from dp.figures import style
 from dp.lineage import status, status_text

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from dp.commands import common
-from dp.escapes import printable
+from dp.errors import printable
 from dp.lineage.audit import Audit, audit, touched
 from dp.lineage.finding import KINDS, Finding
 from dp.lineage.numbers import name_of

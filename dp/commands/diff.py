@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 
-from dp.escapes import printable
+from dp.errors import printable
 from dp.lineage import diff, snapshots
 from dp.lineage.diff_text import domains_of, text
 

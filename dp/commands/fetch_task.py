@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Write train.jsonl, validation.jsonl and record.json. Raises UserError where rows cannot be had or are wrong."""
     study = common.catalogue(arguments)
+    model.check_known(arguments.task)
     inputs = project_inputs("fetch-task", arguments.task)
     task = model.load(arguments.task)
     definition = fetch.source_of(task, study.source).model_dump()

@@ -10,7 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from dp.escapes import printable
+from dp.errors import printable
 from dp.lineage.status import STATES, Estimate, Grid, Standing, costs, grids, left
 from dp.study import Study
 

@@ -8,7 +8,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from dp import files
-from dp.escapes import printable
+from dp.errors import printable
 from dp.lineage.why.address import Number, run_names, values_of
 from dp.lineage.why.facts import about, common, differences, on_gpu, seconds, surroundings
 from dp.lineage.why.tree import Node
