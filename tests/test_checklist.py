@@ -382,7 +382,7 @@ def test_mixed_code_is_counted(study):
 
 def test_what_no_record_says_is_not_guessed(study):
     """Synthetic records lack most facts of a training; this one lacks those of its machine, too."""
-    dropped(EVALUATION, "with", "platform", "threads", "packages")
+    dropped(EVALUATION, "with", "platform", "threads")
     dropped(EVALUATION, "made", "peak_memory_mib")
     dropped(TRAINING, "made", "gpu_peak_memory_mib", "wall_seconds", "peak_memory_mib")
     altered(TRAINING, "with", device="NVIDIA H100")

@@ -58,12 +58,12 @@ def trained_gradients(model, rows, config, folder, monkeypatch):
     """Of each step of a training, by name, as the optimizer would get them."""
     found = []
 
-    def take(parameters, limit):
+    def take(parameters, limit, norm):
         named = {id(value): name for name, value in model.trained().items()}
         found.append({named[id(value)]: value.grad.clone() for value in parameters})
 
     with monkeypatch.context() as patch:
-        patch.setattr(torch.nn.utils, "clip_grad_norm_", take)
+        patch.setattr(torch.nn.utils, "clip_grads_with_norm_", take)
         loop.train(model, rows, [rows], config, folder, "identity")
     losses = [line["loss"] for line in files.read_jsonl(folder / "steps.jsonl") if "loss" in line]
     return found, losses

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from agreement import CLEAN, EVERYTHING, verdicts
 from built_project import BIN, commit, dvc, environment, git, jobs, make, run, short, snakemake
-from verdicts import CLEAN, EVERYTHING, verdicts
 
 from dp.lineage.record import sealed
 

@@ -221,7 +221,7 @@ def test_a_number_without_a_commit_is_refused_or_admitted_with_a_label(tmp_path,
     write_results(study, planted)
     run = "tiny-t5/full/beta/fixed/seed0"
     path = Path("results", phase, "synthetic", run, "record.json")
-    change(path, lambda record: record | {"with": {"commit": None, "dirty": dirty}})
+    change(path, lambda record: record | {"with": record["with"] | {"commit": None, "dirty": dirty}})
     with pytest.raises(UserError, match=rf"^1 .*{run}.*allow_dirty"):
         runs.read(study)
     rows = table(report("allow_dirty=true"))

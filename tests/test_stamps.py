@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from agreement import CLEAN, EVERYTHING, verdicts
 from built_project import BIN, commit, dvc, git, jobs, make, run, short, snakemake
 from synthetic_results import change
-from verdicts import CLEAN, EVERYTHING, verdicts
 
 pytestmark = pytest.mark.slow
 OLD = 1_000_000_000

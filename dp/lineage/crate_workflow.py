@@ -1,5 +1,6 @@
 """The workflow of a crate: its sources, its steps, and the one run that all jobs belong to."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,8 @@ def _add_steps(entities: Entities, workflow: Any, jobs: list[Job]) -> None:
 def _runs(name: str, command: str) -> bool:
     """Whether a file of rules calls a command."""
     path = PACKAGE.parent / name
-    return path.suffix == ".smk" and f"python -m dp {command} " in path.read_text(encoding="utf-8")
+    calls = re.compile(rf"python -m dp {command}(?![\w-])")
+    return path.suffix == ".smk" and calls.search(path.read_text(encoding="utf-8")) is not None
 
 
 def _setting(entities: Entities, study: Study, workflow: Any, key: str) -> Any:
