@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dp.errors import UserError
+from dp.errors import UserError, shown
 
 
 def is_nameable(path: str) -> bool:
@@ -34,6 +34,16 @@ def digest(value: Any) -> str:
     """Hex sha256 of a JSON-able value in its canonical form."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An `object_pairs_hook` of `json.loads`. Raises ValueError where a key stands there twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{shown(repr(twice))} stands there twice")
+    return found
 
 
 @contextmanager

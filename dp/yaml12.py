@@ -35,6 +35,8 @@ CORE = {
 WORDS = {"null": "nothing", "bool": "true or false", "int": "a whole number", "float": "a number", "str": "a word",
          "timestamp": "a date", "value": "a default value", "merge": "a merge"}  # fmt: skip
 _TWO_WAYS = "!two-ways "
+_LINE_END = re.compile("[\x85\u2028\u2029]")
+"""Ends a line, and so a comment, in YAML 1.1 and not in 1.2."""
 
 
 class Mistake(NamedTuple):
@@ -83,6 +85,12 @@ def dump(value: Any) -> str:
 class _Dumper(yaml.SafeDumper):
     """Puts quotes around words that either version would take for something else."""
 
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        style = '"' if _LINE_END.search(data) else None  # in these quotes, such an end is spelled out
+        return self.represent_scalar(f"{_TAG}str", data, style=style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
 
 for _kind, _first in (("int", "-+0123456789"), ("float", "-+.0123456789")):
     _whole = re.compile(f"(?:{CORE[_kind].pattern})\\Z")
@@ -120,6 +128,9 @@ class _Composer(yaml.SafeLoader):
 
 def _value_of(text: str) -> Any:
     """Raises _Refused."""
+    if found := _LINE_END.search(text):
+        line = text[: found.start()].count("\n") + 1
+        raise _Refused(Mistake(line, f"U+{ord(found[0]):04X} ends a line in YAML 1.1 and not in YAML 1.2; take it out"))
     try:
         loader = _Composer(text)
     except yaml.reader.ReaderError as error:

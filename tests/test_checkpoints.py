@@ -158,6 +158,54 @@ def test_a_damaged_index(sharded, tmp_path, damage, message):
         fetch.fetch(in_folder(sharded), tmp_path / "out")
 
 
+def reweighed(path, change):
+    save_file(change(load_file(path)), path, metadata={"format": "pt"})
+
+
+def test_a_weight_comes_from_the_one_shard_that_the_index_names(sharded, tmp_path):
+    name = "model.safetensors.index.json"
+    weight_map = files.read_json(sharded / name)["weight_map"]
+    weight = next(one for one in weight_map if weight_map[one] == SHARDS[0])
+    changed(sharded, name, weight_map=weight_map | {weight: SHARDS[1]})
+    with pytest.raises(UserError, match=f"{SHARDS[0]}: holds the weight {weight}, which is to come from {SHARDS[1]}"):
+        fetch.fetch(in_folder(sharded), tmp_path / "out")
+    changed(sharded, name, weight_map=weight_map)
+    tensor = load_file(sharded / SHARDS[0])[weight]
+    reweighed(sharded / SHARDS[1], lambda tensors: tensors | {weight: tensor + 1})
+    with pytest.raises(UserError, match=f"{SHARDS[1]}: holds the weight {weight}, which is to come from {SHARDS[0]}"):
+        fetch.fetch(in_folder(sharded), tmp_path / "out")
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "float8_e4m3fn"])
+@pytest.mark.parametrize("kind", ["safetensors", "bin"])
+def test_weights_of_eight_bits_are_refused(whole, tmp_path, dtype, kind):
+    path = whole / "model.safetensors"
+    reweighed(path, lambda tensors: {name: tensor.to(getattr(torch, dtype)) for name, tensor in tensors.items()})
+    if kind == "bin":
+        torch.save(load_file(path), whole / "pytorch_model.bin")
+        path.unlink()
+    with pytest.raises(UserError, match=r"is quantized .*, and its scales are not applied"):
+        fetch.fetch(in_folder(whole), tmp_path / "out")
+
+
+def test_layers_that_the_configuration_does_not_count_are_not_left_out(whole, tmp_path):
+    def deeper(tensors):
+        return tensors | {name.replace(".0.", ".1."): tensor.clone() for name, tensor in tensors.items()}
+
+    reweighed(whole / "model.safetensors", deeper)
+    with pytest.raises(UserError, match=r"layers\.1\.\S+.* more layers than config\.json says"):
+        fetch.fetch(in_folder(whole), tmp_path / "out")
+
+
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors.index.json"])
+def test_a_key_that_stands_twice_is_refused(sharded, tmp_path, file):
+    path = sharded / file
+    key = next(iter(files.read_json(path)))
+    path.write_text(path.read_text().replace("{", f'{{"{key}": 1, ', 1))
+    with pytest.raises(UserError, match=f"{file}: is no JSON, or none with one meaning .*'{key}' stands there twice"):
+        fetch.fetch(in_folder(sharded), tmp_path / "out")
+
+
 def test_a_link_counts_as_what_it_leads_to(whole, tmp_path):
     """As in the hub's own cache, where every file of a snapshot is one: the bytes are verified, wherever they lie."""
     linked = tmp_path / "linked"

@@ -174,6 +174,25 @@ def test_the_commit_of_a_project(tracked):
     assert record.commit(root) == {"commit": head, "dirty": True}
 
 
+@pytest.mark.parametrize("flag", ["assume-unchanged", "skip-worktree"])
+def test_an_edit_that_git_was_told_to_pass_over_is_no_code_of_the_commit(tracked, flag):
+    root, head = tracked
+    git(root, "update-index", f"--{flag}", "dp/one.py")
+    assert record.committed(root) == {"commit": head, "dirty": False}
+    (root / "dp/one.py").write_text("VALUE = 2\n")
+    assert record.changed_code(root) == ["dp/one.py"]
+
+
+@pytest.mark.parametrize("pattern", ["two.py", "private/"])
+def test_code_that_git_ignores_is_no_code_of_the_commit(tracked, pattern):
+    root, _ = tracked
+    (root.parent / ".git/info/exclude").write_text(f"{pattern}\n*.pyc\n*.swp\n")
+    for name in ("private/two.py", "private/two.swp", "two.cpython-311.pyc"):
+        (root / "dp" / name).parent.mkdir(exist_ok=True)
+        (root / "dp" / name).touch()
+    assert record.changed_code(root) == ["project/dp/private/two.py"]
+
+
 def test_variables_of_a_hook_name_no_other_commit(tracked, tmp_path, monkeypatch):
     """git runs the hooks of one repository with variables that would send every call to it."""
     root, head = tracked

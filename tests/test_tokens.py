@@ -235,6 +235,13 @@ def test_a_label_word_of_two_pieces_or_none_is_refused(tokenizer, task):
     assert answering(read, task([" no", " perhaps"]), "causal", "linear")(ROW) == ([], [0, 1])
 
 
+@pytest.mark.parametrize("words", [["yes", " yes"], ["no", "no "]])
+def test_label_words_that_become_one_piece_are_refused(tokenizer, task, words):
+    with pytest.raises(UserError, match=f"label words '{words[0]}' and '{words[1]}' are the same piece"):
+        answering(tokenizer("causal"), task(words), "causal", "verbalizer")
+    assert answering(tokenizer("causal"), task(words), "causal", "linear")(ROW) == ([], [0, 1])
+
+
 def test_a_tokenizer_that_does_not_fit_the_family_is_refused(tokenizer, task):
     chosen = task(FIXED)
     render = partial(tasks.render, chosen, "causal")

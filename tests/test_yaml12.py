@@ -46,6 +46,8 @@ def test_values_are_those_of_the_core_schema(text, value):
         ("no: 1", "no is true or false in YAML 1.1"),
         ("s: 2024-01-02", "is a date in YAML 1.1"),
         ("s: 2024-13-45", "is a date in YAML 1.1"),
+        ("a: 1\n# not\u2028b: 2", "line 2: U+2028 ends a line in YAML 1.1 and not in YAML 1.2"),
+        ("a: b\x85c: d", "line 1: U+0085 ends a line"),
         ("s: =", "is a default value in YAML 1.1"),
         ("\ns: .inf", "line 2: s: .inf is no finite number"),
         ("s: -.INF", "no finite number"),
@@ -118,7 +120,8 @@ def test_every_file_of_the_project_means_what_it_meant():
 
 def test_a_dump_is_read_as_it_was_by_either_version():
     words = ["7e12345", "1e5", "010", "08", "0o10", "yes", "2024-01-01", "null", "~", ".5", "1_000", "a: b", "é", "-",
-             "", "+1", "0x1f", "1:30", "=", "<<", ".inf", "main"]  # fmt: skip
+             "", "+1", "0x1f", "1:30", "=", "<<", ".inf", "main",
+             "a\u2028b", "a\x85: b", "\u2029"]  # fmt: skip
     value = {"words": words, "values": [1, 0.5, 1e5, None, True, {}]} | dict.fromkeys(words, 1)
     text = yaml12.dump(value)
     assert yaml12.parse(text, "f") == yaml.safe_load(text) == value

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dp.errors import UserError
+from dp.files import unique_keys
 
 FORMATS = (("model", "safetensors"), ("pytorch_model", "bin"))
 TOKENIZER_FILES = (
@@ -28,6 +29,8 @@ TOKENIZER_FILES = (
 ADAPTER = "adapter_config.json"
 INDEX = ".index.json"
 GGUF = ".gguf"
+BYTES = ("I8", "U8", "F8", "torch.int8", "torch.uint8", "torch.float8")
+"""How the names of dtypes of 8 bits begin, in safetensors and in torch."""
 NAMING = {"config.json": "transformers_weights", "tokenizer_config.json": "fast_tokenizer_files"}
 """file -> its key by which transformers finds another file."""
 
@@ -75,6 +78,43 @@ def complete(paths: dict[str, Path], more: Callable[[list[str]], dict[str, Path]
     return paths
 
 
+def check_weights(paths: dict[str, Path]) -> None:
+    """What transformers takes as it is, of files that it could read.
+
+    Raises UserError for whole numbers or floats of 8 bits, which mean nothing without the scales of their quantization;
+    for a weight that lies in several shards or in another than the index says, of which it takes the last.
+    """
+    weight_map = {key: shard for name in paths if name.endswith(INDEX)
+                  for key, shard in _read(name, paths[name])["weight_map"].items()}  # fmt: skip
+    found: dict[str, str] = {}
+    for name in (name for name in sorted(paths) if name.endswith(tuple(suffix for _, suffix in FORMATS))):
+        for weight, dtype in _weights(paths[name]).items():
+            if dtype.startswith(BYTES):
+                raise UserError(
+                    f"{name}: the weight {weight} is quantized ({dtype}), and its scales are not applied. Choose a "
+                    "checkpoint in float32, float16 or bfloat16, or a GGUF file."
+                )
+            other = found.setdefault(weight, weight_map.get(weight, name))
+            if other != name:
+                raise UserError(
+                    f"{name}: holds the weight {weight}, which is to come from {other}. Use the index and the shards "
+                    "that belong to one checkpoint."
+                )
+
+
+def _weights(path: Path) -> dict[str, str]:
+    """Name -> dtype of each tensor in a file of weights; no tensor is read."""
+    if path.suffix == ".safetensors":
+        from safetensors import safe_open
+
+        with safe_open(path, "pt") as file:
+            return {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118  it is no mapping
+    import torch
+
+    loaded = torch.load(path, map_location="meta", weights_only=True)
+    return {name: str(tensor.dtype) for name, tensor in loaded.items()}
+
+
 def _shards(name: str, path: Path) -> list[str]:
     """The shards of an index, sorted. Raises UserError unless each is the bare name of a file beside it."""
     weight_map = _read(name, path).get("weight_map")
@@ -93,9 +133,9 @@ def _shards(name: str, path: Path) -> list[str]:
 
 def _read(name: str, path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique_keys)
     except ValueError as error:
-        raise UserError(f"{name}: is no JSON ({error}). Get the file again.") from None
+        raise UserError(f"{name}: is no JSON, or none with one meaning ({error}). Get the file again.") from None
     if not isinstance(value, dict):
         raise UserError(f"{name}: must hold keys and values, not {type(value).__name__}. Get the file again.")
     return value

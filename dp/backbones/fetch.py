@@ -1,6 +1,7 @@
 """A backbone from any source, always as the same four files: config, one float32 safetensors, a fast tokenizer."""
 
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -186,6 +187,7 @@ def _load(definition: Backbone, paths: dict[str, Path]) -> tuple[Any, Any]:
                 f"{names}: transformers cannot load these as a {family} model ({reason}). Check "
                 "that the backbone's family is right and that the files belong together."
             ) from None
+        checkpoint.check_weights(paths)
         _check_whole(model, definition, report, names)
         return model, _tokenizer(folder)
 
@@ -194,6 +196,12 @@ def _check_whole(model: Any, definition: Backbone, report: dict[str, Any], names
     family, kind = definition.family, model.config.model_type
     if family == "encoder" and kind not in ENCODERS:
         raise UserError(f"{names}: an encoder of the kind '{kind}' is not supported, only {', '.join(ENCODERS)}.")
+    layers = {re.sub(r"\d+", "N", key) for key in model.state_dict()}
+    if over := sorted(key for key in report["unexpected_keys"] if re.sub(r"\d+", "N", key) in layers):
+        raise UserError(
+            f"{names}: the weights hold {over[:5]}, more layers than config.json says. Take the config.json that "
+            "belongs to them."
+        )
     absent = [str(key) for key in (*report["missing_keys"], *report["mismatched_keys"])]
     if not absent:
         return

@@ -27,7 +27,7 @@ def answering(tokenizer: Any, task: Task, family: Family, head: str) -> Callable
     if head == "linear":
         fixed = Answer([], list(range(len(template.words))))
     else:
-        fixed = Answer([], [word_id(tokenizer, word) for word in words(task, family, {})])
+        fixed = Answer([], _word_ids(tokenizer, words(task, family, {})))
     return lambda row: fixed
 
 
@@ -38,6 +38,17 @@ def word_id(tokenizer: Any, word: str) -> int:
         pieces = tokenizer.convert_ids_to_tokens(ids)
         raise UserError(f"label word {word!r} is not one piece of the vocabulary but {pieces}; choose another word.")
     return ids[0]
+
+
+def _word_ids(tokenizer: Any, fixed: list[str]) -> list[int]:
+    """The id of each label word. Raises UserError where two are one piece: a tokenizer may take away a word's case,
+    accents, Unicode form or spaces, and no score would tell their classes apart."""
+    found: dict[int, str] = {}
+    for word in fixed:
+        other = found.setdefault(word_id(tokenizer, word), word)
+        if other != word:
+            raise UserError(f"label words {other!a} and {word!a} are the same piece to this tokenizer; choose another.")
+    return list(found)
 
 
 def differing(tokenizer: Any, choices: list[str], where: str) -> Answer:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dp.errors import UserError, shown
+from dp.files import unique_keys
 from dp.tasks.model import LABEL, Reading
 from dp.tasks.text import parse
 
@@ -50,7 +51,7 @@ def _jsonl(content: bytes, path: Path, reading: Reading) -> Located:
         if text.startswith(BOM):
             raise UserError(f"{where}: begins with a byte order mark. Save the file as UTF-8 without one.")
         try:
-            yield where, json.loads(text, object_pairs_hook=_unique)
+            yield where, json.loads(text, object_pairs_hook=unique_keys)
         except RecursionError:
             raise UserError(f"{where}: is nested too deeply. {AGAIN}") from None
         except ValueError as error:
@@ -66,15 +67,6 @@ def _lines(content: bytes, path: Path) -> Iterator[bytes]:
             yield from file
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: is damaged, or is no gzip file ({error}). {AGAIN}") from None
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{shown(repr(twice))} stands there twice")
-    return found
 
 
 def _multirc(content: bytes, path: Path, reading: Reading) -> Located:

@@ -57,7 +57,10 @@ def read(study: Study, some: list[Cell] | None = None) -> list[Run]:
     _refuse(missing, "files that the report reads are missing", "run the pipeline, which makes them, then report")
     runs = [_read(study, cell) for cell in grid]
     stale = [f"{run.folder} ({key})" for run in runs if (key := _changed(study, run))]
-    _refuse(stale, "evaluations were made under other parameters", "run the pipeline again, then report")
+    remedy = (
+        "run the pipeline again; where it finds nothing to make, delete their folders"  # another run's were put there
+    )
+    _refuse(stale, "evaluations were made under other parameters", remedy)
     if not study.params.allow_dirty:
         dirty = [str(run.folder) for run in runs if not all(map(record.is_committed, run.records))]
         remedy = "commit, delete their folders and run again, or set allow_dirty: true to admit and label them"

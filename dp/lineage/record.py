@@ -33,6 +33,9 @@ CODE_PATHS = (
     "environment.yml",
 )
 
+READ = (".py", ".yaml", ".csv", ".smk", ".html", ".css", ".js")
+"""Suffixes of what the code reads below them: what else git ignores there, caches and swap files, is no code."""
+
 
 @contextmanager
 def recording(
@@ -178,9 +181,27 @@ def committed(root: Path = PACKAGE.parent) -> dict[str, Any]:
 
 
 def changed_code(root: Path = PACKAGE.parent) -> list[str]:
-    """Files of the code, as git names them, that are not as in the commit or in none. Raises GitError."""
-    changed = git.run(root, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", *CODE_PATHS)
-    return [line[3:] for line in changed.decode(errors="backslashreplace").split("\0") if line]
+    """Files of the code, as git names them, that are not as in the commit or in none. Raises GitError.
+
+    Among them those that git was told to pass over: untracked ones that it ignores, tracked ones that it is to take for
+    unchanged (`update-index --assume-unchanged`, `--skip-worktree`).
+    """
+    options = ("--porcelain", "-z", "--no-renames", "--untracked-files=all", "--ignored=traditional")
+    listed = git.run(root, "status", *options, "--", *CODE_PATHS).decode(errors="backslashreplace")
+    lines = [line for line in listed.split("\0") if line]
+    changed = [line[3:] for line in lines if not line.startswith("!!") or line.endswith(READ)]
+    return changed + [name for name in _passed_over(root) if not _is_as_committed(root, name)]
+
+
+def _passed_over(root: Path) -> list[str]:
+    """Tracked files of the code, from `root` on, that are there and that git takes for unchanged without a look."""
+    lines = git.run(root, "ls-files", "-v", "-z", "--", *CODE_PATHS).decode(errors="surrogateescape").split("\0")
+    names = [line[2:] for line in lines if line[:1].islower() or line[:1] == "S"]
+    return [name for name in names if (root / name).is_file()]
+
+
+def _is_as_committed(root: Path, name: str) -> bool:
+    return git.run(root, "hash-object", "--", name) == git.run(root, "rev-parse", f"HEAD:./{name}")
 
 
 def is_committed(record: dict[str, Any]) -> bool:
