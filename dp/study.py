@@ -164,15 +164,12 @@ def _scale(root: Path, params: Params) -> tuple[Scale, Path]:
 
 def settings_of(words: Iterable[str], option: str) -> dict[str, Any]:
     """Key -> value of `key=value` words, values in YAML. Raises UserError naming the option (`--set`) and the word."""
-    found: dict[str, Any] = {}
+    found = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals:
             raise UserError(f"{option} {shown(word)}: write it as key=value, for example {option} scale=smoke.")
-        parsed = yaml12.parse(value, f"{option} {shown(word)}")
-        if key in found:
-            raise UserError(f"{option} {shown(word)}: {shown(key)} is given twice; keep one of them.")
-        found[key] = parsed
+        found[key] = yaml12.parse(value, f"{option} {shown(word)}")
     return found
 
 

@@ -75,7 +75,6 @@ def test_a_scale_that_trains_nothing_says_so(capsys, project):
 
 def test_a_setting_without_a_value_shows_the_form(capsys):
     assert "write it as key=value" in said(capsys, "train", "--run", "x", "--set", "smoke")
-    assert "scale is given twice" in said(capsys, "train", "--run", "x", *SMOKE, "--set", "scale=demo")
 
 
 def test_settings_of_the_workflow_reach_the_command_and_set_goes_before_them(capsys, monkeypatch):

@@ -112,6 +112,13 @@ def test_label_words_stand_in_class_order(name):
     assert choices == {name in ("copa_val_resplit", "toy_choice")}
 
 
+def test_f1a_is_of_two_classes(tmp_path):
+    path = tmp_path / "cb.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load((model.FOLDER / "cb.yaml").read_text()) | {"metrics": ["f1a"]}))
+    with pytest.raises(UserError, match="metrics: f1a is the F1 of the second of two classes, and there are 3"):
+        model.read(path)
+
+
 def test_metrics_and_labels():
     metrics = {name: model.load(name).metrics for name in SAMPLE}
     assert metrics.pop("multirc") == ["accuracy", "f1a", "exact_match"]
@@ -210,6 +217,17 @@ def test_unknown_task_names_the_nearest():
         (lambda t: t["expected"]["train"].update(rows=9428), "must be 2 counts that add up to rows"),
         (lambda t: t["expected"].pop("validation"), "expected: 'validation' is missing"),
         (lambda t: t["metrics"].append("f1"), "metrics"),
+        (lambda t: t["metrics"].append("accuracy"), "metrics: 'accuracy' stands there twice"),
+        (lambda t: t["label_names"].__setitem__(1, t["label_names"][0]), "label_names: '.*' stands there twice"),
+        (
+            lambda t: t["label_names"].__setitem__(0, "\u202eyes"),
+            r"'\\u202eyes' holds what cannot be printed",
+        ),
+        (lambda t: t["fields"].append("passage"), "fields: 'passage' stands there twice"),
+        (
+            lambda t: t["sources"]["folder"]["files"].update(validation=t["sources"]["folder"]["files"]["train"]),
+            "sources.folder.files: two splits are the same file, so what is trained on would be reported on",
+        ),
         (lambda t: t["sources"]["folder"]["files"].pop("train"), "sources.folder.files: must name"),
         (lambda t: t["sources"]["folder"].update(classes=[False]), "sources.folder.classes: must be 2"),
         (lambda t: t["sources"]["folder"].update(columns={"text": "passage"}), "'text' is neither a field nor 'label'"),

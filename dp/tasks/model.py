@@ -131,6 +131,13 @@ class Task(Closed):
     @model_validator(mode="after")
     def is_consistent(self) -> "Task":
         classes = len(self.label_names)
+        for key in ("fields", "truncate_as_released", "label_names", "metrics", "labels"):
+            _once(key, getattr(self, key))
+        for name in self.label_names:
+            if not name.isprintable():  # a mark of direction lets what stands behind it, numbers too, look reversed
+                raise ValueError(f"label_names: {name!a} holds what cannot be printed; take it out")
+        if "f1a" in self.metrics and classes != 2:
+            raise ValueError(f"metrics: f1a is the F1 of the second of two classes, and there are {classes}")
         if LABEL in self.fields:
             raise ValueError(f"fields: '{LABEL}' is the name of a row's class; give the field another, and its column")
         if self.truncate not in self.fields:
@@ -202,6 +209,13 @@ def _all_of(key: str, given: object, names: tuple[str, ...]) -> None:
         raise ValueError(f"{key}: '{missing[0]}' is missing")
 
 
+def _once(key: str, names: list[str]) -> None:
+    """What stands there twice would be counted twice, or told apart by nobody."""
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{key}: '{name}' stands there twice; take one out")
+
+
 def _check_template(key: str, template: Template, fields: list[str], truncate: str, classes: int) -> None:
     named = fields_of(f"{key}.text", template.text, fields)
     if named.count(truncate) != 1:
@@ -216,6 +230,9 @@ def _check_reading(key: str, source: Reading, files: dict[str, object], fields: 
     wanted = {"all"} if source.resplit else set(get_args(Split))
     if set(files) != wanted:
         raise ValueError(f"{key}.files: must name {sorted(wanted)}, not {sorted(files)}")
+    places = [getattr(file, "path", file) for file in files.values()]
+    if len(set(places)) < len(places):
+        raise ValueError(f"{key}.files: two splits are the same file, so what is trained on would be reported on")
     if len(source.classes) != classes:
         raise ValueError(f"{key}.classes: must be {classes} label values, one per class")
     if (source.format == "requests") != (source.pattern is not None):
