@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from dp.errors import UserError, shown
+from dp.errors import MESSAGE, UserError, shown
 from dp.files import unique_keys
 from dp.tasks.model import LABEL, Reading
 from dp.tasks.text import parse
@@ -129,7 +129,7 @@ def _table(path: Path, load: Callable[[], Any]) -> Located:
         table = load()
         table.validate()
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as a table ({error}). {AGAIN}") from None
+        raise UserError(f"{path} cannot be read as a table ({shown(str(error), MESSAGE)}). {AGAIN}") from None
     if len(set(table.column_names)) < table.num_columns:
         raise UserError(f"{path}: has two columns of one name: {shown(repr(table.column_names))}. Rename one.")
     rows = iter(datasets.Dataset(table))
@@ -138,7 +138,7 @@ def _table(path: Path, load: Callable[[], Any]) -> Located:
         try:
             yield where, next(rows)
         except ValueError as error:
-            raise UserError(f"{where}: cannot be read ({error}). {AGAIN}") from None
+            raise UserError(f"{where}: cannot be read ({shown(str(error), MESSAGE)}). {AGAIN}") from None
 
 
 FORMATS: dict[str, Callable[[bytes, Path, Reading], Located]] = {
