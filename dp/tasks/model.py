@@ -162,9 +162,14 @@ def names() -> list[str]:
 @cache
 def load(name: str) -> Task:
     """The task of `dp/tasks/<name>.yaml`. Raises UserError for an unknown task or a file that is not a valid task."""
+    return read(file_of(name))
+
+
+def file_of(name: str) -> Path:
+    """`dp/tasks/<name>.yaml`. Raises UserError for an unknown task."""
     if name not in names():
         raise UserError(f"There is no task '{shown(name)}' (no file of it in dp/tasks){nearest(name, names())}.")
-    return read(FOLDER / f"{name}.yaml")
+    return FOLDER / f"{name}.yaml"
 
 
 def read(path: Path) -> Task:
