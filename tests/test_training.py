@@ -135,7 +135,7 @@ def test_a_damaged_state_is_refused_by_its_name(run, monkeypatch, tmp_path, name
     undo()
     path = tmp_path / "killed" / "state" / name
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(UserError, match="killed/state: the state .* is damaged.*Delete that folder"):
+    with pytest.raises(UserError, match=r"killed/state: the state .* is damaged.*Delete that folder"):
         run("killed")
     shutil.rmtree(path.parent)
     run("killed")
