@@ -37,6 +37,17 @@ def digest(value: Any) -> str:
 
 
 @contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Give an OSError that names no file, as `write` on a full disk, the name of the file that is being written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+@contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; renamed onto `path` on success, removed on any failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,16 +58,12 @@ def replacing(path: Path) -> Iterator[Path]:
     os.close(handle)
     beside = Path(name)
     try:
-        yield beside
+        with named(path):
+            yield beside
         umask = os.umask(0)
         os.umask(umask)
         beside.chmod(0o666 & ~umask)
         beside.replace(path)
-    except OSError as error:
-        if error.errno is None or error.filename is not None:
-            raise
-        # A full disk ends `write`, which knows no name.
-        raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         beside.unlink(missing_ok=True)
 

@@ -106,7 +106,7 @@ class State:
         return facts if facts["identity"] == self.identity else None
 
     def log(self, line: dict[str, Any]) -> None:
-        with self.log_file.open("a", encoding="utf-8") as log:
+        with files.named(self.log_file), self.log_file.open("a", encoding="utf-8") as log:
             log.write(files.json_line(line))
 
     def finish(self, log: Path) -> None:
