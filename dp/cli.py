@@ -65,6 +65,10 @@ def main(arguments: list[str] | None = None) -> None:
             module = importlib.import_module(f"dp.commands.{name.replace('-', '_')}")
             module.add_arguments(command)
     parsed = parser.parse_args(arguments)
+    # As `--table "$TABLE"` without that variable gives it. Some commands would take it for what is not asked.
+    for name, value in vars(parsed).items():
+        if value == "":
+            parser.error(f"{name}: nothing stands here; name what you mean, or leave the argument out")
     try:
         try:
             module.run(parsed)
@@ -84,7 +88,7 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         if error.filename is None:
             _discard(sys.stdout)
-        what = "the output" if error.filename is None else shown(str(error.filename))
+        what = "the output" if error.filename is None else shown(error.filename, MESSAGE)
         remedy = "Give yourself the right to it, or make room; then call it again."
         _end(f"dp {parsed.command}: {what}: {error.strerror}. {remedy}", 2)
 

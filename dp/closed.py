@@ -35,6 +35,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
         value = yaml12.read(path)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; run from the project's root, where params.yaml lies.") from None
+    if value is None:
+        raise UserError(
+            f"{path} is empty: it must hold keys and values. `git checkout {path}` brings the last commit's."
+        )
     if not isinstance(value, dict):
         raise UserError(f"{path} must hold keys and values, not {type(value).__name__}.")
     return value

@@ -47,6 +47,17 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 @contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Give an OSError that names no file, as `write` on a full disk, the name of the file that is being written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+@contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; renamed onto `path` on success, removed on any failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +68,8 @@ def replacing(path: Path) -> Iterator[Path]:
     os.close(handle)
     beside = Path(name)
     try:
-        yield beside
+        with named(path):
+            yield beside
         umask = os.umask(0)
         os.umask(umask)
         beside.chmod(0o666 & ~umask)

@@ -296,7 +296,9 @@ class Params(Closed):
 
     scale: Name
     source: Literal["package", "folder", "hub", "made_up"] | None = None
-    folder: str | None = Field(None, description="a SuperGLUE directory, <Task>/{train,val}.jsonl, for source: folder")
+    folder: str | None = Field(
+        None, description="the folder of the tasks' files (SuperGLUE: <Task>/{train,val}.jsonl), for source: folder"
+    )
     allow_dirty: bool = Field(
         False, strict=False, description="admit numbers made from a dirty tree, labelled dirty-tree"
     )  # Snakemake hands `--config allow_dirty=true` over as a word

@@ -19,7 +19,7 @@ from dp.protocols import in_force, is_pool
 from dp.search import settings
 from dp.variants import Baseline, Control, Prompted, Variant
 
-NO_FOLDER = "folder: is not set; source 'folder' needs the path of a SuperGLUE directory"
+NO_FOLDER = "folder: is not set; source 'folder' needs the path of the folder that holds the tasks' files"
 UNION = "all"
 """Where other runs have a task, a multitask training has this."""
 

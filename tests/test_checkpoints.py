@@ -11,10 +11,11 @@ import torch
 from conftest import ROOT
 from hub_server import serving
 from pydantic import ValidationError
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from test_sources import digests, index, random_llama, sha, wheel  # noqa: F401 (index is a fixture)
 
-from dp import files
+from dp import files, tensors
 from dp.backbones import fetch
 from dp.data import package
 from dp.errors import UserError
@@ -412,3 +413,20 @@ def test_a_repository_is_named_by_the_hubs_own_rules(repo):
         tasks.Task.model_validate(raw)
     for good in ("gpt2", "google/t5-small-lm-adapt", "FacebookAI/roberta-large", "a_b/c.d-e_f", "_a/b_"):
         assert backbone("hub", repo=good).source.repo == good
+
+
+def test_a_disk_that_fills_while_tensors_are_written_is_one_paragraph(tmp_path, monkeypatch):
+    """safetensors has an error of its own for it, which names no file."""
+
+    def full(*arguments, **more):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(tensors, "save_file", full)
+    with pytest.raises(UserError, match=r"tuned\.safetensors: is not written \(.*No space left on device"):
+        tensors.save({"a": torch.zeros(1)}, tmp_path / "tuned.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_tensor_is_saved_where_a_full_disk_is_said():
+    others = {path.name for path in (ROOT / "dp").rglob("*.py") if "save_file" in path.read_text()}
+    assert others == {"tensors.py"}

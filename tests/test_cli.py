@@ -278,3 +278,35 @@ def test_a_mistake_of_ours_keeps_its_traceback(monkeypatch):
     schema(monkeypatch, lambda arguments: os.stat("nowhere"))
     with pytest.raises(FileNotFoundError):
         cli.main(["schema"])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("claims", "--table", ""), ("claims", "--claim="), ("sync", "--remote", ""), ("diff", ""), ("diff", "HEAD", "")],
+)
+def test_an_empty_argument_is_not_taken_for_none(capsys, arguments):
+    """What a shell makes of "$TABLE" where there is no such variable."""
+    assert ": nothing stands here; name what you mean" in said(capsys, *arguments)
+
+
+@pytest.mark.parametrize("seconds", ["-1", "0", "nan", "inf", "1e300", "soon"])
+def test_an_interval_is_one_that_can_be_slept_for(capsys, seconds):
+    assert f"--watch: '{seconds}' is no number of seconds from 0.1 to 86400" in said(
+        capsys, "status", f"--watch={seconds}"
+    )
+
+
+@pytest.mark.parametrize("path", ["params.yaml", "workflow/scales/demo.yaml"])
+def test_an_empty_file_of_parameters_is_called_empty(project, capsys, path):
+    (project / path).write_text("# nothing\n")
+    assert said(capsys, "status").startswith(f"dp status: {path} is empty: ")
+
+
+def test_a_disk_that_fills_while_a_file_is_written_is_named_by_that_file(monkeypatch, capsys):
+    """`write` fails without a name; the message must not blame standard output."""
+
+    def full(*arguments, **more):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files.Path, "write_text", full)
+    assert said(capsys, "schema").startswith("dp schema: workflow/params.schema.json: No space left on device. ")

@@ -146,7 +146,7 @@ def test_a_missing_or_changed_file_is_refused(tmp_path, damage, message):
     folder = tmp_path / "data"
     task = small_cb(folder, lines(*CB_ROWS))
     damage(folder)
-    with pytest.raises(UserError, match=f"{message}.*complete SuperGLUE directory"):
+    with pytest.raises(UserError, match=f"{message}.*folder that holds CB/train.jsonl, CB/val.jsonl.*dp/tasks/cb.yaml"):
         fetch.fetch(task, "folder", str(folder))
 
 

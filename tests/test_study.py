@@ -40,7 +40,7 @@ def test_names_must_be_defined(changes, key, name, right):
     [
         ({"source": "hub"}, "source: 'hub' has no tasks in this scale; it has ['made_up']"),
         ({"source": "folder", "tasks": {"folder": ["cb"]}},
-         "folder: is not set; source 'folder' needs the path of a SuperGLUE directory"),
+         "folder: is not set; source 'folder' needs the path of the folder that holds the tasks' files"),
         ({"tasks": {"made_up": ["toy", "all"]}},
          "tasks: 'all' is the name of the union of the tasks; rename that task"),
         ({"regimes": [{"kind": "multitask"}]},

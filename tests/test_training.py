@@ -118,6 +118,29 @@ def test_a_run_killed_while_it_tidies_up_still_ends_with_the_same_bytes(run, mon
     assert run("killed")[0] == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("state.safetensors", lambda content: content[:-9]),
+        ("state.safetensors", lambda content: b""),
+        ("state.safetensors", lambda content: b"junk"),
+        ("state.safetensors", lambda content: save({"a": torch.zeros(1)})),
+        ("steps.jsonl", lambda content: b""),
+    ],
+)
+def test_a_damaged_state_is_refused_by_its_name(run, monkeypatch, tmp_path, name, damage):
+    undo = die_at(monkeypatch, 11)
+    with pytest.raises(Killed):
+        run("killed")
+    undo()
+    path = tmp_path / "killed" / "state" / name
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(UserError, match=r"killed/state: the state .* is damaged.*Delete that folder"):
+        run("killed")
+    shutil.rmtree(path.parent)
+    run("killed")
+
+
 def test_a_state_of_another_configuration_is_not_resumed(run, monkeypatch, tmp_path):
     expected, _ = run("undisturbed", identity="new")
     undo = die_at(monkeypatch, 11)

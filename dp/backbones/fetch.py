@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dp import files, paths
+from dp import files, paths, tensors
 from dp.backbones import capabilities, checkpoint, gguf, random_weights
 from dp.backbones.pretrained import pretrained
 from dp.data import folder as folders
@@ -241,7 +241,8 @@ def _save(model: Any, tokenizer: Any, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out) as name:
         whole = Path(name)
-        model.save_pretrained(whole, max_shard_size="1TB")
+        with tensors.named(out):
+            model.save_pretrained(whole, max_shard_size="1TB")
         tokenizer.save_pretrained(whole)
         config = files.read_json(whole / "config.json")
         files.write_json(whole / "config.json", config | {"dtype": "float32"})

@@ -5,18 +5,16 @@ import sys
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from dp import grid, paths
+from dp import grid, paths, tensors
 from dp.backbones.load import load
 from dp.commands import common
 from dp.data import tokens
 from dp.data.batches import collate, evaluation_batches
 from dp.devices import device
 from dp.errors import UserError
-from dp.files import replacing
 from dp.lineage.record import outputs_of, recording
 from dp.sequence import Sequence, masked_mean
 
@@ -60,8 +58,7 @@ def run(arguments: argparse.Namespace) -> None:
                 counted = batch.mask if config["pooling"] == "masked_mean" else torch.ones_like(batch.mask)
                 features[name][numbers] = masked_mean(states.float(), counted).cpu()
         _check(features, splits, config)
-        with replacing(folder / "features.safetensors") as beside:
-            save_file(features, beside)
+        tensors.save(features, folder / "features.safetensors")
         made |= {"shape": {name: list(value.shape) for name, value in features.items()}}
 
 

@@ -19,9 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Write train.jsonl, validation.jsonl and record.json. Raises UserError where rows cannot be had or are wrong."""
     study = common.catalogue(arguments)
-    model.check_known(arguments.task)
+    path = model.file_of(arguments.task)
     inputs = project_inputs("fetch-task", arguments.task)
-    task = model.load(arguments.task)
+    task = model.read(path)
     definition = fetch.source_of(task, study.source).model_dump()
     asked = grid.rows_config(study, task.name) | {"version": task.version, "definition": definition}
     folder = paths.task_rows(task.name, study.source)

@@ -8,14 +8,28 @@ import time
 from rich.live import Live
 
 from dp.commands import common
+from dp.errors import shown
 from dp.lineage import status, status_text
+
+DAY = 86_400
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     way = parser.add_mutually_exclusive_group()
-    way.add_argument("--watch", type=float, nargs="?", const=5.0, metavar="SECONDS",
+    way.add_argument("--watch", type=_seconds, nargs="?", const=5.0, metavar="SECONDS",
                      help="look again every so many seconds (5), until Ctrl-C")  # fmt: skip
     way.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def _seconds(text: str) -> float:
+    """An interval to sleep for. Raises ArgumentTypeError for what is no time, or longer than a day."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1
+    if not 0.1 <= seconds <= DAY:
+        raise argparse.ArgumentTypeError(f"'{shown(text)}' is no number of seconds from 0.1 to {DAY}")
+    return seconds
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
-from dp import files, grid, paths, search
+from dp import files, grid, paths, search, tensors
 from dp.backbones.load import load
 from dp.classifier import classifier
 from dp.commands import common
@@ -69,8 +69,7 @@ def run(arguments: argparse.Namespace) -> None:
             outcome = train(model, train_rows, selection, config, folder, identity)
         tuned = outcome.pop("tensors")
         check_finite(tuned, str(folder), "Nothing is saved; lower the learning rate.")
-        with files.replacing(folder / "tuned.safetensors") as beside:
-            save_file(tuned, beside)
+        tensors.save(tuned, folder / "tuned.safetensors")
         files.write_json(folder / "config.json", config)
         made |= outcome | {
             "labels": sorted({label for fact in facts for label in fact["labels"]}),

@@ -46,7 +46,10 @@ def fetch(task: Task, kind: str, folder: str | None) -> tuple[dict[str, list[rea
             return made, facts | {"seed": source.seed}
         case FolderRows():
             digests = {file.path: file.sha256 for file in source.files.values()}
-            remedy = "Give a complete SuperGLUE directory, <Task>/{train,val}.jsonl, as `folder` in params.yaml."
+            remedy = (
+                f"Give the folder that holds {', '.join(sorted(digests))} as `folder` in params.yaml; where the files "
+                f"are meant to be others, correct dp/tasks/{task.name}.yaml."
+            )
             paths = folders.obtain(folder, digests, remedy)
             names = {split: file.path for split, file in source.files.items()}
             facts["folder"] = folder

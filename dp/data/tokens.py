@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
 from dp import files
+from dp import tensors as tensor_files
 
 SPLITS = ("train", "selection", "validation")
 
@@ -62,8 +62,7 @@ def save(folder: Path, splits: dict[str, Split], facts: dict[str, Any]) -> None:
         tensors[f"{name}.answers"], tensors[f"{name}.answer_lengths"] = _flat(split.answers)
         tensors[f"{name}.outputs"] = split.outputs.to(torch.int32)
         tensors[f"{name}.tails"] = split.tails.to(torch.int32)
-    with files.replacing(folder / "tokens.safetensors") as beside:
-        save_file(tensors, beside)
+    tensor_files.save(tensors, folder / "tokens.safetensors")
     files.write_json(folder / "rows.json", facts | {"rows": {name: split.rows for name, split in splits.items()}})
 
 

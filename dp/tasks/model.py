@@ -166,17 +166,17 @@ def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
-def check_known(name: str) -> None:
-    """Raises UserError for a task that has no file."""
-    if name not in names():
-        raise UserError(f"There is no task '{shown(name)}' (no file of it in dp/tasks){nearest(name, names())}.")
-
-
 @cache
 def load(name: str) -> Task:
     """The task of `dp/tasks/<name>.yaml`. Raises UserError for an unknown task or a file that is not a valid task."""
-    check_known(name)
-    return read(FOLDER / f"{name}.yaml")
+    return read(file_of(name))
+
+
+def file_of(name: str) -> Path:
+    """`dp/tasks/<name>.yaml`. Raises UserError for an unknown task."""
+    if name not in names():
+        raise UserError(f"There is no task '{shown(name)}' (no file of it in dp/tasks){nearest(name, names())}.")
+    return FOLDER / f"{name}.yaml"
 
 
 def read(path: Path) -> Task:

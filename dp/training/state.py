@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from dp import files
+from dp import tensors as tensor_files
+from dp.errors import UserError
 from dp.files import replacing
 from dp.finite import check_finite
 
@@ -50,8 +52,7 @@ class State:
         with self.log_file.open("ab") as log:
             os.fsync(log.fileno())
             facts["log_bytes"] = log.tell()
-        with replacing(self.file) as beside:
-            save_file(tensors, beside, metadata={"state": json.dumps(facts)})
+        tensor_files.save(tensors, self.file, {"state": json.dumps(facts)})
 
     def resume(
         self, trained: dict[str, nn.Parameter], optimizers: list[torch.optim.Optimizer]
@@ -91,12 +92,21 @@ class State:
     def _facts(self) -> dict[str, Any] | None:
         if not self.file.exists():
             return None
-        with safe_open(self.file, "pt") as tensors:
-            facts = json.loads(tensors.metadata()["state"])
+        try:
+            with safe_open(self.file, "pt") as tensors:
+                facts = json.loads(tensors.metadata()["state"])
+                whole = facts["identity"] != self.identity or self.log_file.stat().st_size >= facts["log_bytes"]
+        except (SafetensorError, OSError, ValueError, LookupError, TypeError):
+            whole = False
+        if not whole:
+            raise UserError(
+                f"{self.folder}: the state of a training that was stopped is damaged, so that nothing resumes from it. "
+                "Delete that folder, and the training begins anew."
+            )
         return facts if facts["identity"] == self.identity else None
 
     def log(self, line: dict[str, Any]) -> None:
-        with self.log_file.open("a", encoding="utf-8") as log:
+        with files.named(self.log_file), self.log_file.open("a", encoding="utf-8") as log:
             log.write(files.json_line(line))
 
     def finish(self, log: Path) -> None:
