@@ -35,14 +35,6 @@ def built(tmp_path_factory):
     return root
 
 
-@pytest.fixture
-def project(built, tmp_path):
-    """A copy of the built project whose time stamps are kept."""
-    copy = tmp_path / "copy"
-    shutil.copytree(built, copy, symlinks=True)
-    return copy
-
-
 def edit_json(path, change):
     value = json.loads(path.read_text())
     change(value)

@@ -28,14 +28,6 @@ def built(tmp_path_factory):
     return root
 
 
-@pytest.fixture
-def project(built, tmp_path):
-    """A copy of the built project whose time stamps are kept."""
-    copy = tmp_path / "copy"
-    shutil.copytree(built, copy, symlinks=True)
-    return copy
-
-
 def aged(path):
     """As `cp -p`, `rsync -a` and `tar` leave a file that was made elsewhere, long ago."""
     for one in [path, *path.rglob("*")]:
