@@ -88,7 +88,7 @@ def written(tmp_path, monkeypatch):
     here = {"source": "folder", "tasks": {"folder": ["toy"]}}
 
     def tokenize(train, validation=(("yes", 0), ("no", 1)), text="{statement} {question}", **scale):
-        raw = yaml.safe_load((model.FOLDER / "toy.yaml").read_text())
+        raw = yaml.safe_load((ROOT / "dp/tasks/toy.yaml").read_text())
         raw["templates"] = {family: one | {"text": text} for family, one in raw["templates"].items()}
         raw["sources"] = {"folder": {"format": "jsonl", "classes": [0, 1], "files": {}}}
         for split, given in (("train", train), ("validation", validation)):
@@ -100,9 +100,8 @@ def written(tmp_path, monkeypatch):
             raw["sources"]["folder"]["files"][split] = {"path": path.name, "sha256": files.sha256(path)}
         (tmp_path / "tasks").mkdir(exist_ok=True)
         (tmp_path / "tasks/toy.yaml").write_text(yaml.safe_dump(raw))
-        task = model.read(tmp_path / "tasks/toy.yaml")
-        for module in ("dp.tasks.model", "dp.commands.tokenize"):
-            monkeypatch.setattr(f"{module}.load", lambda name: task)
+        monkeypatch.setattr(model, "FOLDER", tmp_path / "tasks")
+        model.load.cache_clear()
         path = tmp_path / "workflow/scales/small.yaml"
         path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | here | scale))
         for command in (["fetch-backbone", "--backbone", "tiny-t5"], ["fetch-task", "--task", "toy"],
@@ -110,7 +109,8 @@ def written(tmp_path, monkeypatch):
             cli.main([*command, "--set", f"folder={json.dumps(str(tmp_path / 'data'))}"])
         return files.read_json(project.root / paths.tokens("small", "tiny-t5", "toy") / "record.json")["made"]
 
-    return tokenize
+    yield tokenize
+    model.load.cache_clear()
 
 
 PLENTY = [("the ball", 0), ("the box", 1)] * 10
