@@ -812,9 +812,7 @@ def plan(*arguments):
     ("target", "trained"),
     [
         ("table_A_position", 300),
-        ("table_A", 300),
         ("table_B", 100),
-        ("table_C_prompt", 300),
         ("claim_A_t5_xl_lm_fixed_rte", 5),
         ("claim_gain_A_t5_xl_lm_adap_pos", 50),
     ],

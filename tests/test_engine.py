@@ -47,7 +47,9 @@ def test_a_job_counts_wherever_the_output_goes(project, shell):
     assert jobs(project, "--", "evaluate", dry=True) == []
 
 
-@pytest.mark.parametrize("shell", OUTPUTS)
+@pytest.mark.parametrize(
+    "shell", [pytest.param(one, marks=pytest.mark.exhaustive) for one in OUTPUTS[:-1]] + OUTPUTS[-1:]
+)
 def test_a_job_that_fails_says_why_in_its_log_wherever_the_output_goes(project, tmp_path, shell):
     shutil.rmtree(project / EVALUATION)
     failing = standing_in(tmp_path, "sleep 1", "echo the reason >&2", "return 3")
@@ -77,7 +79,9 @@ def started(project, **more):
     return process
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.exhaustive)]
+)
 def test_a_signal_to_all_waits_for_what_the_jobs_save(project, tmp_path, number):
     """Ctrl-C, the end of a service, a closed terminal."""
     shutil.rmtree(project / EVALUATION)

@@ -136,7 +136,15 @@ def sshd(tmp_path_factory):
     stopped(process)
 
 
-@pytest.fixture(params=["folder", "s3", "ssh"])
+KINDS = ["folder", "s3", "ssh"]
+EACH_KIND = pytest.mark.parametrize("remote", KINDS, indirect=True)
+"""Where our part depends on the protocol; elsewhere a folder stands for all, and `pytest -m exhaustive` tries each."""
+A_FOLDER = pytest.mark.parametrize(
+    "remote", ["folder", *(pytest.param(kind, marks=pytest.mark.exhaustive) for kind in KINDS[1:])], indirect=True
+)
+
+
+@pytest.fixture
 def remote(request, tmp_path, monkeypatch):
     """An empty remote of each kind, to which the recorded project pushes."""
     match request.param:
@@ -188,6 +196,7 @@ def in_remote(remote, path):
     return next(name for name in remote.objects() if name.endswith(f"{md5[:2]}/{md5[2:]}"))
 
 
+@EACH_KIND
 def test_a_fresh_clone_has_nothing_to_do_after_sync(tmp_path, remote):
     push()
     root = cloned(tmp_path, remote)
@@ -197,6 +206,7 @@ def test_a_fresh_clone_has_nothing_to_do_after_sync(tmp_path, remote):
     assert (root / REPORT).read_bytes() == (recorded() / REPORT).read_bytes()
 
 
+@A_FOLDER
 def test_a_push_that_was_killed_is_noticed_and_mended_by_a_push(tmp_path, remote):
     for _ in range(20):
         if killed(recorded(), ["dvc", "push", "--jobs", "1"], lambda: len(remote.objects()) > 5):
@@ -215,6 +225,7 @@ def test_a_push_that_was_killed_is_noticed_and_mended_by_a_push(tmp_path, remote
     assert status == 0 and same_bytes(root), words
 
 
+@A_FOLDER
 def test_lost_objects_are_counted_and_pushed_once_more_without_the_listings(tmp_path, remote):
     push()
     for name in (REPORT, REPORT.replace("results.csv", "results.md")):
@@ -230,6 +241,7 @@ def test_lost_objects_are_counted_and_pushed_once_more_without_the_listings(tmp_
     assert status == 0 and same_bytes(root), words
 
 
+@EACH_KIND
 def test_a_pull_that_was_killed_goes_on(tmp_path, remote):
     push()
     root = cloned(tmp_path, remote)
@@ -253,6 +265,7 @@ def test_a_pull_that_was_killed_goes_on(tmp_path, remote):
     assert status == 0 and same_bytes(root), words
 
 
+@A_FOLDER
 def test_a_damaged_object_is_never_taken_over_and_can_be_replaced(tmp_path, remote):
     push()
     name = in_remote(remote, REPORT)
@@ -273,6 +286,7 @@ def test_a_damaged_object_is_never_taken_over_and_can_be_replaced(tmp_path, remo
     assert status == 0 and same_bytes(root), words
 
 
+@A_FOLDER
 def test_a_damaged_listing_is_never_taken_over(tmp_path, remote):
     push()
     for name in listings(remote.objects()):
@@ -282,6 +296,7 @@ def test_a_damaged_listing_is_never_taken_over(tmp_path, remote):
     assert status == 2 and "Traceback" not in words and untouched(root), words
 
 
+@A_FOLDER
 def test_dvc_itself_notices_damage_where_the_remote_says_verify(tmp_path, remote):
     push()
     name = in_remote(remote, REPORT)
@@ -293,6 +308,7 @@ def test_dvc_itself_notices_damage_where_the_remote_says_verify(tmp_path, remote
     assert not (root / REPORT).exists() and untouched(root)
 
 
+@EACH_KIND
 def test_a_remote_out_of_reach_is_named_in_the_words_of_dvc(tmp_path, remote):
     push()
     root = cloned(tmp_path, remote)
