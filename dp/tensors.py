@@ -1,9 +1,11 @@
 """Tensors in files: written beside, then renamed, as all others."""
 
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
@@ -28,3 +30,12 @@ def named(path: Path) -> Iterator[None]:
         yield
     except SafetensorError as error:
         raise UserError(f"{path}: is not written ({error}). Make room, then call it again.") from None
+
+
+def digest(tensors: Iterable[tuple[str, Tensor]]) -> str:
+    """sha256 of the names, types, shapes and bytes of tensors on the CPU, in the order given."""
+    found = hashlib.sha256()
+    for name, value in tensors:
+        found.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        found.update(value.contiguous().view(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()

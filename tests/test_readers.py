@@ -176,6 +176,8 @@ def test_a_table_cut_short_or_of_another_kind(tmp_path, kind):
         whole[: len(whole) // 2],
         whole[:10],
         table_of([ROW], {"arrow": "parquet"}.get(kind, "arrow")),
+        whole.replace(b"premise", b"prem\x80se"),
+        table_of([ROW | {"a\0b": 1}], kind),
     ):
         with pytest.raises(UserError, match=rf"train\.{kind} cannot be read as a table"):
             rows_of(tmp_path, content, kind)

@@ -125,7 +125,10 @@ def test_a_run_killed_while_it_tidies_up_still_ends_with_the_same_bytes(run, mon
         ("state.safetensors", lambda content: b""),
         ("state.safetensors", lambda content: b"junk"),
         ("state.safetensors", lambda content: save({"a": torch.zeros(1)})),
+        ("state.safetensors", lambda content: content[:-9] + bytes([content[-9] ^ 1]) + content[-8:]),
+        ("state.safetensors", lambda content: content.replace(b'\\"step\\": ', b'\\"step\\":1', 1)),
         ("steps.jsonl", lambda content: b""),
+        ("steps.jsonl", lambda content: content.replace(b"1", b"2", 1)),
     ],
 )
 def test_a_damaged_state_is_refused_by_its_name(run, monkeypatch, tmp_path, name, damage):

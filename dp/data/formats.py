@@ -128,11 +128,11 @@ def _table(path: Path, load: Callable[[], Any]) -> Located:
     try:
         table = load()
         table.validate()
+        if len(set(table.column_names)) < table.num_columns:
+            raise UserError(f"{path}: has two columns of one name: {shown(repr(table.column_names))}. Rename one.")
+        rows = iter(datasets.Dataset(table))
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as a table ({shown(str(error), MESSAGE)}). {AGAIN}") from None
-    if len(set(table.column_names)) < table.num_columns:
-        raise UserError(f"{path}: has two columns of one name: {shown(repr(table.column_names))}. Rename one.")
-    rows = iter(datasets.Dataset(table))
     for number in range(table.num_rows):
         where = f"{path}, row {number}"
         try:

@@ -1,8 +1,10 @@
 """A run's resumable state: one safetensors file, replaced atomically, and the step log up to it."""
 
+import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +54,15 @@ class State:
         with self.log_file.open("ab") as log:
             os.fsync(log.fileno())
             facts["log_bytes"] = log.tell()
-        tensor_files.save(tensors, self.file, {"state": json.dumps(facts)})
+        text = json.dumps(facts)
+        digest = self._digest(text, facts["log_bytes"], sorted(tensors.items()))
+        tensor_files.save(tensors, self.file, {"state": text, "sha256": digest})
+
+    def _digest(self, facts: str, log_bytes: int, tensors: Iterable[tuple[str, Tensor]]) -> str:
+        """sha256 of all that a run resumes from: the facts, that much of the log, and the tensors."""
+        with self.log_file.open("rb") as log:
+            found = hashlib.sha256(facts.encode() + b"\n" + log.read(log_bytes))
+        return hashlib.sha256((found.hexdigest() + tensor_files.digest(tensors)).encode()).hexdigest()
 
     def resume(
         self, trained: dict[str, nn.Parameter], optimizers: list[torch.optim.Optimizer]
@@ -90,20 +100,24 @@ class State:
         return facts["step"], best
 
     def _facts(self) -> dict[str, Any] | None:
+        """Those of a state of this identity. Raises UserError where it is not, to the bit, what `save` wrote."""
         if not self.file.exists():
             return None
         try:
-            with safe_open(self.file, "pt") as tensors:
-                facts = json.loads(tensors.metadata()["state"])
-                whole = facts["identity"] != self.identity or self.log_file.stat().st_size >= facts["log_bytes"]
+            with safe_open(self.file, "pt") as file:
+                written = file.metadata()
+                facts: dict[str, Any] = json.loads(written["state"])
+                if facts["identity"] != self.identity:
+                    return None
+                tensors = ((name, file.get_tensor(name)) for name in sorted(file.keys()))
+                if written["sha256"] == self._digest(written["state"], facts["log_bytes"], tensors):
+                    return facts
         except (SafetensorError, OSError, ValueError, LookupError, TypeError):
-            whole = False
-        if not whole:
-            raise UserError(
-                f"{self.folder}: the state of a training that was stopped is damaged, so that nothing resumes from it. "
-                "Delete that folder, and the training begins anew."
-            )
-        return facts if facts["identity"] == self.identity else None
+            pass
+        raise UserError(
+            f"{self.folder}: the state of a training that was stopped is damaged, so that nothing resumes from it. "
+            "Delete that folder, and the training begins anew."
+        )
 
     def log(self, line: dict[str, Any]) -> None:
         with files.named(self.log_file), self.log_file.open("a", encoding="utf-8") as log:
