@@ -78,6 +78,12 @@ def replacing(path: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
+def discard_parts(folder: Path) -> None:
+    """Remove what killed calls of `replacing` left in a folder and below. Only for the one job that writes there."""
+    for path in folder.rglob(".*.part"):
+        path.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     with replacing(path) as beside:
         beside.write_text(text, encoding="utf-8", newline="\n")

@@ -1,13 +1,18 @@
 """A small scale over this project's catalogues: a checked study, or a folder in which commands are called by hand."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from conftest import ROOT
 
-from dp import cli, files, paths
+from dp import cli, files, grid, paths
 from dp.closed import validated
+from dp.commands import common
+from dp.lineage import record
 from dp.params import Params, Scale
 from dp.study import Study
 
@@ -70,3 +75,34 @@ class Project:
         """The predictions."""
         cli.main(["evaluate", "--run", run])
         return files.read_jsonl(self.root / paths.evaluation("small", run) / "predictions.jsonl")
+
+
+@contextmanager
+def made(root: Path, variants: list[str]) -> Iterator[Project]:
+    """Within the block: the small scale and its report in `root`, as their jobs made them from a clean tree."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.delenv(common.SETTINGS_VARIABLE, raising=False)
+        in_a_clean_tree(patch)
+        project = Project(root, variants)
+        project.prepare()
+        for cell in grid.needed_trainings(project.study):
+            project.train(cell.run)
+        for cell in grid.cells(project.study):
+            project.evaluate(cell.run)
+        cli.main(["report"])
+        yield project
+
+
+def in_a_clean_tree(patch: pytest.MonkeyPatch) -> None:
+    """Records name a commit, whatever the state of the tree that is tested."""
+    patch.setattr(record, "commit", lambda *root: {"commit": "c" * 40, "dirty": False})
+
+
+def reseal(path: Path) -> None:
+    """Let the record vouch for a file, or for itself, as one of another version of the code would."""
+    folder = next(one for one in path.parents if (one / "record.json").is_file())
+    found = {key: value for key, value in files.read_json(folder / "record.json").items() if key != "seal"}
+    if path.name != "record.json":
+        found["made"]["outputs"][path.relative_to(folder).as_posix()] = files.sha256(path)
+    files.write_json(folder / "record.json", record.sealed(found))

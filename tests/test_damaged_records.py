@@ -1,13 +1,14 @@
-"""Whatever became of a record: every command that reads it ends in a finding or in one paragraph that names it."""
+"""Whatever became of a record, or of what it vouches for: a finding, or one paragraph that names it."""
 
 import json
+import re
 import shutil
+from pathlib import Path
 
 import pytest
-from small_project import Project
+from small_project import in_a_clean_tree, made, reseal
 
-from dp import cli, files, grid
-from dp.commands import common
+from dp import cli, files
 from dp.errors import UserError
 from dp.lineage import record
 from dp.lineage.artifacts import artifacts
@@ -21,27 +22,17 @@ COMMANDS = [("audit",), ("status", "--json"), ("why", "tiny-t5/full/toy/fixed/se
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def small(tmp_path_factory):
     root = tmp_path_factory.mktemp("made")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        patch.delenv(common.SETTINGS_VARIABLE, raising=False)
-        patch.setattr(record, "commit", lambda *root: {"commit": "c" * 40, "dirty": False})
-        project = Project(root, ["majority", "fixed"])
-        project.prepare()
-        for cell in grid.needed_trainings(project.study):
-            project.train(cell.run)
-        for cell in grid.cells(project.study):
-            project.evaluate(cell.run)
-        cli.main(["report"])
+    with made(root, ["majority", "fixed"]):
         yield root
 
 
 @pytest.fixture
-def project(made, tmp_path, monkeypatch):
-    shutil.copytree(made, tmp_path / "copy")
+def project(small, tmp_path, monkeypatch):
+    shutil.copytree(small, tmp_path / "copy")
     monkeypatch.chdir(tmp_path / "copy")
-    monkeypatch.setattr(record, "commit", lambda *root: {"commit": "c" * 40, "dirty": False})
+    in_a_clean_tree(monkeypatch)
     return tmp_path / "copy"
 
 
@@ -91,6 +82,63 @@ def test_a_damaged_record_is_named(project, capsys, path, damage):
         if command[0] in ("audit", "plan", "diff", "export"):
             assert stop.value.code in (1, 2) and path.removesuffix("/record.json") in said.out + said.err, command
     assert [str(one.path) for one in before_jobs(artifacts(load()))[0]] == [path], "no door computes with it"
+
+
+EVALUATED = "results/evaluate/small/tiny-t5/full/toy/fixed/seed0"
+OTHERS = {
+    "no accuracy": ("metrics.json", b'"accuracy": {', b'"precision": {', "holds no accuracy, only \\['precision'\\]"),
+    "no number": ("metrics.json", b'"n": ', b'"n": [1], "m": ', r"n = \[1\]: .* valid integer"),
+    "a share over 1": ("metrics.json", b'"majority": 0', b'"majority": 7', "majority = 7.*less than or equal to 1"),
+    "no answer": ("predictions.jsonl", b'"prediction"', b'"said"', "line 1: .* key 'prediction' is missing"),
+    "a word for a split": ("predictions.jsonl", b'"split": 4', b'"split": "b"', "line 1: .* split = 'b': .* integer"),
+    "rows that are gone": ("predictions.jsonl", b"\n", b"", r"line 1: is no JSON \(Extra data"),
+    "no loss": ("steps.jsonl", b'"loss": ', b'"loss": [1], "was": ', r"line 1: .* loss = \[1\]: .* valid number"),
+    "no evaluation": ("steps.jsonl", b'"selection": {', b'"selection": {"by_task": 3, ', "by_task = 3: .* valid list"),
+}
+
+
+@pytest.mark.parametrize("case", list(OTHERS))
+def test_what_no_job_of_this_version_wrote_is_named(project, capsys, case):
+    """Its record vouches for the bytes, so that no digest tells."""
+    name, old, new, said = OTHERS[case]
+    path = project / (EVALUATED if name != "steps.jsonl" else str(Path(TRAINED).parent)) / name
+    assert old in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(old, new, 1))
+    reseal(path)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["report"])
+    printed = capsys.readouterr().err
+    assert stop.value.code == 2 and re.search(rf"seed0/{name}.*{said}.*Restore it", printed), printed
+
+
+def test_fewer_predictions_than_their_metrics_are_of(project, capsys):
+    path = project / EVALUATED / "predictions.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    reseal(path)
+    with pytest.raises(SystemExit):
+        cli.main(["report"])
+    assert re.search(r"predictions\.jsonl: holds 39 lines, and .* of 40 rows", capsys.readouterr().err)
+
+
+def test_the_audit_goes_on_beside_metrics_of_no_job(project, capsys):
+    path = project / EVALUATED / "metrics.json"
+    path.write_bytes(path.read_bytes().replace(b'"collapsed": ', b'"fallen": ', 1))
+    reseal(path)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["audit"])
+    printed = capsys.readouterr().out
+    assert stop.value.code == 1 and re.search(r"tampered.*metrics\.json.*collapsed' is missing", printed, re.DOTALL)
+
+
+@pytest.mark.parametrize("command", ["diff", "export"])
+def test_records_that_lead_nowhere_are_named_in_one_paragraph(project, capsys, command):
+    for path in (project / "results").rglob("record.json"):
+        path.unlink()
+        path.symlink_to("nowhere")
+    with pytest.raises(SystemExit) as stop:
+        cli.main([command, *(["."] if command == "diff" else [])])
+    printed = capsys.readouterr().err
+    assert stop.value.code == 2 and "record.json" in printed and len(printed) < 2000
 
 
 def test_a_folder_in_place_of_a_record(project):

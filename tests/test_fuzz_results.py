@@ -10,11 +10,10 @@ import pytest
 from damage import Edit, Spoil, edited, edits, json_bytes, spoiled, spoils, values
 from fuzzing import counts, ended, explore
 from hypothesis import strategies as st
-from small_project import Project
+from small_project import in_a_clean_tree, made, reseal
 
-from dp import cli, files, grid, paths
-from dp.commands import common
-from dp.lineage import record, sync
+from dp import cli, files, paths
+from dp.lineage import sync
 from dp.lineage.artifacts import artifacts
 
 ROWS = "results/report/small/results.csv"
@@ -42,29 +41,18 @@ class Damage(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """A small scale and its report, as their jobs made them from a clean tree."""
+def small(tmp_path_factory):
     root = tmp_path_factory.mktemp("made")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        patch.delenv(common.SETTINGS_VARIABLE, raising=False)
-        patch.setattr(record, "commit", lambda *root: {"commit": "c" * 40, "dirty": False})
-        project = Project(root, ["majority", "fixed", "adap_ins_pos"])
-        project.prepare()
-        for cell in grid.needed_trainings(project.study):
-            project.train(cell.run)
-        for cell in grid.cells(project.study):
-            project.evaluate(cell.run)
-        cli.main(["report"])
+    with made(root, ["majority", "fixed", "adap_ins_pos"]) as project:
         yield root, project.study
 
 
 @pytest.fixture
-def project(made, tmp_path, monkeypatch):
-    root, study = made
+def project(small, tmp_path, monkeypatch):
+    root, study = small
     shutil.copytree(root, tmp_path / "copy")
     monkeypatch.chdir(tmp_path / "copy")
-    monkeypatch.setattr(record, "commit", lambda *root: {"commit": "c" * 40, "dirty": False})
+    in_a_clean_tree(monkeypatch)
     return study
 
 
@@ -72,6 +60,7 @@ def damages(root):
     """Damages of one file: of its bytes, of what a JSON file says, or of the file as such."""
     found = sorted(str(path.relative_to(root)) for path in (root / "results").rglob("*") if path.is_file())
     trees = {path: files.read_json(root / path) for path in found if path.endswith(".json")}
+    trees |= {path: files.read_jsonl(root / path) for path in found if path.endswith(".jsonl")}
     records = [path for path in trees if path.endswith("/record.json")]
     of_bytes = st.builds(Damage, st.sampled_from(found), spoils(), st.booleans())
     of_file = st.builds(Damage, st.sampled_from(found), st.sampled_from(["gone", "folder", "link"]), st.just(False))
@@ -97,22 +86,16 @@ def do(damage, path):
             return True
         case [Spoil(), *_]:
             path.write_bytes(spoiled(old, damage.change))
+        case _ if path.suffix == ".jsonl":
+            found = edited([json.loads(line) for line in old.splitlines()], damage.change)
+            lines = found if isinstance(found, list) else [found]
+            path.write_bytes(b"".join(json_bytes(line) + b"\n" for line in lines))
         case _:
             path.write_bytes(json_bytes(edited(json.loads(old), damage.change)))
     if damage.seal:
-        _seal(path)
+        with contextlib.suppress(ValueError, AttributeError, KeyError, TypeError, RecursionError):
+            reseal(path)
     return path.read_bytes() != old and (path.name != "record.json" or not _says(path, old))
-
-
-def _seal(path):
-    folder = next(one for one in path.parents if (one / "record.json").is_file())
-    try:
-        found = {key: value for key, value in files.read_json(folder / "record.json").items() if key != "seal"}
-        if path.name != "record.json":
-            found["made"]["outputs"][path.relative_to(folder).as_posix()] = files.sha256(path)
-        files.write_json(folder / "record.json", record.sealed(found))
-    except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
-        return  # nothing that could be sealed
 
 
 def _says(path, old):
@@ -135,8 +118,8 @@ def restored(root, *folders):
 
 
 @counts(few=25, share=0.02)
-def test_damaged_results(made, project, cases):
-    root, _ = made
+def test_damaged_results(small, project, cases):
+    root, _ = small
     drawn = st.tuples(damages(root), st.sampled_from(COMMANDS))
 
     def property(case):
@@ -152,8 +135,8 @@ def test_damaged_results(made, project, cases):
 
 
 @counts(few=20, share=0.005)
-def test_sync_takes_over_nothing_that_is_damaged(made, project, cases):
-    root, study = made
+def test_sync_takes_over_nothing_that_is_damaged(small, project, cases):
+    root, study = small
     asked = artifacts(study)
 
     def property(damage):

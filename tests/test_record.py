@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from conftest import ROOT
 
 from dp import files, paths
 from dp.errors import Interrupted, UserError
@@ -116,6 +117,25 @@ with marked(Path("{FOLDER}"), "train"):
     assert state.read(FOLDER)["state"] == "running"
     files.write_json(paths.state(FOLDER), mark | {"host": "elsewhere"})
     assert state.read(FOLDER)["state"] == "running", "nobody can tell from here"
+
+
+HALF_WRITTEN = """
+import os
+from pathlib import Path
+from dp.files import replacing
+with replacing(Path("out.txt")) as one, replacing(Path("state/deep")) as other:
+    one.write_text("half")
+    other.write_text("half")
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_what_a_killed_job_left_half_written_goes_with_the_next(here):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    assert subprocess.run([sys.executable, "-c", HALF_WRITTEN], cwd=FOLDER, env=environment).returncode == -9
+    assert len(list(FOLDER.rglob(".*.part"))) == 2
+    made()
+    assert sorted(path.name for path in FOLDER.rglob("*") if path.is_file()) == ["SHA256SUMS", "out.txt", "record.json"]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dp import files
 from dp.errors import UserError
 from dp.evaluation.runs import Run
 
@@ -43,6 +42,6 @@ def cluster_numbers(found: Sequence[Answers]) -> NDArray[np.int_]:
 
 
 def _read(run: Run) -> Answers:
-    lines = files.read_jsonl(run.folder / "predictions.jsonl")
+    lines = run.predictions()
     right = np.array([float(line["gold"] == line["prediction"]) for line in lines])
     return Answers(run, [line["id"] for line in lines], [line["cluster"] for line in lines], right)

@@ -7,8 +7,9 @@ from math import fsum
 from statistics import median
 from typing import Any
 
-from dp import files, search
+from dp import search
 from dp.escapes import markdown as escaped
+from dp.evaluation import steps
 from dp.evaluation.jobs import UNKNOWN, Job, as_number, as_table, as_text, by_jobs, grouped, said, version
 from dp.evaluation.labels import spelled_out
 from dp.evaluation.runs import Run
@@ -369,8 +370,7 @@ def _own(run: Run) -> str:
 
 
 def _looks(run: Run) -> int:
-    assert run.training
-    return sum("selection" in line for line in files.read_jsonl(run.training / "steps.jsonl"))
+    return len(steps.evaluations(run))
 
 
 def _trouble(runs: list[Run], made: list[Job]) -> list[str]:

@@ -3,7 +3,6 @@
 from collections import Counter
 from typing import Any
 
-from dp import files
 from dp.evaluation.runs import Run
 from dp.evaluation.table import digests, group, labels, overflowed
 from dp.study import Study, length_of
@@ -25,7 +24,7 @@ def rows(study: Study, runs: list[Run]) -> list[dict[str, Any]]:
         definition = study.definition(variant)
         if not isinstance(definition, Prompted) or overflowed(members):
             continue
-        predictions = [files.read_jsonl(run.folder / "predictions.jsonl") for run in members]
+        predictions = [run.predictions() for run in members]
         setting = {"backbone": backbone, "regime": regime, "k": k, "task": task, "variant": variant}
         about = {"examples": sum(map(len, predictions)), "labels": ";".join(labels(members))}
         for factor, column in FACTORS.items():

@@ -6,6 +6,7 @@ from typing import Any
 
 from dp import files, paths
 from dp.errors import UserError
+from dp.evaluation import outputs
 from dp.grid import Cell, cells, run_config, training
 from dp.lineage import record
 from dp.lineage.artifacts import artifacts
@@ -39,6 +40,10 @@ class Run:
     def overflow(self) -> str | None:
         """Why it ended in a status and holds no number (dp/training/overflow.py); None where it has its metrics."""
         return self.metrics.get("overflow")
+
+    def predictions(self) -> list[dict[str, Any]]:
+        """Read anew: a row for each reported example; none where the run overflowed."""
+        return outputs.predictions(self.folder, 0 if self.overflow else self.metrics["n"])
 
     @property
     def records(self) -> list[dict[str, Any]]:
@@ -104,7 +109,7 @@ def _read(study: Study, cell: Cell) -> Run:
         folder=folder,
         training=trained,
         digest=files.sha256(folder / "record.json"),
-        metrics=files.read_json(folder / "metrics.json"),
+        metrics=outputs.metrics(folder),
         evaluated=record.read(folder),
         trained=record.read(trained) if trained else None,
         tokens=record.read(paths.tokens(study.scale_name, cell.backbone, cell.task)),

@@ -83,7 +83,7 @@ def _shares(study: Study, entry: Planted, runs: tuple[Run, ...], questions: dict
     one_hot = np.eye(length_of(study, study.definition(runs[0].cell.variant)) + 1)
     chosen: dict[str, list[Any]] = {}
     for run in runs:
-        for line in files.read_jsonl(run.folder / "predictions.jsonl"):
+        for line in run.predictions():
             vector = line["pool"] if entry.factor == "pool" else one_hot[line[entry.factor]]
             chosen.setdefault(questions[line["id"]] if questions else run.cell.task, []).append(vector)
     if len(chosen) < 2:

@@ -1,10 +1,10 @@
 """What the log of a training says: its evaluations on the way, and its losses."""
 
-import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from dp.evaluation.outputs import Evaluation, Update, parsed
 from dp.evaluation.runs import Run
 
 READ = 2500
@@ -31,12 +31,16 @@ def _log(run: Run) -> tuple[list[tuple[int, dict[str, Any]]], list[tuple[int, fl
 @lru_cache(maxsize=512)
 def _read(path: Path, modified: int, size: int) -> tuple[list[tuple[int, dict[str, Any]]], list[tuple[int, float]]]:
     """The runs of a union have one log for all tasks."""
-    lines = path.read_bytes().splitlines()
-    found = [json.loads(line) for line in lines if b'"selection":' in line]
-    updates = [line for line in lines if b'"loss":' in line and b'"selection":' not in line]
+    lines = list(enumerate(path.read_bytes().splitlines(), 1))
+    found = [_parsed(path, *line, Evaluation) for line in lines if b'"selection":' in line[1]]
+    updates = [line for line in lines if b'"loss":' in line[1] and b'"selection":' not in line[1]]
     every = -(-len(updates) // READ) or 1
-    kept = [json.loads(line) for line in updates[::-every][::-1]]  # the last one among them
+    kept = [_parsed(path, *line, Update) for line in updates[::-every][::-1]]  # the last one among them
     return [(one["step"], one["selection"]) for one in found], [(one["step"], one["loss"]) for one in kept]
+
+
+def _parsed(path: Path, number: int, line: bytes, model: type[Evaluation | Update]) -> dict[str, Any]:
+    return parsed(line, model, f"{path}, line {number}")
 
 
 def _own(run: Run, selection: dict[str, Any]) -> float:

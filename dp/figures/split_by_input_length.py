@@ -7,7 +7,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from dp import files
 from dp.evaluation.table import digests, group, labels, overflowed
 from dp.figures import curves, style
 from dp.findings import Findings
@@ -32,7 +31,7 @@ def data(found: Findings) -> list[dict[str, Any]]:
         definition = found.study.params.variants[variant]
         if not isinstance(definition, Prompted) or definition.position != "instance" or overflowed(members):
             continue
-        lines = [line for run in members for line in files.read_jsonl(run.folder / "predictions.jsonl")]
+        lines = [line for run in members for line in run.predictions()]
         tokens, splits = [line["tokens"] for line in lines], [line["split"] for line in lines]
         about = {"backbone": backbone, "regime": regime, "k": k, "task": task, "variant": variant, "last": max(splits),
                  "seeds": len(members), "labels": ";".join(labels(members)), "runs": digests(members)}  # fmt: skip

@@ -5,13 +5,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from dp import paths
-from dp.errors import UserError
+from dp.errors import MESSAGE, UserError, shown
 from dp.lineage import record
 from dp.lineage.artifacts import Artifact, artifacts
 from dp.lineage.closure import code_digest
 from dp.lineage.project import is_of_project
 from dp.lineage.stale import now_of, reasons
 from dp.study import Study
+
+SHOWN = 5
+"""Problems that a refusal repeats."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,11 @@ def read(study: Study) -> list[Job]:
         found.append(job)
         made |= outputs
     if problems:
-        shown = " | ".join(problems[:10]) + (" | ..." if len(problems) > 10 else "")
+        first = " | ".join(shown(one, MESSAGE // SHOWN) for one in problems[:SHOWN])
+        more = " | ..." if len(problems) > SHOWN else ""
         raise UserError(
             f"scale '{study.scale_name}' is not complete and current ({len(problems)} artifacts are not), and a crate "
-            f"claims that it is: {shown} `python -m dp status` and `python -m dp audit` say more; "
+            f"claims that it is: {first}{more} `python -m dp status` and `python -m dp audit` say more; "
             "`snakemake --cores all` makes what is missing."
         )
     return found

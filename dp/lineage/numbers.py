@@ -4,8 +4,10 @@ import csv
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from dp import files, grid, paths
+from dp import grid, paths
+from dp.errors import UserError
 from dp.escapes import csv_rows
+from dp.evaluation import outputs
 from dp.grid import Cell
 from dp.lineage import record
 from dp.lineage.finding import BROKEN, Finding
@@ -95,7 +97,11 @@ def collapsed(study: Study, looks: dict[Path, Look]) -> Iterator[Finding]:
             continue
         if here is None or not here.outputs or "metrics.json" in here.gone + here.differ:
             continue
-        found = files.read_json(folder / "metrics.json")
+        try:
+            found = outputs.metrics(folder)
+        except UserError as error:  # a record vouches for it, and yet no job of this version wrote it
+            yield Finding("tampered", folder / "metrics.json", str(error))
+            continue
         if found.get("overflow"):
             yield Finding("overflow", folder, found["overflow"])
         if found["collapsed"]:

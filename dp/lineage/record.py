@@ -41,7 +41,7 @@ READ = (".py", ".yaml", ".csv", ".smk", ".html", ".css", ".js")
 def recording(
     folder: Path, command: str, asked: dict[str, Any], inputs: dict[str, str], outputs: Iterable[str]
 ) -> Iterator[dict[str, Any]]:
-    """Time a job and, if it ends well, write `folder/record.json`.
+    """Time a job and, if it ends well, write `folder/record.json`. What a killed call left half-written goes first.
 
     `asked`: the resolved parameters. `inputs`: path -> sha256 of every file read (see `outputs_of`). `outputs`: names
     of the files made in `folder`; their digests also go to `folder/SHA256SUMS`, as `sha256sum -c` reads it: what came
@@ -52,6 +52,7 @@ def recording(
     made: dict[str, Any] = {}
     code = {"digest": code_digest(command), "modules": modules(command)}
     with marked(folder, command):
+        files.discard_parts(folder)
         yield made
         digests = {name: files.sha256(folder / name) for name in outputs}
         files.write_text(folder / SUMS, "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items())))

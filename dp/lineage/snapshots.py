@@ -13,7 +13,7 @@ from dp import files, paths
 from dp.errors import UserError, shown
 from dp.escapes import csv_rows
 from dp.lineage import dvc_lock, git
-from dp.lineage.record import parsed
+from dp.lineage.record import RESTORE, parsed
 
 PHASES = (paths.DOWNLOAD, paths.TOKENIZE, paths.TRAIN, paths.EVALUATE, paths.REPORT)
 SOURCES = ("params.yaml", "dp", "workflow", "Snakefile", "environment.yml", "requirements.lock")
@@ -77,7 +77,14 @@ def _of_folder(results: Path, name: str) -> Snapshot:
         for parent, _, names in os.walk(results / phase.name)
         for path in (Path(parent) / one for one in names)
     }
-    records, rows = _contents(found, lambda path: found[path].read_bytes(), name)
+
+    def content(path: str) -> bytes:
+        try:
+            return found[path].read_bytes()
+        except OSError as error:
+            raise UserError(f"{name}: {path} cannot be read ({error.strerror}). {RESTORE}") from None
+
+    records, rows = _contents(found, content, name)
     project = results.parent
     has_sources = results.name == paths.RESULTS.name and (project / "params.yaml").is_file()
     return Snapshot(name, None, records, rows, _sources_in(project) if has_sources else None)
