@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from small_project import in_a_clean_tree, made, reseal
 
 from dp import cli, files, paths
+from dp.errors import UserError
 from dp.lineage import sync
 from dp.lineage.artifacts import artifacts
 
@@ -93,7 +94,7 @@ def do(damage, path):
         case _:
             path.write_bytes(json_bytes(edited(json.loads(old), damage.change)))
     if damage.seal:
-        with contextlib.suppress(ValueError, AttributeError, KeyError, TypeError, RecursionError):
+        with contextlib.suppress(UserError, ValueError, AttributeError, KeyError, TypeError, RecursionError):
             reseal(path)
     return path.read_bytes() != old and (path.name != "record.json" or not _says(path, old))
 
