@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import struct
 from pathlib import Path
 
 import pyarrow
@@ -163,8 +164,25 @@ def test_a_table_that_holds_no_text_names_its_row(tmp_path, kind):
     else:
         with pyarrow.ipc.new_stream(sink, broken.schema) as writer:
             writer.write_table(broken)
-    with pytest.raises(UserError, match=rf"train\.{kind}, row 1: cannot be read"):
+    with pytest.raises(UserError, match=rf"train\.{kind} cannot be read as a table .*UTF8 sequence at string index 1"):
         rows_of(tmp_path, sink.getvalue(), kind, rows=2)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_a_date_that_no_calendar_has_names_its_row(tmp_path, kind):
+    dates = pyarrow.array([0, 2**31 - 1], pyarrow.int32()).view(pyarrow.date32())
+    table = pyarrow.Table.from_pylist([ROW, ROW]).append_column("when", dates)
+    with pytest.raises(UserError, match=rf"train\.{kind}, row 1: cannot be read"):
+        rows_of(tmp_path, written(table, kind), kind, rows=2)
+
+
+def test_a_table_whose_texts_overlap(tmp_path):
+    """Offsets that go back: read on, they lead to texts of a negative length, or beyond the file."""
+    content = table_of([ROW | {"premise": "ab"}, ROW | {"premise": "cd"}], "arrow")
+    offsets = struct.pack("<3i", 0, 2, 4)
+    assert content.count(offsets) == 1
+    with pytest.raises(UserError, match=r"train\.arrow cannot be read as a table .*offset"):
+        rows_of(tmp_path, content.replace(offsets, struct.pack("<3i", 0, 9, 4)), "arrow", rows=2)
 
 
 @pytest.mark.parametrize("kind", ["parquet", "arrow"])

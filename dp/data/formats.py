@@ -127,7 +127,7 @@ def _table(path: Path, load: Callable[[], Any]) -> Located:
 
     try:
         table = load()
-        table.validate()
+        table.validate(full=True)
         if len(set(table.column_names)) < table.num_columns:
             raise UserError(f"{path}: has two columns of one name: {shown(repr(table.column_names))}. Rename one.")
         rows = iter(datasets.Dataset(table))
@@ -137,7 +137,7 @@ def _table(path: Path, load: Callable[[], Any]) -> Located:
         where = f"{path}, row {number}"
         try:
             yield where, next(rows)
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise UserError(f"{where}: cannot be read ({shown(str(error), MESSAGE)}). {AGAIN}") from None
 
 
