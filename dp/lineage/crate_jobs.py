@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from dp import paths
-from dp.errors import MESSAGE, UserError, shown
+from dp.errors import ECHO, UserError, shown
 from dp.lineage import record
 from dp.lineage.artifacts import Artifact, artifacts
 from dp.lineage.closure import code_digest
@@ -13,7 +13,7 @@ from dp.lineage.project import is_of_project
 from dp.lineage.stale import now_of, reasons
 from dp.study import Study
 
-SHOWN = 5
+SHOWN = 3
 """Problems that a refusal repeats."""
 
 
@@ -65,7 +65,7 @@ def read(study: Study) -> list[Job]:
         found.append(job)
         made |= outputs
     if problems:
-        first = " | ".join(shown(one, MESSAGE // SHOWN) for one in problems[:SHOWN])
+        first = " | ".join(shown(one, 2 * ECHO) for one in problems[:SHOWN])
         more = " | ..." if len(problems) > SHOWN else ""
         raise UserError(
             f"scale '{study.scale_name}' is not complete and current ({len(problems)} artifacts are not), and a crate "
