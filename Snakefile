@@ -21,6 +21,7 @@ localrules:
 onstart:
     if workflow.is_main_process:
         refuse_uncommitted()
+        forget_params()
         heed_signals()
     start_worker()
 

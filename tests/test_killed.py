@@ -12,7 +12,7 @@ import subprocess
 import time
 
 import pytest
-from built_project import BIN, environment
+from built_project import BIN, environment, jobs
 from timeless import content, rows
 
 from dp import files
@@ -88,6 +88,7 @@ def test_killed_at_random_moments(project, monkeypatch, number, moments):
             assert before_jobs(asked)[0] == []
             continue
         assert process.returncode == 0, (project / "said.txt").read_text()
+        assert jobs(project, dry=True) == []
         runs += 1
         found = made(project / "results")
         assert {path for path in expected | found if expected.get(path) != found.get(path)} == set()

@@ -23,6 +23,21 @@ def test_both_doors_find_the_same_state(project):
     assert jobs(project, dry=True) == []
 
 
+@pytest.mark.parametrize(
+    ("lost", "made"),
+    [
+        ("download/backbones/tiny-t5", 13),
+        pytest.param("tokenize/e2e/tiny-t5/toy/tokens", 12, marks=pytest.mark.exhaustive),
+        ("train/e2e/tiny-t5/full/toy/fixed/seed0", 3),
+    ],
+)
+def test_what_was_lost_is_made_again_once(project, lost, made):
+    """What reads it has other notes afterwards: those of what was made anew, or the next call would make it again."""
+    shutil.rmtree(project / "results" / lost)
+    assert len(jobs(project)) == made
+    assert jobs(project, dry=True) == []
+
+
 def test_another_seed_runs_itself_and_what_depends_on_it(project):
     path = project / "workflow/scales/e2e.yaml"
     path.write_text(path.read_text().replace("seeds: [0, 1]", "seeds: [0, 2]"))

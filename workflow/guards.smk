@@ -51,6 +51,14 @@ for _handler in logger.handlers:
         _handler.stream = Lenient(sys.stderr)
 
 
+def forget_params():
+    """Snakemake notes for a job the parameters that it had before what it reads was made anew: it keeps them since.
+
+    A job that is to be made again would be made once more by the next call, which finds others noted than there are.
+    """
+    workflow.persistence._params.cache_clear()
+
+
 def heed_signals():
     """SIGTERM ends Snakemake when the running jobs have ended, as it documents; SIGHUP is like Ctrl-C.
 
