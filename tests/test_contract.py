@@ -121,7 +121,7 @@ SCALES = [
     "smoke",
     "open",
     "open-gpu",
-    "paper-thin",
+    pytest.param("paper-thin", marks=pytest.mark.slow),
     "searched",
     "parts",
     "methods-minilm",

@@ -120,6 +120,7 @@ def test_a_second_call_needs_no_network(server: Hub, monkeypatch):
     assert server.requests == before
 
 
+@pytest.mark.slow
 def test_a_killed_download_ends_well(server: Hub, tmp_path):
     """kill -9 in the middle of a backbone's download; the same command then succeeds and leaves nothing half-made."""
     server.push(REPO, {**tiny_checkpoint(tmp_path), "padding.bin": b""})

@@ -171,7 +171,8 @@ def test_the_planted_choice_alone_has_the_least_loss(planted, factors):
 
 
 UNBIASED = ["position, task: 0", "length, task: 2", "position, instance", "length, instance", "all three, instance"]
-SETTINGS = [("straight_through", case) for case in CASES] + [
+SLOW = {"all three, task", "all three, instance"}
+SETTINGS = [pytest.param("straight_through", case, marks=[pytest.mark.slow] * (case in SLOW)) for case in CASES] + [
     (estimator, case) for estimator in ("reinforce", "exact") for case in UNBIASED
 ]
 

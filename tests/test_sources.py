@@ -523,6 +523,7 @@ def test_minilm_embeds_like_a_sentence_encoder(tmp_path):
     assert len(backbone.tokenizer("word " * 300)["input_ids"]) == 302
 
 
+@pytest.mark.slow
 @pytest.mark.network
 def test_gguf_becomes_a_plain_checkpoint(tmp_path):
     """SmolLM2's Q4_1 file: every saved tensor equals the quantized one as the gguf package itself dequantizes it."""

@@ -283,6 +283,7 @@ def test_without_a_worker_it_says_so_and_every_call_runs_by_itself(tmp_path, mon
     assert not list(tmp_path.glob("d*/*"))
 
 
+@pytest.mark.slow
 def test_a_training_and_an_evaluation_write_the_same_files(worker, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     project, run = Project(tmp_path, ["adap_ins_pos"]), "tiny-t5/full/toy/adap_ins_pos/seed0"
