@@ -220,9 +220,8 @@ def test_a_push_that_was_killed_is_noticed_and_mended_by_a_push(tmp_path, remote
     assert status == 2 and re.search(r"\d+ files that dvc.lock names are not in the remote", words), words
     assert "has to `dvc push` again" in words and untouched(root)
     done = call(recorded(), "dvc", "push")
-    if cut := re.search(
-        r"object (\w\w)(\w+\.dir) is corrupted", done.stdout
-    ):  # killed within a listing (docs/sharing.md)
+    # Killed within a listing of a folder: what docs/sharing.md says then.
+    if cut := re.search(r"object (\w\w)(\w+\.dir) is corrupted", done.stdout):
         remote.delete(next(name for name in remote.objects() if name.endswith(f"{cut[1]}/{cut[2]}")))
         push()
     assert len(remote.objects()) > there
