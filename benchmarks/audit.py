@@ -20,12 +20,12 @@ from typing import Any
 import yaml
 
 from dp import files, paths
-from dp.lineage.artifacts import Artifact, artifacts
-from dp.lineage.closure import PACKAGE, code_digest, modules
-from dp.lineage.digests import FILE
-from dp.lineage.project import project_digest
-from dp.lineage.record import environment, sealed
-from dp.study import load
+from dp.jobs.artifacts import Artifact, artifacts
+from dp.jobs.closure import PACKAGE, code_digest, modules
+from dp.jobs.digests import FILE
+from dp.jobs.project import project_digest
+from dp.jobs.record import environment, sealed
+from dp.study.study import load
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTPUTS = {

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.random import Generator
 from scipy import stats
 
-from dp.seeds import derive
+from dp.numerics.seeds import derive
 from dp.statistics import aggregate
 from dp.statistics.paired import RESAMPLES, Floats, Ints, compare
 

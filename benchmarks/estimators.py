@@ -29,17 +29,17 @@ from torch.nn import functional
 
 from dp import files, paths
 from dp.backbones.load import load
-from dp.classifier import Classifier, classifier
+from dp.classifier.classifier import Classifier, classifier
+from dp.classifier.scoring import score
 from dp.commands.train import rows_of_run
 from dp.data import tokens
 from dp.data.batches import collate
-from dp.evaluation import table
-from dp.evaluation.predict import score
-from dp.grid import Cell
 from dp.prompts.choice import Moment
-from dp.run import run_of
-from dp.study import Study
-from dp.study import load as load_study
+from dp.results import table
+from dp.study.grid import Cell
+from dp.study.run import run_of
+from dp.study.study import Study
+from dp.study.study import load as load_study
 from dp.training.loop import Rows, expected_losses, train
 
 ESTIMATORS: dict[str, dict[str, Any]] = {

@@ -15,12 +15,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from dp import files, grid
+from dp import files
 from dp.commands import common
 from dp.planning.costs import Counter
 from dp.planning.shapes import shape_of
 from dp.planning.speeds import JOB, LOAD, Sample, Speed, fitted, work_of
-from dp.study import Study
+from dp.study import grid
+from dp.study.study import Study
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
     python benchmarks/planning.py [--seeds 1 5 20] [--done 1] [--out DIR]
 
-`--seeds`: training seeds of the copy of the paper scale, whose own are 5. `list`: dp.lineage.artifacts alone. `plan`: a
+`--seeds`: training seeds of the copy of the paper scale, whose own are 5. `list`: dp.jobs.artifacts alone. `plan`: a
 dry run with nothing made. `--done`: for these numbers of seeds, small files and records stand for every artifact, and
 `nothing to do` is a dry run after that; Snakemake's own records of the jobs are missing (its `--touch` takes 0.1 s a
 job), so it compares time stamps alone. Every measurement is one process.
@@ -22,10 +22,10 @@ from typing import Any
 import yaml
 
 from dp import files
-from dp.lineage.artifacts import Artifact, artifacts
-from dp.lineage.closure import code_digest, modules
-from dp.lineage.record import SUMS, environment, sealed
-from dp.study import load
+from dp.jobs.artifacts import Artifact, artifacts
+from dp.jobs.closure import code_digest, modules
+from dp.jobs.record import SUMS, environment, sealed
+from dp.study.study import load
 
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ("dp", "workflow", "profiles", "Snakefile", "params.yaml", "environment.yml")

@@ -15,16 +15,17 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional
 
-from dp import grid, paths
+from dp import paths
 from dp.backbones.load import load
-from dp.classifier import classifier
+from dp.classifier.classifier import classifier
 from dp.commands import common
 from dp.data import tokens
 from dp.data.batches import collate, padding_share, training_batches
-from dp.devices import device
+from dp.data.few_shot import rows_of
+from dp.numerics.devices import device
+from dp.numerics.sequence import Sequence
 from dp.prompts.choice import Moment, temperature
-from dp.regimes import rows_of
-from dp.sequence import Sequence
+from dp.study import grid
 from dp.training.loop import expected_losses
 from dp.training.optimizers import optimizer
 

@@ -17,10 +17,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dp.evaluation.intervals import over_runs, wilson
+from dp.numerics.seeds import derive
 from dp.paper.claims import load
 from dp.paper.verdicts import verdict
-from dp.seeds import derive
+from dp.statistics.intervals import over_runs, wilson
 
 CELLS = ("A_t5_small_lm_fixed_boolq", "A_t5_small_lm_fixed_cb")
 DIFFERENCES = (0.0, 1.0, 2.0, 3.0, 5.0, 10.0)

@@ -11,7 +11,7 @@ for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
 
 status = hand_over(sys.argv[1:])
 if status is None:
-    from dp.cli import main
+    from dp.commands.cli import main
 
     main()
 else:

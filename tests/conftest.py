@@ -16,13 +16,13 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 torch.set_num_threads(1)
 
 from dp.backbones import load as backbones  # noqa: E402
-from dp.backbones import random_weights  # noqa: E402
-from dp.data import made_up, tokens  # noqa: E402
+from dp.data import tokens  # noqa: E402
 from dp.data.choices import answering  # noqa: E402
 from dp.data.encoding import encode, gather  # noqa: E402
-from dp.study import Study  # noqa: E402
-from dp.study import load as load_params  # noqa: E402
+from dp.study.study import Study  # noqa: E402
+from dp.study.study import load as load_params  # noqa: E402
 from dp.tasks import model as tasks  # noqa: E402
+from dp.worlds import made_up, random_weights  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 SUPERGLUE = Path(os.environ.get("SUPERGLUE", ROOT.parent / "shared" / "superglue"))

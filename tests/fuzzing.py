@@ -19,7 +19,7 @@ from hypothesis.errors import InvalidArgument
 from hypothesis.strategies import SearchStrategy
 
 from dp.errors import UserError
-from dp.lineage.closure import PACKAGE
+from dp.jobs.closure import PACKAGE
 
 CASES = int(os.environ.get("FUZZ_CASES", "100000"))
 SEED = int(os.environ.get("FUZZ_SEED", "0"))

@@ -1,4 +1,4 @@
-"""A small hub on loopback: the part of the hub's HTTP interface that dp.data.hub needs, and its misbehaviours."""
+"""A small hub on loopback: the part of the hub's HTTP interface that dp.sources.hub needs, and its misbehaviours."""
 
 import hashlib
 import json

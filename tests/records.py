@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from dp.lineage.record import sealed
+from dp.jobs.record import sealed
 
 SETTING = {"python": "3", "packages": {}, "device": "cpu", "threads": 1, "processor_count": 8, "commit": "c" * 40,
            "dirty": False}  # fmt: skip

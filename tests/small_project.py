@@ -9,12 +9,13 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from dp import cli, files, grid, paths
+from dp import files, paths
 from dp.closed import validated
-from dp.commands import common
-from dp.lineage import record
-from dp.params import Params, Scale
-from dp.study import Study
+from dp.commands import cli, common
+from dp.jobs import record
+from dp.study import grid
+from dp.study.params import Params, Scale
+from dp.study.study import Study
 
 SCALE: dict[str, Any] = {
     "description": "a test's",
@@ -40,7 +41,7 @@ def params_with(defined: dict[str, Any]) -> dict[str, Any]:
 
 
 def small_study(variants: list[str], defined: dict[str, Any] | None = None, **changes: Any) -> Study:
-    """The study of the small scale over `variants`. Raises UserError as `dp.study.load` does."""
+    """The study of the small scale over `variants`. Raises UserError as `dp.study.study.load` does."""
     params = validated(Params, params_with(defined or {}), Path("params.yaml"))
     scale = validated(Scale, SCALE | {"variants": variants} | changes, Path("small.yaml"))
     return validated(Study, {"params": params, "scale_name": "small", "scale": scale}, Path("small.yaml"))

@@ -8,13 +8,14 @@ from pathlib import Path
 import yaml
 from conftest import ROOT
 
-from dp import cli, files, paths
-from dp.evaluation import metrics
-from dp.lineage.artifacts import artifacts
-from dp.lineage.closure import code_digest, modules
-from dp.lineage.project import project_digest
-from dp.lineage.record import SUMS, environment, outputs_of, record_of, sealed
-from dp.study import load
+from dp import files, paths
+from dp.commands import cli
+from dp.jobs.artifacts import artifacts
+from dp.jobs.closure import code_digest, modules
+from dp.jobs.project import project_digest
+from dp.jobs.record import SUMS, environment, outputs_of, record_of, sealed
+from dp.results import metrics
+from dp.study.study import load
 
 SCALE = {
     "description": "Synthetic results.",

@@ -12,11 +12,13 @@ import pytest
 import yaml
 from synthetic_results import change, predictions, report, study_in, write_results
 
-from dp import cli, files, paths
-from dp.lineage import audit, closure, environments, numbers, orphans, record, scales, stale, state
-from dp.lineage.artifacts import artifacts
+from dp import files, paths
+from dp.commands import cli
+from dp.jobs import closure, record, stale, state
+from dp.jobs.artifacts import artifacts
+from dp.lineage import audit, environments, numbers, orphans, scales
 from dp.lineage.finding import KINDS, Finding
-from dp.study import load
+from dp.study.study import load
 
 REPORT = Path("results/report/synthetic")
 RESULTS_CSV = REPORT / "results.csv"
@@ -249,8 +251,10 @@ def edit_code(monkeypatch, command, *names):
 
 
 def test_stale_by_code(here, monkeypatch):
-    edit_code(monkeypatch, "evaluate", "dp/files.py", "dp/new.py", "dp/evaluation/metrics.py", "dp/heads.py")
-    why = "code changed: dp/evaluation/metrics.py, dp/files.py, dp/heads.py and 1 more"
+    edit_code(
+        monkeypatch, "evaluate", "dp/files.py", "dp/new.py", "dp/results/metrics.py", "dp/classifier/linear_head.py"
+    )
+    why = "code changed: dp/results/metrics.py, dp/files.py, dp/classifier/linear_head.py and 1 more"
     first = next(folder for folder, one in artifacts(study()).items() if one.command == "evaluate")
     expected = [("stale", evaluated(run), why) for run in RUNS]
     assert found() == sorted([*expected, *rest(first, "stale", REPORT)])
@@ -258,11 +262,11 @@ def test_stale_by_code(here, monkeypatch):
 
 
 def test_code_of_the_table_touches_all_numbers_and_that_of_figures_none(here, monkeypatch):
-    edit_code(monkeypatch, "report", "dp/figures/style.py")
-    assert found() == [("stale", REPORT, "code changed: dp/figures/style.py")]
+    edit_code(monkeypatch, "report", "dp/report/figures/style.py")
+    assert found() == [("stale", REPORT, "code changed: dp/report/figures/style.py")]
     assert touched() == []
-    edit_code(monkeypatch, "report", "dp/evaluation/intervals.py")
-    assert found() == [("stale", REPORT, "code changed: dp/evaluation/intervals.py, dp/figures/style.py")]
+    edit_code(monkeypatch, "report", "dp/statistics/intervals.py")
+    assert found() == [("stale", REPORT, "code changed: dp/statistics/intervals.py, dp/report/figures/style.py")]
     assert len(touched()) == 6
 
 
@@ -310,9 +314,9 @@ def read_by(folder, change_of):
 
 def test_inputs_that_were_added_and_those_that_are_read_no_more(here):
     """A page part or an upstream artifact that the job did not know, or knew and that is no part of the grid now."""
-    new = (tokens("beta"), "dp/page/page.css")
+    new = (tokens("beta"), "dp/report/page/page.css")
     read_by(REPORT, lambda old: {path: one for path, one in old.items() if not path.startswith(tuple(map(str, new)))})
-    assert found() == [("stale", REPORT, f"input is new: dp/page/page.css, {tokens('beta')}")]
+    assert found() == [("stale", REPORT, f"input is new: dp/report/page/page.css, {tokens('beta')}")]
     features = Path("results/tokenize/synthetic/tiny-t5/beta/features/masked_mean")
     read_by(trained("beta/fixed/seed0"), lambda old: old | record.outputs_of(features))
     why = {path: why for _, path, why in found()}

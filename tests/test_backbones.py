@@ -14,13 +14,13 @@ from transformers import (
     RobertaForMaskedLM,
 )
 
-from dp.backbones import attention, random_weights
+from dp.backbones import attention
 from dp.backbones.load import load, load_tokenizer
 from dp.backbones.lora import add_lora
-from dp.data import made_up
 from dp.errors import UserError
-from dp.params import RandomSource
-from dp.sequence import Sequence
+from dp.numerics.sequence import Sequence
+from dp.study.params import RandomSource
+from dp.worlds import made_up, random_weights
 
 SHAPE = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
          "initializer_range": 0.25}  # fmt: skip

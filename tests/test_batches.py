@@ -54,7 +54,7 @@ def test_a_batch_of_a_union_knows_its_tasks():
 
 
 def order(size, *purpose):
-    """A permutation from a named seed, by the definition of dp/seeds.py."""
+    """A permutation from a named seed, by the definition of dp/numerics/seeds.py."""
     digest = hashlib.sha256("/".join(map(str, purpose)).encode()).digest()
     return torch.randperm(
         size, generator=torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)

@@ -8,16 +8,17 @@ from conftest import FAMILIES, ROOT, TINY
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
-from dp import grid, seeds
-from dp.classifier import classifier
+from dp.classifier.classifier import classifier
+from dp.classifier.scoring import score
 from dp.data.batches import collate
-from dp.evaluation.predict import score
+from dp.numerics import seeds
+from dp.numerics.sequence import Sequence, masked_mean
 from dp.prompts.choice import Moment
-from dp.sequence import Sequence, masked_mean
-from dp.study import Study, load
+from dp.study import grid
+from dp.study.study import Study, load
+from dp.study.variants import Control, Prompted
 from dp.training.loop import Rows, train
 from dp.training.state import load_tuned
-from dp.variants import Control, Prompted
 
 SMOKE = load(ROOT, {"scale": "smoke"})
 LENGTH = 4

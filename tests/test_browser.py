@@ -8,8 +8,9 @@ import pytest
 from report_page import HOSTILE, build, found_in, full, page_in, row_of
 from synthetic_results import change
 
-from dp import findings, paths
-from dp.evaluation import runs
+from dp import paths
+from dp.report import findings
+from dp.results import runs
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")

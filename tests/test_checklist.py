@@ -12,9 +12,11 @@ import pytest
 from small_project import Project
 from synthetic_results import change, predictions, study_in, write_results
 
-from dp import cli, grid
-from dp.evaluation import checklist, jobs, runs, table
-from dp.study import load
+from dp.commands import cli
+from dp.report.pages import checklist
+from dp.results import jobs, runs, table
+from dp.study import grid
+from dp.study.study import load
 
 UNKNOWN = "the records do not say"
 VARIANTS = ["majority", "fixed", "finetune", "adap_ins_vec", "adap_ins_vec-shuffled"]

@@ -15,12 +15,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from test_sources import digests, index, random_llama, sha, wheel  # noqa: F401 (index is a fixture)
 
-from dp import files, tensors
-from dp.backbones import fetch
-from dp.data import package
+from dp import files
 from dp.errors import UserError
-from dp.params import Backbone
-from dp.study import load as load_study
+from dp.numerics import tensors
+from dp.sources import package
+from dp.sources import weights as fetch
+from dp.study.params import Backbone
+from dp.study.study import load as load_study
 from dp.tasks import model as tasks
 
 REPO = "someone/some-model"

@@ -22,18 +22,20 @@ from conftest import ROOT
 from scipy import stats
 from synthetic_results import change, predictions, study_in, write_results
 
-from dp import cli, findings, paths
+from dp import paths
+from dp.commands import cli
 from dp.errors import UserError
-from dp.evaluation import runs as evaluations
-from dp.evaluation import table
-from dp.evaluation.intervals import wilson
-from dp.evaluation.runs import Run
-from dp.grid import cells, run_config
 from dp.paper import claims, matching, verdicts
 from dp.paper.audit import attainable, collapsed_cells
-from dp.params import Params
-from dp.study import Study, load
-from dp.variants import Baseline, Prompted
+from dp.report import findings
+from dp.results import runs as evaluations
+from dp.results import table
+from dp.results.runs import Run
+from dp.statistics.intervals import wilson
+from dp.study.grid import cells, run_config
+from dp.study.params import Params
+from dp.study.study import Study, load
+from dp.study.variants import Baseline, Prompted
 
 PAPER = claims.load()
 TASKS = ["boolq", "multirc", "wic", "cb", "rte"]

@@ -12,9 +12,10 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from dp import cli, files, grid
-from dp.commands import common
-from dp.study import load
+from dp import files
+from dp.commands import cli, common
+from dp.study import grid
+from dp.study.study import load
 
 
 @pytest.fixture(autouse=True)

@@ -11,14 +11,14 @@ import sys
 import pytest
 from conftest import ROOT
 
-from dp.cli import COMMANDS
-from dp.lineage.closure import closure
+from dp.commands.cli import COMMANDS
+from dp.jobs.closure import closure
 
 # Modules of a closure that importing the command does not load: command -> what is imported inside a function.
 IMPORTED_LATE = {
     "train": {"dp.backbones.lora"},
     "evaluate": {"dp.backbones.lora"},
-    "fetch-backbone": {"dp.devices", "dp.backbones.pretraining", "dp.backbones.lora"},
+    "fetch-backbone": {"dp.numerics.devices", "dp.worlds.pretraining", "dp.backbones.lora"},
 }
 WORKFLOW_TOOLS = ["datasets", "snakemake", "dvc"]
 TRAINING_PATH = ["tokenize", "features", "train", "evaluate"]
@@ -26,7 +26,7 @@ LOADED = """
 import importlib, json, sys
 for name in {blocked}:
     sys.modules[name] = None
-importlib.import_module("dp.cli")
+importlib.import_module("dp.commands.cli")
 importlib.import_module("dp.commands.{module}")
 print(json.dumps(sorted(name for name in sys.modules if name.split(".")[0] == "dp")))
 """
@@ -56,7 +56,7 @@ def static(command):
     return {".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in closure(command)}
 
 
-PRINTING = {"dp.cli", "dp.escapes"}
+PRINTING = {"dp.commands.cli", "dp.escapes"}
 """What the command line prints with is part of no closure, unless a command imports it."""
 
 
@@ -72,7 +72,7 @@ def test_the_closure_is_what_the_command_imports(command):
 def package(tmp_path):
     """A copy of `dp` to change, with a module that nobody imports."""
     shutil.copytree(ROOT / "dp", tmp_path / "dp", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "dp/evaluation/newcomer.py").write_text("VALUE = 1\n")
+    (tmp_path / "dp/results/newcomer.py").write_text("VALUE = 1\n")
     return tmp_path
 
 
@@ -84,24 +84,24 @@ def using(path, package):
 @pytest.mark.parametrize(
     "statement",
     [
-        "from dp.evaluation import newcomer",
-        "from dp.evaluation.newcomer import VALUE",
-        "import dp.evaluation.newcomer",
-        "import dp.evaluation.newcomer as other",
+        "from dp.results import newcomer",
+        "from dp.results.newcomer import VALUE",
+        "import dp.results.newcomer",
+        "import dp.results.newcomer as other",
     ],
 )
-@pytest.mark.parametrize("importer", ["dp/evaluation/metrics.py", "dp/evaluation/predict.py", "dp/evaluation/table.py"])
+@pytest.mark.parametrize("importer", ["dp/results/metrics.py", "dp/classifier/scoring.py", "dp/results/table.py"])
 def test_an_import_inside_a_function_reaches_exactly_the_commands_that_can_run_it(package, importer, statement):
-    assert using("dp/evaluation/newcomer.py", package) == set()
+    assert using("dp/results/newcomer.py", package) == set()
     expected = using(importer, package)
     with (package / importer).open("a") as file:
         file.write(f"\n\ndef late():\n    {statement}\n")
-    assert using("dp/evaluation/newcomer.py", package) == expected
+    assert using("dp/results/newcomer.py", package) == expected
 
 
 def test_who_uses_the_metrics():
     """Training selects by accuracy of its own predictions: an edit to the reported metrics makes no training stale."""
-    users = {command for command in COMMANDS if "dp.evaluation.metrics" in static(command)}
+    users = {command for command in COMMANDS if "dp.results.metrics" in static(command)}
     assert users == {"evaluate"}
 
 
@@ -144,4 +144,4 @@ def test_dp_imports_in_no_way_that_the_closure_cannot_see():
     at_run_time = re.compile(r"import_module\(|run_module\(|spec_from_file")
     texts = {path.relative_to(ROOT).as_posix(): path.read_text() for path in (ROOT / "dp").rglob("*.py")}
     dynamic = {name for name, text in texts.items() if at_run_time.search(text)}
-    assert dynamic == {"dp/cli.py"}
+    assert dynamic == {"dp/commands/cli.py"}

@@ -14,9 +14,9 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from dp import grid
-from dp.study import load
-from dp.variants import Control
+from dp.study import grid
+from dp.study.study import load
+from dp.study.variants import Control
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 PHASES = ["download", "tokenize", "train", "evaluate", "report"]

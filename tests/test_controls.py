@@ -12,10 +12,10 @@ from synthetic_results import reseal
 from test_battery import config_of, features_of
 
 from dp import files, paths
-from dp.classifier import classifier
+from dp.classifier.classifier import classifier
+from dp.classifier.scoring import score
 from dp.commands.evaluate import _another_row
 from dp.data.batches import collate
-from dp.evaluation.predict import score
 from dp.prompts.choice import Moment
 
 FULL = "tiny-t5/full/toy"

@@ -23,13 +23,14 @@ from rocrate.rocrate import ROCrate
 from small_project import Project
 from synthetic_results import change, planted, report, study_in, write_results
 
-from dp import cli, files, paths
+from dp import files, paths
+from dp.commands import cli
 from dp.errors import UserError
+from dp.jobs.artifacts import artifacts
 from dp.lineage import crate_actions
-from dp.lineage.artifacts import artifacts
 from dp.lineage.crate import export
-from dp.report import FIGURES
-from dp.study import load
+from dp.study.report import FIGURES
+from dp.study.study import load
 
 NEVER_COPIED = {"model.safetensors", "tokens.safetensors", "rows.json", "features.safetensors", "train.jsonl",
                 "validation.jsonl", "tokenizer.json", "tokenizer_config.json"}  # fmt: skip
@@ -425,7 +426,13 @@ def test_results_are_copied_and_what_belongs_to_others_is_not(handed):
 
 
 def test_it_holds_the_code_and_no_path_of_this_machine(handed):
-    for name in ("Snakefile", "dp/cli.py", "dp/tasks/boolq.yaml", "workflow/common.smk", "workflow/report/table.rst"):
+    for name in (
+        "Snakefile",
+        "dp/commands/cli.py",
+        "dp/tasks/boolq.yaml",
+        "workflow/common.smk",
+        "workflow/report/table.rst",
+    ):
         assert (handed.out / name).read_bytes() == (ROOT / name).read_bytes()
     text = (handed.out / "ro-crate-metadata.json").read_text()
     assert str(handed.root) not in text and str(ROOT) not in text and str(Path.home()) + "/" not in text
@@ -531,10 +538,11 @@ def test_an_earlier_crate_is_replaced_and_nothing_else(results, monkeypatch):
     out = Path("crates/mine")
     export(results, out)
     before = sorted(out.rglob("*"))
-    (out / "dp" / "cli.py").write_text("changed")
+    (out / "dp" / "commands" / "cli.py").write_text("changed")
     export(results, out)
     assert (
-        sorted(out.rglob("*")) == before and (out / "dp" / "cli.py").read_bytes() == (ROOT / "dp/cli.py").read_bytes()
+        sorted(out.rglob("*")) == before
+        and (out / "dp" / "commands" / "cli.py").read_bytes() == (ROOT / "dp/commands/cli.py").read_bytes()
     )
     monkeypatch.setattr(ROCrate, "write", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):

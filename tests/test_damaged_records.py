@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from small_project import in_a_clean_tree, made, reseal
 
-from dp import cli, files
+from dp import files
+from dp.commands import cli
 from dp.errors import UserError
-from dp.lineage import record
-from dp.lineage.artifacts import artifacts
+from dp.jobs import record
+from dp.jobs.artifacts import artifacts
 from dp.lineage.audit import before_jobs
-from dp.study import load
+from dp.study.study import load
 
 TOKENS = "results/tokenize/small/tiny-t5/toy/tokens/record.json"
 TRAINED = "results/train/small/tiny-t5/full/toy/fixed/seed0/record.json"

@@ -8,8 +8,10 @@ import yaml
 from conftest import ROOT
 from small_project import Project
 
-from dp import cli, files, grid, paths
+from dp import files, paths
+from dp.commands import cli
 from dp.prompts.estimators import objective
+from dp.study import grid
 from dp.training import loop
 
 pytestmark = pytest.mark.slow

@@ -5,8 +5,8 @@ import threading
 import pytest
 import torch
 
-from dp import devices
 from dp.errors import UserError
+from dp.numerics import devices
 
 
 @pytest.fixture(autouse=True)

@@ -16,10 +16,11 @@ import pytest
 import yaml
 from synthetic_results import change, planted, report, study_in, write_results
 
-from dp import cli, files
+from dp import files
+from dp.commands import cli
+from dp.jobs.record import sealed
 from dp.lineage.diff import changes
 from dp.lineage.diff_text import domains_of, patterns
-from dp.lineage.record import sealed
 
 RUN = "synthetic/tiny-t5/full"
 TRAINED, EVALUATED = f"results/train/{RUN}", f"results/evaluate/{RUN}"
@@ -214,13 +215,18 @@ def test_the_code_of_records(states, capsys):
     was = files.read_json(new / edited[0] / "record.json")["used"]["code"]["modules"]
     for folder in [*edited, evaluated]:
         modules = files.read_json(new / folder / "record.json")["used"]["code"]["modules"]
-        modules = modules | {"dp/grid.py": "9" * 64}
+        modules = modules | {"dp/study/grid.py": "9" * 64}
         if folder != evaluated:
             del modules["dp/training/loop.py"]
         edit(new / folder, "used", "code", to={"digest": files.digest(modules), "modules": modules})
     edit(new / evaluated, "with", "commit", to="d" * 40)
     modules = [
-        {"module": "dp/grid.py", "old": was["dp/grid.py"], "new": "9" * 64, "artifacts": {"train": 4, "evaluate": 1}},
+        {
+            "module": "dp/study/grid.py",
+            "old": was["dp/study/grid.py"],
+            "new": "9" * 64,
+            "artifacts": {"train": 4, "evaluate": 1},
+        },
         {"module": "dp/training/loop.py", "old": was["dp/training/loop.py"], "artifacts": {"train": 4}},
     ]
     commits = [{"old": "c" * 40, "new": "d" * 40, "artifacts": 1}]
@@ -375,7 +381,7 @@ parameters
 
 code
   dp/one.py  comments and docstrings alone changed
-  dp/grid.py  GRID -> 999999999999  (artifacts: train 1)
+  dp/study/grid.py  GRID -> 999999999999  (artifacts: train 1)
   made at commit cccccccccccc -> dddddddddddd  (artifacts: 1)
 
 data
@@ -430,7 +436,7 @@ def test_the_text(states, capsys):
                 edit(new / f"{EVALUATED}/{task}/{variant}/seed0", "with", "device", to="H100")
     folder = new / f"{TRAINED}/alpha/fixed/seed0"
     modules = files.read_json(folder / "record.json")["used"]["code"]["modules"]
-    was, modules["dp/grid.py"] = modules["dp/grid.py"], "9" * 64
+    was, modules["dp/study/grid.py"] = modules["dp/study/grid.py"], "9" * 64
     edit(folder, "used", "code", to={"digest": files.digest(modules), "modules": modules})
     edit(folder, "with", "commit", to="d" * 40)
     edit(new / ROWS, "used", "inputs", to={"dp/tasks/alpha.yaml": "2" * 64})

@@ -11,7 +11,7 @@ import pytest
 from records import record as complete
 
 from dp import files
-from dp.lineage.digests import FILE, Digests
+from dp.jobs.digests import FILE, Digests
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_records_are_read_once(here, monkeypatch):
     expected = {name: (digest, None) for name, digest in right(*names[:3]).items()}
     expected["good.json"] = (expected["good.json"][0], outputs)
     assert Digests().records(names) == expected
-    monkeypatch.setattr("dp.lineage.digests._outputs", None)
+    monkeypatch.setattr("dp.jobs.digests._outputs", None)
     assert Digests().records(names) == expected
 
 

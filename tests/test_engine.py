@@ -148,14 +148,14 @@ def without_history(root):
 
 
 def edited(root):
-    path = root / "dp/evaluation/metrics.py"
+    path = root / "dp/results/metrics.py"
     path.write_text(path.read_text() + "\nEDITED = True\n")
 
 
 REFUSED = [
     (of_another_user, "dubious ownership", "git config --global --add safe.directory"),
     (without_history, "not a git repository", "git init && git add -A && git commit"),
-    (edited, "dp/evaluation/metrics.py. Commit it", "git stash"),
+    (edited, "dp/results/metrics.py. Commit it", "git stash"),
 ]
 
 
@@ -189,7 +189,7 @@ def test_runs_without_a_commit_are_named_before_others_are_made(project):
 
 def test_a_figure_is_drawn_from_a_dirty_tree(project):
     """Runs have their commits, so the report admits them."""
-    path = project / "dp/figures/chosen_splits.py"
+    path = project / "dp/report/figures/chosen_splits.py"
     path.write_text(path.read_text() + "\nEDITED = True\n")
     assert short(jobs(project)) == ["report"]
 

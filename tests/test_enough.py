@@ -8,7 +8,8 @@ import yaml
 from conftest import ROOT
 from small_project import Project
 
-from dp import cli, files, paths
+from dp import files, paths
+from dp.commands import cli
 from dp.data import enough
 from dp.errors import UserError
 from dp.tasks import model
@@ -63,7 +64,7 @@ def test_what_nothing_is_selected_by_may_be_one_class_but_not_empty():
 
 def test_every_scale_of_the_project_has_enough_of_the_tasks_that_are_at_hand():
     """By the counts of the task files; a selection of whole paragraphs comes out some rows off."""
-    from dp.study import load
+    from dp.study.study import load
 
     for path in sorted((ROOT / "workflow/scales").glob("*.yaml")):
         study = load(ROOT, {"scale": path.stem, "folder": "a folder"})

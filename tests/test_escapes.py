@@ -17,14 +17,15 @@ from conftest import ROOT
 from rich.console import Console
 from synthetic_results import change, planted, report, study_in, write_results
 
-from dp import cli, files, paths
+from dp import files, paths
 from dp.closed import validated
+from dp.commands import cli
 from dp.errors import UserError, printable
 from dp.escapes import cell, csv_rows, markdown
-from dp.evaluation.table import to_csv
-from dp.figures import style
 from dp.lineage import status, status_text
-from dp.tables import render
+from dp.report.figures import style
+from dp.report.tables import render
+from dp.results.table import to_csv
 from dp.tasks import model
 
 FORMULAS = ["=1+1", "+SUM(A1)", "-2+3", "@x", "\t=1", "\r=1", "\n=1", "=cmd|' /C calc'!A0", "-"]

@@ -11,15 +11,17 @@ from small_project import small_study
 from test_battery import config_of, features_of
 from torch.nn import functional
 
-from dp import files, grid, seeds
-from dp.classifier import classifier
+from dp import files
+from dp.classifier.classifier import classifier
+from dp.classifier.scoring import score
 from dp.data.batches import collate, training_batches
-from dp.evaluation.predict import score
+from dp.numerics import seeds
 from dp.prompts.choice import Moment, Policy
 from dp.prompts.estimators import objective
 from dp.prompts.lengths import Length
 from dp.prompts.positions import Position
 from dp.prompts.prompt import SoftPrompt
+from dp.study import grid
 from dp.training import loop
 
 P = 4

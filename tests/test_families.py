@@ -10,16 +10,17 @@ import transformers
 from conftest import ROOT
 from records import record
 
-from dp import files, needs, paths
-from dp.backbones import fetch, random_weights
+from dp import files, paths
 from dp.backbones.capabilities import capabilities
 from dp.backbones.load import load, load_tokenizer
-from dp.data import made_up
 from dp.errors import UserError
-from dp.params import Backbone
+from dp.numerics.sequence import Sequence
 from dp.prompts.initial import initial_vectors
-from dp.sequence import Sequence
-from dp.study import load as load_study
+from dp.sources import weights as fetch
+from dp.study import needs
+from dp.study.params import Backbone
+from dp.study.study import load as load_study
+from dp.worlds import made_up, random_weights
 
 H = 32
 LLAMA = {"hidden_size": H, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,

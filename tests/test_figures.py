@@ -19,10 +19,11 @@ from matplotlib.collections import LineCollection, QuadMesh
 from matplotlib.colors import to_rgb
 from synthetic_results import change, predictions, study_in, write_results
 
-from dp import files, findings, paths
-from dp.evaluation import runs, steps, table
-from dp.figures import by_variant, cost, curves, gain_over_fixed, style
-from dp.figures import split_by_input_length as by_length
+from dp import files, paths
+from dp.report import findings
+from dp.report.figures import by_variant, cost, curves, gain_over_fixed, style
+from dp.report.figures import split_by_input_length as by_length
+from dp.results import runs, steps, table
 
 NEW = ("paper_comparison", "gain_over_fixed", "fewshot_curves", "chosen_lengths", "split_by_input_length",
        "pool_weights", "optimism", "cost")  # fmt: skip
@@ -31,7 +32,7 @@ CELL = {"backbone": "b", "regime": "full", "k": "", "task": "t", "variant": "v",
 
 
 def module(name):
-    return importlib.import_module(f"dp.figures.{name}")
+    return importlib.import_module(f"dp.report.figures.{name}")
 
 
 def written(name, rows, folder):
@@ -557,7 +558,7 @@ from pathlib import Path
 from dp.figures import style
 found = {}
 for path in sorted(Path(sys.argv[1]).glob("*.csv")):
-    for picture in style.save(path, importlib.import_module(f"dp.figures.{path.stem}").draw):
+    for picture in style.save(path, importlib.import_module(f"dp.report.figures.{path.stem}").draw):
         found[picture.name] = hashlib.sha256(picture.read_bytes()).hexdigest()
 print(json.dumps(found))
 """

@@ -9,13 +9,13 @@ from small_project import Project
 from test_battery import config_of, features_of
 from test_sources import random_llama
 
-from dp import cli, files, paths
-from dp.backbones import fetch
-from dp.classifier import classifier
-from dp.commands import features
+from dp import files, paths
+from dp.classifier.classifier import classifier
+from dp.classifier.scoring import score
+from dp.commands import cli, features
 from dp.errors import UserError
-from dp.evaluation.predict import score
-from dp.params import Backbone
+from dp.sources import weights as fetch
+from dp.study.params import Backbone
 from dp.training import loop
 from dp.training.state import State, load_tuned
 

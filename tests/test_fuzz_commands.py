@@ -7,8 +7,7 @@ from conftest import ROOT
 from fuzzing import counts, ended, explore
 from hypothesis import strategies as st
 
-from dp import cli
-from dp.commands import common
+from dp.commands import cli, common
 
 ODD = ["", " ", "-", "--", "-x", "--set", "--help", "x" * 300, "x" * 5000, "\ud83d", "\x00", "\x1b[31m", "é", "=",
        "a=", "=b", "scale=[", "scale=smoke", "scale=nope", "scale=", "scale=../params", "source=folder",

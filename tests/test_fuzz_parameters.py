@@ -9,9 +9,9 @@ from damage import edited, edits, is_repeated, spoiled, spoils, yaml_text, yaml_
 from fuzzing import check_refusal, counts, explore
 from hypothesis import strategies as st
 
-from dp import grid, study
 from dp.errors import UserError
-from dp.lineage.artifacts import artifacts
+from dp.jobs.artifacts import artifacts
+from dp.study import grid, study
 
 SCALES = ["smoke", "demo", "open", "methods-minilm", "t5-random"]
 PARAMS = (ROOT / "params.yaml").read_bytes()

@@ -12,10 +12,11 @@ from fuzzing import counts, ended, explore
 from hypothesis import strategies as st
 from small_project import in_a_clean_tree, made, reseal
 
-from dp import cli, files, paths
+from dp import files, paths
+from dp.commands import cli
 from dp.errors import UserError
+from dp.jobs.artifacts import artifacts
 from dp.lineage import sync
-from dp.lineage.artifacts import artifacts
 
 ROWS = "results/report/small/results.csv"
 COMMANDS = [

@@ -10,8 +10,8 @@ from fuzzing import check_refusal, counts, explore
 from hypothesis import strategies as st
 
 from dp import files
-from dp.data.fetch import fetch
 from dp.errors import UserError
+from dp.sources.rows import fetch
 from dp.tasks.model import Task, load
 
 BOOLQ = [{"passage": f"Passage {n}.", "question": f"is it {n}", "idx": n, "label": n % 2 == 0} for n in range(4)]

@@ -15,10 +15,11 @@ import yaml
 from hub_server import Hub, serving
 
 from dp import files
-from dp.backbones import fetch as backbones
-from dp.data import fetch, hub
 from dp.errors import UserError
-from dp.params import Backbone
+from dp.sources import hub
+from dp.sources import rows as fetch
+from dp.sources import weights as backbones
+from dp.study.params import Backbone
 from dp.tasks import model
 
 ROOT = Path(__file__).parents[1]

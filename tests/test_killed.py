@@ -16,9 +16,9 @@ from built_project import BIN, environment, jobs
 from timeless import content, rows
 
 from dp import files
-from dp.lineage.artifacts import artifacts
+from dp.jobs.artifacts import artifacts
 from dp.lineage.audit import before_jobs
-from dp.study import load
+from dp.study.study import load
 
 pytestmark = pytest.mark.slow
 TENS = [pytest.param(n, 10, id=f"10-{n}", marks=pytest.mark.exhaustive) for n in range(1, 11)]

@@ -9,7 +9,8 @@ import pytest
 from conftest import ROOT
 
 from dp.errors import UserError
-from dp.lineage import closure, project, sync
+from dp.jobs import closure, project
+from dp.lineage import sync
 
 TASK = "dp/tasks/toy.yaml"
 
@@ -33,7 +34,7 @@ def test_a_clone_under_autocrlf_has_the_bytes_of_the_repository(tmp_path):
     names = (
         ".gitattributes",
         TASK,
-        "dp/figures/style.py",
+        "dp/report/figures/style.py",
         "docs/demo/figures/predictions.png",
         "docs/demo/results.csv",
     )
@@ -82,8 +83,8 @@ def test_line_ends_of_a_file_that_a_job_reads_are_no_change(tmp_path, monkeypatc
         path = tmp_path / name
         path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
     assert project.project_inputs("report") | project.project_inputs("tokenize", "toy") == expected
-    path = tmp_path / "dp/figures/style.py"
+    path = tmp_path / "dp/report/figures/style.py"
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-    assert closure._digest(path) == closure._digest(ROOT / "dp/figures/style.py")
+    assert closure._digest(path) == closure._digest(ROOT / "dp/report/figures/style.py")
     (tmp_path / TASK).write_bytes((tmp_path / TASK).read_bytes().replace(b"question", b"query"))
     assert project.project_digest(TASK) != expected[TASK]

@@ -5,8 +5,8 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
-from dp.evaluation.intervals import cluster_bootstrap, over_runs
-from dp.evaluation.metrics import compute
+from dp.results.metrics import compute
+from dp.statistics.intervals import cluster_bootstrap, over_runs
 
 
 def rows(gold, predicted, groups=None, clusters=None):

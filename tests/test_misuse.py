@@ -18,7 +18,7 @@ import yaml
 from agreement import CLEAN, EVERYTHING, verdicts
 from built_project import BIN, commit, dvc, environment, git, jobs, make, run, short, snakemake
 
-from dp.lineage.record import sealed
+from dp.jobs.record import sealed
 
 pytestmark = pytest.mark.slow
 RUN = "tiny-t5/full/toy/fixed/seed1"
@@ -137,7 +137,7 @@ def test_one_parameter_changed(project):
 
 
 def test_one_imported_module_changed(project):
-    path = project / "dp/evaluation/metrics.py"
+    path = project / "dp/results/metrics.py"
     path.write_text(path.read_text() + "\nEDITED = True\n")
     found = verdicts(project)
     expected = sorted(["report", "evaluate/tiny-t5/full/toy/majority/seed0",
@@ -178,7 +178,7 @@ def test_package_versions_switched(project, tmp_path):
 
 
 def test_run_from_a_dirty_tree(project):
-    path = project / "dp/evaluation/metrics.py"
+    path = project / "dp/results/metrics.py"
     path.write_text(path.read_text() + "\nEDITED = True\n")
     printed, status = snakemake(project)
     assert status != 0 and "so no job was started" in printed
@@ -245,7 +245,7 @@ def _longer(root):
 
 
 def _code(root):
-    path = root / "dp/figures/chosen_splits.py"
+    path = root / "dp/report/figures/chosen_splits.py"
     path.write_text(path.read_text() + f"\nEDITED = {random.random()}\n")
     commit(root, "edited")
 

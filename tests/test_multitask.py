@@ -12,15 +12,16 @@ from small_project import Project
 from test_battery import config_of, features_of
 from torch.nn import functional
 
-from dp import files, grid, paths
-from dp.classifier import classifier
+from dp import files, paths
+from dp.classifier.classifier import classifier
+from dp.classifier.scoring import score
 from dp.commands import train as training
 from dp.data.batches import collate, mixing_shares, training_batches
 from dp.data.tokens import Split, union
-from dp.evaluation.predict import score
 from dp.prompts.choice import Moment
 from dp.prompts.estimators import objective
-from dp.run import run_of
+from dp.study import grid
+from dp.study.run import run_of
 from dp.tasks import model as tasks
 from dp.training import loop
 

@@ -7,8 +7,8 @@ import pytest
 from conftest import ROOT
 from small_project import Project
 
-from dp import cli
-from dp.lineage.project import project_files
+from dp.commands import cli
+from dp.jobs.project import project_files
 from dp.tasks import model
 
 OPENED: list[str] = []
@@ -57,4 +57,4 @@ def test_every_file_of_the_project_that_a_command_opens_makes_its_jobs_stale(sma
         assert opened(command, *words) == set(project_files(command, "toy")), command
     cli.main(["evaluate", "--run", run.replace("fixed", "majority")])
     report = opened("report", "--set", "allow_dirty=true")
-    assert report <= set(project_files("report")) and "dp/page/page.css" in report
+    assert report <= set(project_files("report")) and "dp/report/page/page.css" in report

@@ -12,12 +12,13 @@ from small_project import Project
 from synthetic_results import reseal
 from test_battery import config_of, features_of
 
-from dp import cli, files, paths
-from dp.classifier import classifier
+from dp import files, paths
+from dp.classifier.classifier import classifier
+from dp.commands import cli
 from dp.errors import UserError
-from dp.evaluation.table import to_csv
 from dp.lineage import audit, status
-from dp.search import best
+from dp.results.table import to_csv
+from dp.study.search import best
 from dp.training import loop, overflow
 
 VARIANTS = ["majority", "fixed", "adap_length", "adap_length-frozen", "adap_ins_pos"]

@@ -11,9 +11,10 @@ import pytest
 from report_page import HOSTILE, claims, found_in, full, page_in, row_of, with_rows
 from synthetic_results import change
 
-from dp import files, findings
-from dp.evaluation import jobs, runs, steps
-from dp.page import build, curves, lineage, tables, verdict
+from dp import files
+from dp.report import findings
+from dp.report.page import build, curves, lineage, tables, verdict
+from dp.results import jobs, runs, steps
 
 VOID = {"meta", "link", "img", "input", "br", "rect"}
 

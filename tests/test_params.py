@@ -7,10 +7,10 @@ import yaml
 from conftest import ROOT
 from small_project import small_study
 
-from dp import grid, params, study
 from dp.closed import Closed, validated
 from dp.errors import UserError
 from dp.paper.claims import Facts
+from dp.study import grid, params, study
 from dp.tasks.model import Task
 
 
@@ -189,7 +189,7 @@ def test_an_override_changes_its_variant_alone():
 
 
 def test_the_committed_schema_is_the_model():
-    """After a change of dp/params.py: python -m dp schema"""
+    """After a change of dp/study/params.py: python -m dp schema"""
     assert (ROOT / "workflow" / "params.schema.json").read_text() == params.schema()
 
 

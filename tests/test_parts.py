@@ -8,8 +8,9 @@ from small_project import Project, small_study
 from synthetic_results import change, predictions, report, reseal, study_in, table, write_results
 from test_predictions import WRITTEN, csv_of, predicted_study, write_all
 
-from dp import files, grid, paths
-from dp.grid import Cell
+from dp import files, paths
+from dp.study import grid
+from dp.study.grid import Cell
 
 BACKBONES, TASKS = ["tiny-t5", "tiny-encoder"], ["toy", "second", "third", "fourth"]
 VARIANTS = ["majority", "fixed", "adap_pos", "adap_pos-noise", "adap_pos-frozen", "zero-shot"]

@@ -8,13 +8,13 @@ from test_battery import LENGTH, config_of
 from torch.nn import functional
 
 from dp import paths
-from dp.backbones import random_weights
 from dp.backbones.load import load, load_tokenizer
-from dp.classifier import classifier
-from dp.cli import main
+from dp.classifier.classifier import classifier
+from dp.commands.cli import main
 from dp.data.batches import collate
 from dp.data.tokens import Split
 from dp.prompts.choice import Moment
+from dp.worlds import random_weights
 
 TEXTS = [
     "A cat sleeps on the warm roof.\nQuestion: Does it follow that an animal sleeps? Yes or no?\nAnswer:",

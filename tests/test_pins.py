@@ -4,9 +4,9 @@ import pytest
 import yaml
 from records import record
 
-from dp.lineage import pins
-from dp.lineage.artifacts import Artifact
-from dp.lineage.stale import reasons
+from dp.jobs import pins
+from dp.jobs.artifacts import Artifact
+from dp.jobs.stale import reasons
 from dp.paths import backbone
 
 OLD, NEW = "a" * 40, "b" * 40

@@ -51,12 +51,12 @@ def test_another_seed_runs_itself_and_what_depends_on_it(project):
 
 
 def test_an_edited_module_reruns_exactly_its_dependents(project):
-    edit(project / "dp/evaluation/metrics.py")
+    edit(project / "dp/results/metrics.py")
     assert {name.split("/")[0] for name in short(jobs(project, dry=True))} == {"evaluate", "report"}
     assert sum(name.startswith("evaluate") for name in short(jobs(project, dry=True))) == 5
     restore(project)
     assert jobs(project, dry=True) == []
-    edit(project / "dp/figures/chosen_splits.py")
+    edit(project / "dp/report/figures/chosen_splits.py")
     assert short(jobs(project, dry=True)) == ["report"]
     restore(project)
     comment(project / "dp/training/loop.py")
@@ -68,11 +68,11 @@ def test_an_edited_module_reruns_exactly_its_dependents(project):
 
 def test_a_new_module_reruns_those_that_import_it(project):
     """However late: an import inside a function that evaluations alone can run, then an edit of the imported module."""
-    newcomer = project / "dp/evaluation/newcomer.py"
+    newcomer = project / "dp/results/newcomer.py"
     newcomer.write_text("VALUE = 1\n")
     assert jobs(project, dry=True) == []
-    path = project / "dp/evaluation/metrics.py"
-    path.write_text(path.read_text() + "\n\ndef late():\n    from dp.evaluation import newcomer\n")
+    path = project / "dp/results/metrics.py"
+    path.write_text(path.read_text() + "\n\ndef late():\n    from dp.results import newcomer\n")
     assert {name.split("/")[0] for name in short(jobs(project, dry=True))} == {"evaluate", "report"}
     commit(project, "a module")
     assert len(jobs(project)) == 6 and jobs(project, dry=True) == []
@@ -102,7 +102,7 @@ def test_a_variant_parameter_reruns_its_own_runs(project):
 
 
 def test_a_dirty_tree_is_refused_and_admitted_only_on_request(project):
-    edit(project / "dp/evaluation/metrics.py")
+    edit(project / "dp/results/metrics.py")
     printed, status = snakemake(project)
     assert status != 0 and "Code differs from the commit" in printed
     assert len(jobs(project, "--config", "allow_dirty=true")) == 6

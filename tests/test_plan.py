@@ -10,10 +10,11 @@ from records import record
 from small_project import SCALE, small_study
 from torch.utils.flop_counter import FlopCounterMode
 
-from dp import cli, files, grid, paths
-from dp.classifier import classifier
+from dp import files, paths
+from dp.classifier.classifier import classifier
+from dp.commands import cli
 from dp.errors import UserError
-from dp.lineage.artifacts import artifacts
+from dp.jobs.artifacts import artifacts
 from dp.planning import inputs, measure, parts, speeds, work
 from dp.planning.costs import Cost, Counter, needed
 from dp.planning.inputs import Inputs, inputs_of
@@ -22,7 +23,8 @@ from dp.planning.shapes import config_of, known, shape, shape_of
 from dp.planning.speeds import Sample, Speed, fitted
 from dp.planning.text import size
 from dp.planning.work import Work, flops, tuned
-from dp.study import load
+from dp.study import grid
+from dp.study.study import load
 
 PAPER = {"scale": "paper"}
 VARIANTS = ["linear-probe", "finetune", "lora", "p-tuning-v2", "p-tuning-v2-linear", "residual", "smop", "fixed",

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from dp import seeds
+from dp.numerics import seeds
 from dp.prompts.choice import InstanceLogits, Moment, Policy, TaskLogits
 from dp.prompts.compose import compose
 from dp.prompts.estimators import objective

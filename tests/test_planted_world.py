@@ -6,15 +6,16 @@ from collections import Counter
 import pytest
 import torch
 
-from dp import files, seeds
-from dp.backbones import fetch as backbones
-from dp.backbones import pretraining
+from dp import files
 from dp.backbones.load import load
-from dp.data import fetch, planted
 from dp.errors import UserError
-from dp.params import Backbone, Pretraining
+from dp.numerics import seeds
+from dp.sources import rows as fetch
+from dp.sources import weights as backbones
+from dp.study.params import Backbone, Pretraining
 from dp.tasks import model as tasks
 from dp.tasks.model import Question
+from dp.worlds import planted, pretraining
 
 QUESTIONS = {
     "planted_first": [(1, 0)],
@@ -213,7 +214,7 @@ def test_pretraining_gives_the_same_bytes_and_another_seed_others(tmp_path):
 
 
 def digest_without_a_step(folder):
-    from dp.backbones import random_weights
+    from dp.worlds import random_weights
 
     source = definition().source
     random_weights.model(source, backbones._words_tokenizer("t5", planted.VOCABULARY)).save_pretrained(folder / "bare")

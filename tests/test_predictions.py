@@ -16,13 +16,13 @@ from synthetic_results import N, one, predictions, report, study_in, write_resul
 
 from dp import files, paths
 from dp.errors import UserError
-from dp.evaluation import separation
-from dp.evaluation.intervals import over_runs, wilson
-from dp.evaluation.table import summary
-from dp.evaluation.verdicts import holm, p_better, verdict
-from dp.predictions import check, read
-from dp.report import report_config
-from dp.study import load, training_of
+from dp.results import separation
+from dp.results.table import summary
+from dp.results.verdicts import holm, p_better, verdict
+from dp.statistics.intervals import over_runs, wilson
+from dp.study.predictions import check, read
+from dp.study.report import report_config
+from dp.study.study import load, training_of
 
 VARIANTS = ["majority", "fixed", "postfix", "adap_pos", "adap_ins_pos", "adap_ins_pos-shuffled", "adap_ins_vec"]
 TRAINED = VARIANTS[1:]

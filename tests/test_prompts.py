@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from dp import seeds
 from dp.errors import UserError
+from dp.numerics import seeds
 from dp.prompts.choice import Moment, Policy
 from dp.prompts.initial import initial_vectors
 from dp.prompts.lengths import Length

@@ -5,12 +5,14 @@ import shutil
 import pytest
 from conftest import ROOT
 
-from dp import cli, files, paths
-from dp.lineage import closure, project, published
-from dp.lineage.artifacts import artifacts
-from dp.lineage.project import project_inputs
-from dp.lineage.record import sealed
-from dp.study import load
+from dp import files, paths
+from dp.commands import cli
+from dp.jobs import closure, project
+from dp.jobs.artifacts import artifacts
+from dp.jobs.project import project_inputs
+from dp.jobs.record import sealed
+from dp.lineage import published
+from dp.study.study import load
 
 
 @pytest.fixture
@@ -83,22 +85,22 @@ def test_other_parameters_make_it_outdated(here):
 @pytest.mark.parametrize("command", ["train", "fetch-backbone", "report"])
 def test_other_code_makes_it_outdated(here, monkeypatch, command):
     """A module that only one command of the three reads, edited."""
-    edited = {"train": "dp/training/loop.py", "fetch-backbone": "dp/backbones/pretraining.py"}.get(command)
+    edited = {"train": "dp/training/loop.py", "fetch-backbone": "dp/worlds/pretraining.py"}.get(command)
     own = closure.modules
 
     def modules(name):
         known = own(name)
-        changes = {edited or "dp/figures/style.py": "0"}
+        changes = {edited or "dp/report/figures/style.py": "0"}
         return known | {path: digest for path, digest in changes.items() if path in known}
 
     monkeypatch.setattr(closure, "modules", modules)
-    monkeypatch.setattr("dp.lineage.stale.modules", modules)
+    monkeypatch.setattr("dp.jobs.stale.modules", modules)
     expected = f"code of {command} changed"
     assert [one for one in found() if one.startswith(expected)], found()
     assert all(one.startswith("code of ") for one in found())
 
 
-@pytest.mark.parametrize("name", ["dp/paper/cells.csv", "dp/page/page.css"])
+@pytest.mark.parametrize("name", ["dp/paper/cells.csv", "dp/report/page/page.css"])
 def test_other_data_of_the_package_makes_it_outdated(here, name, monkeypatch):
     (here / name).write_text("edited")
     monkeypatch.setattr(project, "PACKAGE", here / "dp")

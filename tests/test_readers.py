@@ -13,9 +13,10 @@ import pyarrow.parquet
 import pytest
 import yaml
 
-from dp.data import fetch, formats, read
-from dp.data import folder as folders
 from dp.errors import UserError
+from dp.sources import folder as folders
+from dp.sources import formats, read
+from dp.sources import rows as fetch
 from dp.tasks import model, text
 
 # What a shell, a glob, a URL or a template would not take as it stands, and beside it what a glob finds in its place.

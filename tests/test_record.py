@@ -10,8 +10,8 @@ from conftest import ROOT
 
 from dp import files, paths
 from dp.errors import Interrupted, UserError
-from dp.lineage import record, state
-from dp.lineage.source import code_of
+from dp.jobs import record, state
+from dp.jobs.source import code_of
 
 FOLDER = paths.TRAIN / "small" / "a" / "seed0"
 

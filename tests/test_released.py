@@ -15,20 +15,22 @@ from small_project import params_with, small_study
 from test_battery import LENGTH, config_of, features_of, study_with
 from torch.nn import functional
 
-from dp import files, grid, protocols, seeds
+from dp import files
 from dp.backbones.load import load
-from dp.classifier import classifier
-from dp.cli import main
+from dp.classifier.classifier import classifier
+from dp.classifier.scoring import score
 from dp.commands import common
+from dp.commands.cli import main
 from dp.data import tokens
 from dp.data.batches import collate, padding_share
 from dp.errors import UserError
-from dp.evaluation.predict import score
+from dp.numerics import seeds
 from dp.prompts import choice
 from dp.prompts.choice import Moment, Policy, temperature
-from dp.run import run_of
+from dp.study import grid, protocols
+from dp.study.run import run_of
+from dp.study.variants import Control
 from dp.training.loop import Rows, train
-from dp.variants import Control
 
 SWITCHES = list(protocols.MEANING)
 RELEASED = study_with(protocol="released")

@@ -7,9 +7,10 @@ import torch
 from test_battery import study_with
 from test_released import Spy, at, switched
 
-from dp import files, grid
-from dp.classifier import classifier
+from dp import files
+from dp.classifier.classifier import classifier
 from dp.data.batches import collate, training_batches
+from dp.study import grid
 from dp.training.loop import Rows, clip_norm, train
 from dp.training.optimizers import learning_rate, optimizers
 from dp.training.state import State

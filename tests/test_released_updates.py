@@ -13,15 +13,16 @@ from conftest import ROOT
 from released_reference import Reference
 from safetensors.torch import load_file
 
-from dp import files, grid, paths
+from dp import files, paths
 from dp.backbones.load import load
-from dp.classifier import classifier
-from dp.cli import main
+from dp.classifier.classifier import classifier
 from dp.commands import common
+from dp.commands.cli import main
 from dp.data import tokens
 from dp.errors import UserError
 from dp.prompts.choice import Moment
-from dp.study import load as load_study
+from dp.study import grid
+from dp.study.study import load as load_study
 from dp.training import overflow
 from dp.training.loop import Rows, train
 

@@ -14,12 +14,12 @@ from synthetic_results import SCALE, N, change, one, planted, predictions, repor
 
 from dp import files, paths
 from dp.errors import UserError
-from dp.evaluation import runs
-from dp.grid import cells
-from dp.lineage.project import project_inputs
-from dp.lineage.record import SUMS
-from dp.report import report_files
-from dp.study import load
+from dp.jobs.project import project_inputs
+from dp.jobs.record import SUMS
+from dp.results import runs
+from dp.study.grid import cells
+from dp.study.report import report_files
+from dp.study.study import load
 
 
 def test_results_csv(tmp_path, monkeypatch):
@@ -183,7 +183,7 @@ def test_the_record_names_what_was_read_and_what_was_written(tmp_path, monkeypat
     folder = report()
     record = files.read_json(folder / "record.json")
     data = project_inputs("report")
-    assert {"dp/paper/cells.csv", "dp/page/page.html"} <= data.keys()
+    assert {"dp/paper/cells.csv", "dp/report/page/page.html"} <= data.keys()
     assert record["used"]["inputs"] == {str(path): files.sha256(path) for path in runs.inputs(study)} | data
     read = {path for cell in cells(study) for path in runs.sources(study, cell)}
     assert set(runs.inputs(study)) == read | {

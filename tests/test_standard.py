@@ -9,8 +9,8 @@ from synthetic_results import reseal
 
 from dp import files, paths
 from dp.data import tokens
+from dp.data.few_shot import rows_of
 from dp.prompts.feature import Standard
-from dp.regimes import rows_of
 
 VARIANTS = ["fixed", "adap_pos", "adap_ins_pos", "adap_ins_vec", "adap_ins_vec-shuffled", "adap_ins_pos-frozen",
             "linear-probe"]  # fmt: skip

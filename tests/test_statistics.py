@@ -12,15 +12,15 @@ from synthetic_results import N, change, one, predictions, study_in, write_resul
 
 from dp import paths
 from dp.errors import UserError
-from dp.evaluation import aggregates, comparisons, optimism, prices
-from dp.evaluation import runs as evaluated
-from dp.evaluation.table import to_csv
-from dp.evaluation.twins import twins
+from dp.results import aggregates, comparisons, optimism, prices
+from dp.results import runs as evaluated
+from dp.results.table import to_csv
+from dp.results.twins import twins
 from dp.statistics import aggregate
 from dp.statistics.mean import t_interval
 from dp.statistics.multiple import holm
 from dp.statistics.paired import compare
-from dp.study import load
+from dp.study.study import load
 
 VARIANTS = ["majority", "fixed", "fixed-select_on_reported", "adap_ins_pos", "adap_ins_pos-rotation",
             "adap_ins_pos-select_on_reported", "adap_ins_pos-released", "adap_ins_pos-shuffled"]  # fmt: skip

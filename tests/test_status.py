@@ -16,9 +16,11 @@ import pytest
 from conftest import ROOT
 from synthetic_results import change, predictions, study_in, write_record, write_results
 
-from dp import cli, files, paths
-from dp.lineage import project, stale, state, status, status_text
-from dp.lineage.artifacts import Artifact, artifacts
+from dp import files, paths
+from dp.commands import cli
+from dp.jobs import project, stale, state
+from dp.jobs.artifacts import Artifact, artifacts
+from dp.lineage import status, status_text
 from dp.lineage.status import Cost, Standing, Survey, left
 
 REGIMES = [{"kind": "full"}, {"kind": "fewshot", "k": [4], "sample_seeds": [0, 1]}, {"kind": "multitask"}]

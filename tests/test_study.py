@@ -5,9 +5,9 @@ import re
 import pytest
 from small_project import small_study
 
-from dp import grid
 from dp.errors import UserError
-from dp.study import head_of
+from dp.study import grid
+from dp.study.study import head_of
 
 FEW_AXES = {"method": "grid", "trials": 4, "space": {"lr_factor": [0.3, 1, 3], "pool": [2, 4]}}
 LABEL_WORDS = {"length": 4, "init": {"kind": "label_words"}}

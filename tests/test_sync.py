@@ -16,9 +16,9 @@ import pytest
 from built_project import commit, environment, git, make
 from synthetic_results import change, planted, report, study_in, write_results
 
-from dp import cli
+from dp.commands import cli
 from dp.errors import UserError
-from dp.lineage.artifacts import artifacts
+from dp.jobs.artifacts import artifacts
 from dp.lineage.sync import check, recorded_settings
 
 REPORT = "results/report/e2e/results.csv"
@@ -242,7 +242,7 @@ def test_snakemake_knows_afterwards_what_was_made(tmp_path):
     assert status == 0 and len(re.findall(r"^  \d+\.\d s$", words, re.MULTILINE)) == 4, words
     assert up_to_date(root)
     assert "missing provenance" not in right(root, "snakemake", "-n", "--forceall")
-    path = root / "dp/figures/chosen_splits.py"
+    path = root / "dp/report/figures/chosen_splits.py"
     code = path.read_text()
     path.write_text(code + "\nEDITED = True\n")
     assert waiting(root) == ["all", "collect"]
@@ -257,7 +257,7 @@ def test_snakemake_knows_afterwards_what_was_made(tmp_path):
 @pytest.mark.slow
 def test_other_code_parameters_or_results_stop_it_with_the_words_of_dvc(tmp_path):
     root = checked_out(tmp_path)
-    edits = {"dp/search.py": "\n# words\n", "params.yaml": "\n# words\n", "dvc.yaml": None}
+    edits = {"dp/study/search.py": "\n# words\n", "params.yaml": "\n# words\n", "dvc.yaml": None}
     for name, more in edits.items():
         path = root / name
         before = path.read_text()

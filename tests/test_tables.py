@@ -17,11 +17,19 @@ from conftest import ROOT
 from synthetic_results import change, predictions, study_in, write_results
 
 from dp import paths
-from dp.evaluation import choices, runs, table
-from dp.report import TABLES
-from dp.study import load
-from dp.tables import cost, every, fewshot, multitask, paper_tables, protocol, render
-from dp.tables.layout import Column, Group, Line, Shown, Table
+from dp.report.tables import (
+    cost,
+    every,
+    fewshot,
+    multitask,
+    paper_tables,
+    protocol,
+    render,
+)
+from dp.report.tables.layout import Column, Group, Line, Shown, Table
+from dp.results import choices, runs, table
+from dp.study.report import TABLES
+from dp.study.study import load
 
 TASKS = ["boolq", "multirc", "wic", "cb", "rte"]
 GRID = {

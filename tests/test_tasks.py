@@ -10,10 +10,10 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from dp.data import made_up
 from dp.errors import UserError
 from dp.tasks import model
 from dp.tasks.text import spans
+from dp.worlds import made_up
 
 SAMPLE = {
     "boolq": {"passage": "Owls hunt {at} night.", "question": "do owls sleep at night"},

@@ -8,13 +8,15 @@ import torch
 import yaml
 from conftest import ROOT
 
-from dp import cli, files
+from dp import files
 from dp.backbones.load import load_tokenizer
-from dp.data import made_up, tokens
+from dp.commands import cli
+from dp.data import tokens
 from dp.data.choices import Answer, answering, word_id
 from dp.data.encoding import Example, encode, gather
 from dp.errors import UserError
 from dp.tasks import model as tasks
+from dp.worlds import made_up
 
 ROW = {
     "id": "7",

@@ -12,7 +12,7 @@ from safetensors.torch import save
 from test_battery import config_of, features_of
 
 from dp import files
-from dp.classifier import classifier
+from dp.classifier.classifier import classifier
 from dp.data import batches
 from dp.errors import Interrupted, UserError
 from dp.prompts.choice import temperature

@@ -7,15 +7,15 @@ import yaml
 from conftest import ROOT
 from small_project import small_study
 
-from dp import grid
-from dp.backbones import fetch as backbones
 from dp.backbones.load import load_tokenizer
-from dp.data import fetch
 from dp.data.choices import Answer
 from dp.data.encoding import encode
 from dp.errors import UserError
-from dp.params import Backbone
-from dp.study import load
+from dp.sources import rows as fetch
+from dp.sources import weights as backbones
+from dp.study import grid
+from dp.study.params import Backbone
+from dp.study.study import load
 from dp.tasks import model
 
 # What the released templates are made of (paper.md section 2): each part is tokenized by itself. A part with a rank may

@@ -12,7 +12,8 @@ from conftest import ROOT
 from small_project import Project
 from synthetic_results import change, predictions, report, study_in, write_results
 
-from dp import cli, files
+from dp import files
+from dp.commands import cli
 
 REPORT = Path("results/report/synthetic")
 EVALUATE = Path("results/evaluate/synthetic/tiny-t5")

@@ -16,7 +16,8 @@ from conftest import ROOT
 from small_project import Project
 from timeless import content
 
-from dp import cli, files
+from dp import files
+from dp.commands import cli
 from dp.worker import start
 from dp.worker.client import COMMANDS, VARIABLE
 

@@ -1,4 +1,4 @@
-"""Targets, inputs and settings, all from dp.lineage.artifacts: the rules stay fixed while the grid grows."""
+"""Targets, inputs and settings, all from dp.jobs.artifacts: the rules stay fixed while the grid grows."""
 
 import json
 import os
@@ -8,14 +8,15 @@ from contextlib import ExitStack
 
 from snakemake.settings.types import DeploymentMethod
 
-from dp import grid, paths
+from dp.study import grid
+from dp import paths
 from dp.commands.common import SETTINGS_VARIABLE
 from dp.errors import UserError
-from dp.lineage.artifacts import artifacts
-from dp.lineage import reads
-from dp.lineage.closure import code_digest
-from dp.lineage.record import SUMS
-from dp.study import load
+from dp.jobs.artifacts import artifacts
+from dp.jobs import reads
+from dp.jobs.closure import code_digest
+from dp.jobs.record import SUMS
+from dp.study.study import load
 from dp.tasks.model import load as load_task
 from dp.worker.client import VARIABLE as WORKER_VARIABLE
 from dp.worker.start import worker

@@ -7,10 +7,11 @@ from pathlib import Path
 from snakemake.io import IOFile
 from snakemake.logging import logger
 
-from dp import needs
-from dp.lineage import admission, pins, scales
+from dp.study import needs
+from dp.lineage import admission, scales
+from dp.jobs import pins
 from dp.lineage.audit import before_jobs
-from dp.lineage.record import read as read_record
+from dp.jobs.record import read as read_record
 
 
 def logged(command):

@@ -18,7 +18,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import eager_mask
 
 from dp.errors import UserError
-from dp.sequence import Sequence
+from dp.numerics.sequence import Sequence
 
 NAME = "dynamic_prompting"
 EPSILON = 1e-20

@@ -16,7 +16,7 @@ from dp import files
 from dp.backbones.attention import prefixed
 from dp.backbones.load import Backbone, load
 from dp.errors import UserError
-from dp.sequence import Sequence
+from dp.numerics.sequence import Sequence
 
 TEXT, VECTORS = 6, 2
 """Positions of the tiny text and of the prefix beside it."""

@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 from dp.backbones import attention
 from dp.backbones.heads import word_scores
 from dp.backbones.vocabulary import Vocabulary
-from dp.sequence import Sequence
+from dp.numerics.sequence import Sequence
 
 
 class Causal:

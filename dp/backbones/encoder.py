@@ -8,7 +8,7 @@ from dp.backbones import attention
 from dp.backbones.heads import word_scores
 from dp.backbones.vocabulary import Vocabulary
 from dp.errors import UserError
-from dp.sequence import Sequence, masked_mean
+from dp.numerics.sequence import Sequence, masked_mean
 
 
 class Encoder:

@@ -2,12 +2,13 @@
 
 import argparse
 
-from dp import files, grid, paths
+from dp import files, paths
 from dp.closed import one_of
 from dp.commands import common
 from dp.errors import UserError
-from dp.lineage.record import outputs_of, record_of, recording
-from dp.search import best
+from dp.jobs.record import outputs_of, record_of, recording
+from dp.study import grid
+from dp.study.search import best
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

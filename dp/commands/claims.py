@@ -8,12 +8,12 @@ from rich import box
 from rich.table import Table
 
 from dp.commands import common
-from dp.evaluation import runs
-from dp.evaluation.table import Row
 from dp.lineage.status_text import console
 from dp.paper import matching, verdicts
 from dp.paper.claims import TABLES, Claim, Paper, load
-from dp.study import Study
+from dp.results import runs
+from dp.results.table import Row
+from dp.study.study import Study
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from dp.closed import one_of
-from dp.grid import Cell
-from dp.study import Catalogue, Study, load, load_catalogue, settings_of
+from dp.study.grid import Cell
+from dp.study.study import Catalogue, Study, load, load_catalogue, settings_of
 
 # The workflow hands `--config` to its jobs in this variable, as JSON; `--set` goes before it.
 SETTINGS_VARIABLE = "DYNAMIC_PROMPTING_SETTINGS"

@@ -10,19 +10,21 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from dp import files, grid, paths, seeds
+from dp import files, paths
 from dp.backbones.load import load
-from dp.classifier import classifier
+from dp.classifier.classifier import classifier
+from dp.classifier.scoring import score
 from dp.commands import common
 from dp.data import tokens
-from dp.devices import device
-from dp.evaluation import metrics
-from dp.evaluation.predict import score
-from dp.lineage.record import outputs_of, record_of, recording
+from dp.data.few_shot import rows_of
+from dp.jobs.record import outputs_of, record_of, recording
+from dp.numerics import seeds
+from dp.numerics.devices import device
 from dp.prompts.prompt import Choices
-from dp.protocols import input_width
-from dp.regimes import rows_of
-from dp.run import Run, run_of
+from dp.results import metrics
+from dp.study import grid
+from dp.study.protocols import input_width
+from dp.study.run import Run, run_of
 from dp.training import overflow
 from dp.training.state import load_tuned
 

@@ -8,15 +8,17 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dp import grid, paths, tensors
+from dp import paths
 from dp.backbones.load import load
 from dp.commands import common
 from dp.data import tokens
 from dp.data.batches import collate, evaluation_batches
-from dp.devices import device
 from dp.errors import UserError
-from dp.lineage.record import outputs_of, recording
-from dp.sequence import Sequence, masked_mean
+from dp.jobs.record import outputs_of, recording
+from dp.numerics import tensors
+from dp.numerics.devices import device
+from dp.numerics.sequence import Sequence, masked_mean
+from dp.study import grid
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

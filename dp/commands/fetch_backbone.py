@@ -2,11 +2,12 @@
 
 import argparse
 
-from dp import grid, paths
-from dp.backbones import fetch
+from dp import paths
 from dp.commands import common
-from dp.data.cache import staging
-from dp.lineage.record import recording
+from dp.jobs.record import recording
+from dp.sources import weights as fetch
+from dp.sources.cache import staging
+from dp.study import grid
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -2,13 +2,14 @@
 
 import argparse
 
-from dp import files, grid, paths
+from dp import files, paths
 from dp.commands import common
-from dp.data import fetch
-from dp.data.cache import staging
 from dp.data.counts import label_counts
-from dp.lineage.project import project_inputs
-from dp.lineage.record import recording
+from dp.jobs.project import project_inputs
+from dp.jobs.record import recording
+from dp.sources import rows as fetch
+from dp.sources.cache import staging
+from dp.study import grid
 from dp.tasks import model
 
 

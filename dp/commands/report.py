@@ -2,19 +2,21 @@
 
 import argparse
 
-from dp import files, findings, paths
+from dp import files, paths
 from dp.commands import common
-from dp.evaluation import checklist, jobs, markdown, predictions_page, runs, separation, table, verdicts
-from dp.figures import every as drawings
-from dp.figures import style
-from dp.findings import Findings
-from dp.lineage.project import project_inputs
+from dp.jobs.project import project_inputs
+from dp.jobs.record import recording
 from dp.lineage.published import parameters
-from dp.lineage.record import recording
-from dp.page.build import document
-from dp.report import FIGURES, OF_PREDICTIONS, figures, report_config, report_files
-from dp.study import Study
-from dp.tables import every, render
+from dp.report import findings
+from dp.report.figures import every as drawings
+from dp.report.figures import style
+from dp.report.findings import Findings
+from dp.report.page.build import document
+from dp.report.pages import checklist, markdown, predictions_page
+from dp.report.tables import every, render
+from dp.results import jobs, runs, separation, table, verdicts
+from dp.study.report import FIGURES, OF_PREDICTIONS, figures, report_config, report_files
+from dp.study.study import Study
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write the files named in dp/report.py and record.json; raises as `runs.read` does."""
+    """Write the files named in dp/study/report.py and record.json; raises as `runs.read` does."""
     study = common.study(arguments)
     folder = paths.report(study.scale_name)
     inputs = project_inputs("report")

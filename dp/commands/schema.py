@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from dp import files, params
+from dp import files
+from dp.study import params
 
 FILE = Path("workflow/params.schema.json")
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from dp import files, grid, needs, paths
+from dp import files, paths
 from dp.backbones.load import load_tokenizer
 from dp.commands import common
 from dp.data import enough, splits, tokens
@@ -13,10 +13,11 @@ from dp.data.choices import answering
 from dp.data.counts import label_counts
 from dp.data.encoding import DoesNotFit, encode, gather
 from dp.errors import UserError
-from dp.lineage.project import project_inputs
-from dp.lineage.record import outputs_of, recording
-from dp.params import FewShot
-from dp.study import Study
+from dp.jobs.project import project_inputs
+from dp.jobs.record import outputs_of, recording
+from dp.study import grid, needs
+from dp.study.params import FewShot
+from dp.study.study import Study
 from dp.tasks.model import load, released_spans, render
 
 T = TypeVar("T")

@@ -10,18 +10,20 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from dp import files, grid, paths, search, tensors
+from dp import files, paths
 from dp.backbones.load import load
-from dp.classifier import classifier
+from dp.classifier.classifier import classifier
 from dp.commands import common
 from dp.data import tokens
 from dp.data.counts import label_counts
-from dp.devices import device
-from dp.finite import check_finite
-from dp.lineage.closure import code_digest
-from dp.lineage.record import outputs_of, record_of, recording
-from dp.regimes import rows_of
-from dp.run import Run, run_of
+from dp.data.few_shot import rows_of
+from dp.jobs.closure import code_digest
+from dp.jobs.record import outputs_of, record_of, recording
+from dp.numerics import tensors
+from dp.numerics.devices import device
+from dp.numerics.finite import check_finite
+from dp.study import grid, search
+from dp.study.run import Run, run_of
 from dp.training import overflow
 from dp.training.loop import Rows, train
 from dp.training.state import load_choice

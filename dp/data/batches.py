@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
-from dp import seeds
 from dp.data.tokens import Split
+from dp.numerics import seeds
 
 WINDOW = 64  # batches that are sorted by length together, at most: longer windows pad less and mix less
 

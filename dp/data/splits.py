@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from dp import seeds
+from dp.numerics import seeds
 
 Row = dict[str, Any]
 

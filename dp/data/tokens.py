@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dp import files
-from dp import tensors as tensor_files
+from dp.numerics import tensors as tensor_files
 
 SPLITS = ("train", "selection", "validation")
 

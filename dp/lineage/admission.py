@@ -4,8 +4,8 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from dp.lineage import git, record
-from dp.lineage.closure import PACKAGE
+from dp.jobs import git, record
+from dp.jobs.closure import PACKAGE
 
 SHOWN = 5
 WITHOUT = (

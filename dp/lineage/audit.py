@@ -5,17 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dp.lineage import environments, numbers, orphans, scales, state
-from dp.lineage.artifacts import Artifact, artifacts
-from dp.lineage.closure import code_digest
-from dp.lineage.digests import Digests
+from dp.jobs import state
+from dp.jobs.artifacts import Artifact, artifacts
+from dp.jobs.closure import code_digest
+from dp.jobs.digests import Digests
+from dp.jobs.look import Look, edits, look
+from dp.jobs.record import parsed
+from dp.jobs.stale import Now, now_of, reasons
+from dp.lineage import environments, numbers, orphans, scales
 from dp.lineage.finding import KINDS, Finding
-from dp.lineage.look import Look, edits, look
 from dp.lineage.numbers import touched as touched
-from dp.lineage.record import parsed
-from dp.lineage.stale import Now, now_of, reasons
 from dp.lineage.unlocked import unlocked
-from dp.study import Study
+from dp.study.study import Study
 
 
 @dataclass(frozen=True)

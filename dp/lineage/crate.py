@@ -16,7 +16,7 @@ from dp import files
 from dp.errors import UserError
 from dp.lineage import crate_actions, crate_jobs, crate_workflow
 from dp.lineage.crate_entities import Entities, identifier
-from dp.study import Study
+from dp.study.study import Study
 
 METADATA = "ro-crate-metadata.json"
 MARK = "dynamic-prompting"

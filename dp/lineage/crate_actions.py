@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dp import files, paths
-from dp.lineage.closure import PACKAGE
+from dp.jobs.closure import PACKAGE
 from dp.lineage.crate_entities import COMPLETED, Entities, flattened, literal
 from dp.lineage.crate_jobs import Job, kind
 

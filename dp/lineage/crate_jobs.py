@@ -6,12 +6,12 @@ from typing import Any
 
 from dp import paths
 from dp.errors import ECHO, UserError, shown
-from dp.lineage import record
-from dp.lineage.artifacts import Artifact, artifacts
-from dp.lineage.closure import code_digest
-from dp.lineage.project import is_of_project
-from dp.lineage.stale import now_of, reasons
-from dp.study import Study
+from dp.jobs import record
+from dp.jobs.artifacts import Artifact, artifacts
+from dp.jobs.closure import code_digest
+from dp.jobs.project import is_of_project
+from dp.jobs.stale import now_of, reasons
+from dp.study.study import Study
 
 SHOWN = 3
 """Problems that a refusal repeats."""

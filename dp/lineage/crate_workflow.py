@@ -6,15 +6,15 @@ from typing import Any
 
 from dp import files
 from dp.errors import UserError
-from dp.lineage.closure import PACKAGE
+from dp.jobs.closure import PACKAGE
 from dp.lineage.crate_actions import commit_of, package, tool_of
 from dp.lineage.crate_entities import COMPLETED, Entities, facts, literal
 from dp.lineage.crate_jobs import Job
-from dp.study import Study
+from dp.study.study import Study
 
 SOURCES = ("LICENSE", "README.md", "pyproject.toml", "requirements.lock", "environment.yml", "dvc.yaml",
-           "dp/**/*.py", "dp/tasks/*.yaml", "dp/paper/*.*", "dp/page/*.*", "dp/planning/*.*", "profiles/*/config.yaml",
-           "workflow/*.smk", "workflow/*.json", "workflow/*.yaml", "workflow/rules/*.smk",
+           "dp/**/*.py", "dp/tasks/*.yaml", "dp/paper/*.*", "dp/report/page/*.*", "dp/planning/*.*",
+           "profiles/*/config.yaml", "workflow/*.smk", "workflow/*.json", "workflow/*.yaml", "workflow/rules/*.smk",
            "workflow/report/*.rst")  # fmt: skip
 CONDA = "https://conda.io/projects/conda/en/latest/user-guide/tasks/manage-environments.html#create-env-file-manually"
 CONFIGURED = ("scale", "source", "folder", "allow_dirty")

@@ -7,9 +7,9 @@ from math import inf
 from typing import Any
 
 from dp import yaml12
-from dp.lineage.record import SUMS
+from dp.jobs.record import SUMS
+from dp.jobs.source import code_of
 from dp.lineage.snapshots import Record, Row, Snapshot
-from dp.lineage.source import code_of
 
 ROW_KEY = ("backbone", "regime", "k", "task", "source", "variant", "protocol", "metric")
 ESTIMATE = ("mean", "low", "high", "seeds")

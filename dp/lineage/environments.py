@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dp import grid
-from dp.lineage.artifacts import Artifact
+from dp.jobs.artifacts import Artifact
 from dp.lineage.finding import Finding
-from dp.study import Study
+from dp.study import grid
+from dp.study.study import Study
 
 Settings = dict[Path, dict[str, Any]]
 """Folder -> `with` of its record."""

@@ -4,22 +4,23 @@ import csv
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from dp import grid, paths
+from dp import paths
 from dp.errors import UserError
 from dp.escapes import csv_rows
-from dp.evaluation import outputs
-from dp.grid import Cell
-from dp.lineage import record
+from dp.jobs import record
+from dp.jobs.look import Look
+from dp.jobs.stale import changed_modules
 from dp.lineage.finding import BROKEN, Finding
-from dp.lineage.look import Look
-from dp.lineage.stale import changed_modules
-from dp.study import Study
-from dp.variants import Baseline
+from dp.results import outputs
+from dp.study import grid
+from dp.study.grid import Cell
+from dp.study.study import Study
+from dp.study.variants import Baseline
 
 Key = tuple[str, str, int | None, str, str]
 """Backbone, regime, k (None but for few-shot), task, variant: a row of results.csv, over its metrics and runs."""
 
-MADE_OF_RESULTS = ("dp/figures/", "dp/page/", "dp/paper/", "dp/statistics/", "dp/tables/")
+MADE_OF_RESULTS = ("dp/report/figures/", "dp/report/page/", "dp/paper/", "dp/statistics/", "dp/report/tables/")
 """Code of a report that no row of results.csv rests on."""
 
 

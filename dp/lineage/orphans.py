@@ -8,13 +8,13 @@ from pathlib import Path
 from dp import paths
 from dp.closed import read_yaml, validated
 from dp.errors import UserError
-from dp.lineage import state
-from dp.lineage.digests import Digests
+from dp.jobs import state
+from dp.jobs.digests import Digests
+from dp.jobs.look import Look
 from dp.lineage.finding import Finding
-from dp.lineage.look import Look
 from dp.lineage.scales import PHASES, SCALES
-from dp.params import Scale
-from dp.study import Study
+from dp.study.params import Scale
+from dp.study.study import Study
 
 Names = dict[Path, set[str] | None]
 """Folder of an artifact -> names of the files that its record vouches for; None where no good record says."""

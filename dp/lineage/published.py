@@ -8,12 +8,12 @@ from typing import Any
 
 from dp import files, paths
 from dp.errors import UserError
-from dp.lineage import record
-from dp.lineage.artifacts import artifacts
-from dp.lineage.closure import code_digest
-from dp.lineage.project import is_of_project, project_digest
-from dp.lineage.stale import changed_modules, first_difference
-from dp.study import Study
+from dp.jobs import record
+from dp.jobs.artifacts import artifacts
+from dp.jobs.closure import code_digest
+from dp.jobs.project import is_of_project, project_digest
+from dp.jobs.stale import changed_modules, first_difference
+from dp.study.study import Study
 
 SCALE = "demo"
 FOLDER = Path("docs") / SCALE

@@ -12,8 +12,9 @@ from typing import Any
 from dp import files, paths
 from dp.errors import UserError, shown
 from dp.escapes import csv_rows
-from dp.lineage import dvc_lock, git
-from dp.lineage.record import RESTORE, parsed
+from dp.jobs import git
+from dp.jobs.record import RESTORE, parsed
+from dp.lineage import dvc_lock
 
 PHASES = (paths.DOWNLOAD, paths.TOKENIZE, paths.TRAIN, paths.EVALUATE, paths.REPORT)
 SOURCES = ("params.yaml", "dp", "workflow", "Snakefile", "environment.yml", "requirements.lock")

@@ -12,12 +12,12 @@ from statistics import median
 from typing import Any, Literal, NamedTuple
 
 from dp import paths
-from dp.lineage import state
-from dp.lineage.artifacts import Artifact, artifacts
-from dp.lineage.closure import code_digest
-from dp.lineage.record import unsealed
-from dp.lineage.stale import Now, now_of, other_inputs
-from dp.study import Study
+from dp.jobs import state
+from dp.jobs.artifacts import Artifact, artifacts
+from dp.jobs.closure import code_digest
+from dp.jobs.record import unsealed
+from dp.jobs.stale import Now, now_of, other_inputs
+from dp.study.study import Study
 
 State = Literal["done", "running", "failed", "stale", "missing"]
 STATES: tuple[State, ...] = ("done", "running", "failed", "stale", "missing")

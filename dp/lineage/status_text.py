@@ -11,8 +11,16 @@ from rich.table import Table
 from rich.text import Text
 
 from dp.errors import printable
-from dp.lineage.status import STATES, Estimate, Grid, Standing, costs, grids, left
-from dp.study import Study
+from dp.lineage.status import (
+    STATES,
+    Estimate,
+    Grid,
+    Standing,
+    costs,
+    grids,
+    left,
+)
+from dp.study.study import Study
 
 PHASES = ["download", "tokenize", "train", "evaluate", "report"]
 LOOKS = {"done": "green", "running": "yellow", "failed": "bold red", "stale": "magenta", "missing": ""}

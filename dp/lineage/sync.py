@@ -13,13 +13,13 @@ from typing import Any
 
 from dp import files
 from dp.errors import Interrupted, UserError, shown
-from dp.lineage import git
-from dp.lineage.artifacts import Artifact, artifacts
-from dp.lineage.closure import code_digest
+from dp.jobs import git
+from dp.jobs.artifacts import Artifact, artifacts
+from dp.jobs.closure import code_digest
+from dp.jobs.record import read
+from dp.jobs.stale import now_of, reasons
 from dp.lineage.dvc_lock import LOCK, parse
-from dp.lineage.record import read
-from dp.lineage.stale import now_of, reasons
-from dp.study import load, settings_of
+from dp.study.study import load, settings_of
 
 SHOWN = 10
 SOURCES = ("dp", "workflow", "Snakefile", "environment.yml", "params.yaml")

@@ -6,7 +6,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from dp.lineage import git
+from dp.jobs import git
 from dp.lineage.dvc_lock import LOCK
 from dp.lineage.finding import Finding
 

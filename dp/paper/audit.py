@@ -3,8 +3,8 @@
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from functools import cache
 
-from dp.evaluation.intervals import wilson
 from dp.paper.claims import Claim, Paper
+from dp.statistics.intervals import wilson
 
 
 def collapsed_cells(paper: Paper, claim: Claim) -> list[Claim]:

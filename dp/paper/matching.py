@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from dp import study as studies
 from dp.closed import read_yaml
 from dp.errors import UserError
-from dp.grid import Cell, cells, is_union
 from dp.paper.claims import Claim, Paper
-from dp.study import Study
+from dp.study import study as studies
+from dp.study.grid import Cell, cells, is_union
+from dp.study.study import Study
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from statistics import fmean, variance
 
 from scipy import stats
 
-from dp.evaluation.intervals import LEVEL
-from dp.evaluation.runs import Run
-from dp.evaluation.table import accuracies, summary
+from dp.results.runs import Run
+from dp.results.table import accuracies, summary
+from dp.statistics.intervals import LEVEL
 
 METRIC = "accuracy"
 

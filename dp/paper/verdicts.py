@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
-from dp.evaluation import verdicts
-from dp.evaluation.runs import Run
-from dp.evaluation.table import Row, digests, group, labels, protocol
-from dp.grid import Cell
 from dp.paper import measures
 from dp.paper.audit import collapsed_cells
 from dp.paper.claims import AVERAGE, Claim, Paper, Setup, load
 from dp.paper.matching import Match, Matcher
-from dp.study import Study
+from dp.results import verdicts
+from dp.results.runs import Run
+from dp.results.table import Row, digests, group, labels, protocol
+from dp.study.grid import Cell
+from dp.study.study import Study
 
 COLUMNS = ("claim", "table", "kind", "backbone", "variant", "task", "regime", "k", "protocol", "metric", "value",
            "ours", "low", "high", "difference", "tolerance", "seeds", "verdict", "reason", "paper_collapsed", "labels",

@@ -3,12 +3,21 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields, replace
 
-from dp import grid, search
-from dp.grid import Cell
 from dp.planning.inputs import Inputs, inputs_of
 from dp.planning.shapes import Downloads, Shape, downloads_of, shape_of, wheel
-from dp.planning.work import Work, featuring, loading, scoring, selections, texts_of, tuned, updates
-from dp.study import Study
+from dp.planning.work import (
+    Work,
+    featuring,
+    loading,
+    scoring,
+    selections,
+    texts_of,
+    tuned,
+    updates,
+)
+from dp.study import grid, search
+from dp.study.grid import Cell
+from dp.study.study import Study
 from dp.tasks.model import HubRows, PackageRows, load
 
 STEP_BYTES = 200

@@ -8,10 +8,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from dp import grid, paths
+from dp import paths
 from dp.errors import UserError
-from dp.lineage import record
-from dp.study import Study
+from dp.jobs import record
+from dp.study import grid
+from dp.study.study import Study
 from dp.tasks.model import load
 
 LENGTHS = Path(__file__).with_name("lengths.csv")

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from dp.devices import device
-from dp.params import Backbone
+from dp.numerics.devices import device
 from dp.planning.shapes import config_of, shape
 from dp.planning.speeds import Sample, Speed, fitted
 from dp.planning.work import PASSES, Work, flops
-from dp.study import Study
+from dp.study.params import Backbone
+from dp.study.study import Study
 
 ENOUGH = 0.4
 """Seconds of one pass after which no longer inputs are tried."""

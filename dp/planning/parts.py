@@ -1,11 +1,11 @@
 """Parts of a scale: a table of the paper, a backbone, a regime."""
 
-from dp import grid
 from dp.closed import one_of
 from dp.errors import UserError
-from dp.grid import Cell
 from dp.paper import claims
-from dp.study import Study
+from dp.study import grid
+from dp.study.grid import Cell
+from dp.study.study import Study
 
 
 def tables() -> dict[str, set[tuple[str, str, str]]]:

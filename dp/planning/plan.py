@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dp import grid
-from dp.grid import Cell
 from dp.planning import parts, speeds
 from dp.planning.costs import Cost, Counter
 from dp.planning.speeds import Speed
-from dp.study import Study
+from dp.study import grid
+from dp.study.grid import Cell
+from dp.study.study import Study
 
 Device = tuple[str, str]
 """Unit, gpu or core, and the name."""

@@ -4,11 +4,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dp import files, paths
-from dp.backbones.random_weights import SPECIAL, SPECIAL_OF_BERT
 from dp.closed import read_yaml
-from dp.data import made_up, planted
 from dp.errors import UserError, shown
-from dp.params import (
+from dp.study.params import (
     Backbone,
     FolderSource,
     HubSource,
@@ -18,6 +16,8 @@ from dp.params import (
     RandomSource,
     WordsTokenizer,
 )
+from dp.worlds import made_up, planted
+from dp.worlds.random_weights import SPECIAL, SPECIAL_OF_BERT
 
 KNOWN = Path(__file__).with_name("backbones.yaml")
 DECODED = 2

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 from dp import paths
 from dp.errors import UserError
-from dp.lineage import record
+from dp.jobs import record
 from dp.planning.costs import Cost
 from dp.planning.shapes import Shape, known, shape, shape_of
 from dp.planning.work import Work, flops, tuned, updates
-from dp.study import Study
+from dp.study.study import Study
 
 THEIRS = "the paper's GPU"
 JOB = 0.5

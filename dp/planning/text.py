@@ -7,12 +7,12 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from dp import grid
 from dp.lineage.status_text import console
 from dp.planning.plan import Device, Line, Plan
 from dp.planning.speeds import THEIRS, Speed
-from dp.protocols import learns_through_fillers
-from dp.study import Study
+from dp.study import grid
+from dp.study.protocols import learns_through_fillers
+from dp.study.study import Study
 
 UNITS = {"gpu": "GPU", "core": "core"}
 TOKENS = {

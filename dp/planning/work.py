@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import torch
 
 from dp.data.batches import mixing_shares
-from dp.grid import Cell
 from dp.planning.inputs import Inputs
 from dp.planning.shapes import DECODED, Shape
 from dp.prompts.prompt import build
-from dp.protocols import input_width
+from dp.study.grid import Cell
+from dp.study.protocols import input_width
 
 UPDATE = 500
 """AdamW and clipping: about 6 ns a parameter where a core does 85 GFLOP/s (MiniLM and SmolLM2, fine-tuned)."""

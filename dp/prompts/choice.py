@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dp import seeds
-from dp.protocols import RANDOM_RANGE
+from dp.numerics import seeds
+from dp.study.protocols import RANDOM_RANGE
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ split's gradient knows of it.
 import torch
 from torch import Tensor
 
-from dp.sequence import Sequence
+from dp.numerics.sequence import Sequence
 
 
 def compose(

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from dp import seeds
+from dp.numerics import seeds
 
 
 class Prefix(nn.Module):

@@ -5,8 +5,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from dp import seeds
 from dp.errors import UserError
+from dp.numerics import seeds
 
 
 class Rows(Protocol):

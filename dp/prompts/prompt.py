@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dp import seeds
+from dp.numerics import seeds
+from dp.numerics.sequence import Sequence, masked_mean
 from dp.prompts.choice import Moment, Policy, logits_of
 from dp.prompts.compose import compose
 from dp.prompts.feature import Standard
@@ -15,8 +16,7 @@ from dp.prompts.mixture import Mixture
 from dp.prompts.positions import Position
 from dp.prompts.representations import Pool, Single
 from dp.prompts.residual import Residual
-from dp.protocols import FILLER
-from dp.sequence import Sequence, masked_mean
+from dp.study.protocols import FILLER
 
 
 class Choices(NamedTuple):

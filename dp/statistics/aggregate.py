@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from dp.seeds import derive
+from dp.numerics.seeds import derive
 from dp.statistics import LEVEL
 
 RESAMPLES = 2000

@@ -7,7 +7,16 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, PositiveInt, model_validator
 
-from dp.closed import Closed, Name, Package, Repo, Sha256, nearest, read_yaml, validated
+from dp.closed import (
+    Closed,
+    Name,
+    Package,
+    Repo,
+    Sha256,
+    nearest,
+    read_yaml,
+    validated,
+)
 from dp.errors import UserError, shown
 from dp.tasks.text import check_pattern, fields_of, spans
 
@@ -43,7 +52,7 @@ class Expected(Closed):
 
 
 class Resplit(Closed):
-    """One file cut into train and validation: a documented, seeded, stratified rule (dp/data/resplit.py)."""
+    """One file cut into train and validation: a documented, seeded, stratified rule (dp/sources/resplit.py)."""
 
     validation: PositiveInt = Field(description="rows of the validation split; the rest is train")
     seed: int = Field(0, ge=0)
@@ -80,21 +89,21 @@ class HubRows(Reading):
 
 
 class MadeUpRows(Closed):
-    """Rows made by dp/data/made_up.py."""
+    """Rows made by dp/worlds/made_up.py."""
 
     kind: Literal["yes_no", "choice"]
     seed: int = Field(0, ge=0)
 
 
 class Question(Closed):
-    """A feature of a word of the planted world (dp/data/planted.py)."""
+    """A feature of a word of the planted world (dp/worlds/planted.py)."""
 
     word: Literal[1, 2, -1, -2] = Field(description="counted from the first word, or from the last where negative")
     feature: Annotated[int, Field(ge=0, le=3)]
 
 
 class PlantedRows(Closed):
-    """Rows made by dp/data/planted.py: they ask one question, or, of several, the one that a cue in the text names."""
+    """Rows of dp/worlds/planted.py: they ask one question, or, of several, the one that a cue in the text names."""
 
     kind: Literal["planted"]
     questions: list[Question] = Field(min_length=1, max_length=4)

@@ -13,16 +13,16 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from dp import files
-from dp.classifier import Classifier
+from dp.classifier.classifier import Classifier
+from dp.classifier.scoring import score
 from dp.data.batches import Batch, collate, padding_share, training_batches
 from dp.data.tokens import Split
 from dp.errors import Interrupted, UserError
-from dp.evaluation.predict import score
-from dp.finite import check_finite, not_finite
+from dp.numerics.finite import check_finite, not_finite
 from dp.prompts.choice import Moment, temperature
 from dp.prompts.estimators import objective
 from dp.prompts.prompt import Choices
-from dp.protocols import input_width, learns_through_fillers
+from dp.study.protocols import input_width, learns_through_fillers
 from dp.training import overflow
 from dp.training.optimizers import learning_rate, optimizers
 from dp.training.signals import stop_requests

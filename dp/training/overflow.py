@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from dp.classifier import Classifier
+from dp.classifier.classifier import Classifier
 from dp.training.state import tensors_of
 
 STATUS = "overflow"

@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from dp import files
-from dp import tensors as tensor_files
 from dp.errors import UserError
 from dp.files import replacing
-from dp.finite import check_finite
+from dp.numerics import tensors as tensor_files
+from dp.numerics.finite import check_finite
 
 
 class State:

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dp import cli
-from dp.lineage.closure import PACKAGE, modules
+from dp.commands import cli
+from dp.jobs.closure import PACKAGE, modules
 from dp.worker.client import HEADER, VARIABLE, program
 
 THREADS = [f"{name}_NUM_THREADS" for name in ("OMP", "MKL", "OPENBLAS", "GOTO", "NUMEXPR")] + ["VECLIB_MAXIMUM_THREADS"]

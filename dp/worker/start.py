@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from dp.lineage.closure import PACKAGE
+from dp.jobs.closure import PACKAGE
 from dp.worker.client import VARIABLE
 
 FOLDERS = (None, "/tmp", "/var/tmp")

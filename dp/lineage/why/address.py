@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dp import files, grid, paths
+from dp import files, paths
 from dp.errors import UserError, shown
 from dp.lineage.why.nearest import closest, nearest_file, nearest_name
 from dp.lineage.why.report_files import figure_problems, rows_of
 from dp.lineage.why.tree import folder_of, is_below_results, readable
-from dp.study import Study
+from dp.study import grid
+from dp.study.study import Study
 
 FORMS = (
     "A number is a file below results/, a line of a report's CSV (results/report/<scale>/results.csv:17, header = line "

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from dp import files, paths
-from dp.lineage import state
-from dp.lineage.project import is_of_project, project_digest
-from dp.lineage.record import SUMS, is_sealed, unsealed
+from dp.jobs import state
+from dp.jobs.project import is_of_project, project_digest
+from dp.jobs.record import SUMS, is_sealed, unsealed
 
 ORDER = ("report", "evaluate", "train", "choose", "features", "tokenize", "fetch-backbone", "fetch-task")
-LOOKS = "dp/page/"
+LOOKS = "dp/report/page/"
 """Files that decide how a report looks and no number."""
 
 

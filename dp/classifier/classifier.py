@@ -1,0 +1,140 @@
+"""A backbone with what a variant tunes on it, scoring the classes of one task or of a union of tasks."""
+
+import contextlib
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dp.backbones.attention import prefixed
+from dp.backbones.load import Backbone
+from dp.classifier.linear_head import LinearHead
+from dp.data.batches import Batch
+from dp.errors import UserError
+from dp.numerics import seeds
+from dp.numerics.sequence import Sequence
+from dp.prompts.choice import Moment
+from dp.prompts.every_layer import Prefix
+from dp.prompts.prompt import Choices, SoftPrompt, build
+
+PREFIX = {"position": "prefix", "length": "fixed", "representation": "single"}
+"""The prompt that is tuned beside a backbone (prompt_beside_finetuning)."""
+
+
+class Tuning(NamedTuple):
+    """What a variant tunes. `head` None is the verbalizer."""
+
+    prompt: SoftPrompt | None = None
+    prefix: Prefix | None = None
+    head: LinearHead | None = None
+
+
+class Classifier:
+    """Joins the two seams: the prompt knows nothing of the task, the backbone nothing of the prompt."""
+
+    def __init__(
+        self, backbone: Backbone, tuning: Tuning, adapters: nn.ModuleList, probes: bool, dropout: bool, device: str
+    ) -> None:
+        self.backbone, self.adapters, self.probes, self.dropout = backbone, adapters, probes, dropout
+        self.prompt, self.prefix, self.head = tuning
+        self.device = device
+        for module in tuning:
+            if module is not None:
+                module.to(device)
+
+    def __call__(self, batch: Batch, moment: Moment) -> tuple[Tensor, Choices | None]:
+        """Scores [B, C], float32, and what the prompt chose (None without one)."""
+        if self.probes:
+            assert batch.features is not None and self.head is not None
+            return self.head(batch.features, batch.outputs, batch.tasks), None
+        self._prepare(moment)
+        embeds, choices = self.backbone.embed(batch.ids), None
+        sequence = Sequence(embeds, batch.mask, batch.mask)
+        if self.prompt:
+            sequence, choices = self.prompt(embeds, batch.mask, batch.tails, batch.features, batch.tasks, moment)
+        with self._prefixed(len(embeds)):
+            state = self.backbone.state(sequence, "linear" if self.head else "verbalizer", batch.answers)
+        if self.head:
+            return self.head(state, batch.outputs, batch.tasks), choices
+        return self.backbone.word_scores(state, batch.outputs), choices
+
+    @property
+    def prompt_length(self) -> int:
+        """Vectors that stand beside the text, in its sequence or in every layer."""
+        if self.prefix:
+            return self.prefix.vectors.shape[3]
+        return self.prompt.position.vectors if self.prompt else 0
+
+    @property
+    def copies(self) -> int:
+        """Forward passes that one training row takes: candidates that its choices are tried with."""
+        return self.prompt.copies if self.prompt else 1
+
+    def fit_features(self, features: Tensor | None) -> None:
+        """features: [R, H], of the training rows, where the variant reads any."""
+        if self.prompt and self.prompt.standard and features is not None:
+            self.prompt.standard.fit(features)
+
+    def check_lengths(self, longest: int) -> None:
+        """Raises UserError where the longest input and the prompt do not fit into the backbone's positions."""
+        limit, needed = self.backbone.max_positions, longest + self.prompt_length
+        if limit is not None and needed > limit:
+            raise UserError(
+                f"The longest input ({longest} tokens) and the prompt take {needed} positions, and the backbone has "
+                f"{limit}; lower max_tokens or prompt.length in the scale file."
+            )
+
+    def kept(self) -> dict[str, nn.Parameter]:
+        """What tuned.safetensors holds: prompt, prefix and head in full, and what is trained of the backbone."""
+        found: dict[str, nn.Parameter] = {}
+        for name, module in (("prompt", self.prompt), ("prefix", self.prefix), ("head", self.head)):
+            if module is not None:
+                found |= {f"{name}.{key}": value for key, value in module.named_parameters()}
+        own = self.backbone.model.named_parameters()
+        return found | {f"backbone.{key}": value for key, value in own if value.requires_grad}
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """The parameters that an optimizer moves, by name."""
+        return {name: value for name, value in self.kept().items() if value.requires_grad}
+
+    def _prefixed(self, batch: int) -> contextlib.AbstractContextManager[None]:
+        if self.prefix is None:
+            return contextlib.nullcontext()
+        return prefixed(self.backbone, dict(zip(self.backbone.self_attentions, self.prefix(batch), strict=True)))
+
+    def _prepare(self, moment: Moment) -> None:
+        """Dropout on in training where the protocol or an adapter wants it, from a seed of this very pass."""
+        self.backbone.model.train(moment.training and self.dropout)
+        self.adapters.train(moment.training)
+        if moment.training and (self.dropout or len(self.adapters)):
+            torch.manual_seed(seeds.derive(moment.seed, "dropout", moment.step, moment.number))
+
+
+def classifier(
+    config: dict[str, Any], backbone: Backbone, classes: list[int], words: list[int], device: str
+) -> Classifier:
+    """The untrained classifier of a resolved run configuration (dp.study.grid.run_config).
+
+    classes: the number of classes of each task. words: vocabulary ids of all label words, for the initialisation.
+    """
+    definition, seed, settings = config["definition"], config["seed"], config["baseline"]
+    method = definition.get("baseline", "prompt")
+    backbone.model.requires_grad_(method == "finetune")
+    prompt = prefix = None
+    adapters = nn.ModuleList()
+    beside = method == "finetune" and config["prompt"] is not None
+    if beside:
+        backbone.model.get_input_embeddings().requires_grad_(False)
+    if method == "prompt" or beside:
+        prompt = build(PREFIX if beside else definition, config["prompt"], config["choice"], config["switches"],
+                       backbone.vocabulary, words, len(classes), config["learned"], seed)  # fmt: skip
+    elif method == "p_tuning_v2":
+        heads, dim = backbone.key_value_shape
+        prefix = Prefix(len(backbone.self_attentions), settings["length"], heads, dim, settings["init_std"], seed)
+    elif method == "lora":
+        from dp.backbones.lora import add_lora  # peft takes seconds to import, and no other variant needs it
+
+        adapters = add_lora(backbone, settings, seeds.derive(seed, "adapter initialisation"))
+    head = LinearHead(backbone.hidden_size, classes, seed) if config["head"] == "linear" else None
+    return Classifier(backbone, Tuning(prompt, prefix, head), adapters, probes=method == "linear_probe",
+                      dropout="dropout" in config["switches"], device=device)  # fmt: skip

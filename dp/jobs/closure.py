@@ -1,0 +1,67 @@
+"""The code closure of a command: every `dp` module that its module imports, at the top or inside a function."""
+
+import ast
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from dp import files
+from dp.jobs.source import code_of
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def closure(command: str) -> list[Path]:
+    """Files of `dp` that decide what a command computes, sorted, relative to the folder that holds `dp`.
+
+    dp.commands.cli and dp.worker start a job, like Snakemake and the shell, and have no say in what it computes.
+    """
+    modules: set[str] = set()
+    todo = [f"dp.commands.{command.replace('-', '_')}"]
+    while todo:
+        module = todo.pop()
+        if module not in modules:
+            modules.add(module)
+            todo += _imports(module)
+    return sorted(_file(module).relative_to(PACKAGE.parent) for module in _with_parents(modules))
+
+
+@cache
+def modules(command: str) -> dict[str, str]:
+    """File -> sha256 of its code (see `dp.jobs.source`), for each file of a command's closure."""
+    return {path.as_posix(): _digest(PACKAGE.parent / path) for path in closure(command)}
+
+
+def code_digest(command: str) -> str:
+    """One digest of a command's closure: what makes its jobs stale when code changes."""
+    return files.digest(modules(command))
+
+
+@cache
+def _digest(path: Path) -> str:
+    return hashlib.sha256(code_of(path.read_text(encoding="utf-8")).encode()).hexdigest()
+
+
+def _with_parents(modules: set[str]) -> set[str]:
+    """Importing a.b.c runs a and a.b too."""
+    return {".".join(parts[: n + 1]) for parts in (m.split(".") for m in modules) for n in range(len(parts))}
+
+
+def _file(module: str) -> Path:
+    base = PACKAGE.parent.joinpath(*module.split("."))
+    return base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
+
+
+@cache
+def _imports(module: str) -> list[str]:
+    """Absolute names of the `dp` modules that one module names in an import statement."""
+    tree = ast.parse(_file(module).read_text(encoding="utf-8"))
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names if alias.name.split(".")[0] == "dp"]
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "dp":
+            found.append(node.module)
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            found += [name for name in names if _file(name).is_file()]
+    return found

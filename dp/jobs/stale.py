@@ -1,0 +1,93 @@
+"""Why an artifact would be made anew: other parameters, other code, other inputs."""
+
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from dp import paths
+from dp.jobs.artifacts import Artifact
+from dp.jobs.closure import modules
+from dp.jobs.pins import moved
+from dp.jobs.project import is_of_project, project_digest
+from dp.jobs.record import SUMS
+from dp.lineage.finding import some
+
+Now = Callable[[str], str | None]
+"""Digest of an input as it is: "" where it is gone, None where nobody can tell."""
+
+
+def reasons(artifact: Artifact, record: dict[str, Any], code: str, now: Now) -> Iterator[str]:
+    """`code`: digest of the command's closure."""
+    if parameter := first_difference(record["asked"], json.loads(json.dumps(artifact.asked))):
+        yield parameter
+    if record["used"]["code"]["digest"] != code:
+        yield "code changed: " + some(changed_modules(record, artifact.command))
+    if pin := moved(record):
+        yield pin
+    yield from other_inputs(artifact, record["used"]["inputs"], now)
+
+
+def other_inputs(artifact: Artifact, read: Mapping[str, str], now: Now) -> Iterator[str]:
+    """Inputs that are other than they were read, are new, or are read no more. `read`: name -> digest, by a record."""
+    changed = [path for path, digest in read.items() if now(path) not in (digest, None)]
+    if changed:
+        yield "input changed: " + some([path for path in changed if not path.endswith(SUMS)] or changed)
+    wanted = {*filter(now, artifact.project), *(folder.as_posix() for folder in artifact.upstream)}
+    known = {_source(path) for path in read if is_of_project(path) or _is_made(path)}
+    if new := sorted(wanted - known):
+        yield "input is new: " + some(new)
+    if dropped := sorted(known - wanted - {_source(path) for path in changed}):
+        yield "input is read no more: " + some(dropped)
+
+
+def now_of(made: Mapping[str, str], doubtful: Collection[Path] = ()) -> Now:
+    """What to compare with: the one answer for the audit, `sync`, `status` and the crate.
+
+    `made`: path -> digest of the outputs and records that lie here, by their records. `doubtful`: folders of artifacts
+    that have no good record, so that nobody can tell. Nor can the source of a download be told, which lies elsewhere.
+    """
+    of_project = cache(project_digest)
+
+    def now(path: str) -> str | None:
+        if path in made:
+            return made[path]
+        if _is_made(path):
+            return None if any(parent in doubtful for parent in Path(path).parents) else ""
+        return of_project(path) if is_of_project(path) else None
+
+    return now
+
+
+def _is_made(path: str) -> bool:
+    return path.startswith(f"{paths.RESULTS}/")
+
+
+def _source(path: str) -> str:
+    """A file of the project, or the folder of the artifact that made an input."""
+    return path if is_of_project(path) else path.rpartition("/")[0]
+
+
+def first_difference(then: dict[str, Any], now: dict[str, Any]) -> str | None:
+    """The first parameter that is other than it was, with both values. What a record says beyond `now` is no matter."""
+    for key, value in now.items():
+        if key not in then:
+            return f"{key} was not asked for, is {_shown(value)}"
+        old = then[key]
+        if old != value:
+            if isinstance(value, dict) and isinstance(old, dict) and value.keys() == old.keys():
+                return f"{key}.{first_difference(old, value)}"
+            return f"{key} was {_shown(old)}, is {_shown(value)}"
+    return None
+
+
+def changed_modules(record: dict[str, Any], command: str) -> list[str]:
+    """Files of a command's closure that are other, new or gone since a record was made, sorted."""
+    then, now = record["used"]["code"]["modules"], modules(command)
+    return sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,29 @@
+"""Lines of variants in panels: few enough in each to be told apart, and the same reference behind all of them."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from dp.report.figures import style
+
+REFERENCE = "fixed"
+"""The variant that stands behind the others, where it was run."""
+
+
+class Part(NamedTuple):
+    """A few variants of one backbone and regime, on the tasks that any of them was run on."""
+
+    header: str  # of the first part alone
+    setting: tuple[str, str, str]
+    variants: list[str]
+    tasks: list[str]
+
+
+def parts(rows: style.Rows, reference: bool = True) -> Iterator[Part]:
+    for setting in style.settings(rows):
+        own, header = style.where(rows, setting), style.header(setting)
+        every = style.unique(own, "variant")
+        others = [name for name in every if name != REFERENCE or not reference]
+        for variants in style.chunks(others) or [[]]:
+            of_part = [row for row in own if row["variant"] in variants] or own
+            yield Part(header, setting, variants, style.tasks(of_part))
+            header = ""

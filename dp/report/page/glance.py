@@ -1,0 +1,90 @@
+"""Variant x task, to take in at a glance: the verdicts, and the numbers of one setting."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from dp.report.page.verdict import CELLS, SIGN, tone
+from dp.results.table import OVERFLOW, Row
+
+
+@dataclass(frozen=True)
+class Spot:
+    """One number: what it says, the rest in small, how it looks, and the line of the CSV that holds it."""
+
+    text: str
+    small: str
+    tone: str
+    sign: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Grid:
+    """`of`: the id of the table whose lines the spots are."""
+
+    of: str
+    title: str
+    columns: list[str]
+    rows: list[tuple[str, list[Spot | None]]]
+
+
+def of_predictions(rows: list[Row]) -> list[Grid]:
+    def spot(row: Row, line: int) -> Spot:
+        text = OVERFLOW if row["mean"] is None else f"{100 * row['mean']:.1f}"
+        return Spot(text, row["verdict"], tone(row["verdict"]), _sign(row), line)
+
+    return _grids("predictions", rows, lambda row: _setting(row), spot)
+
+
+def of_claims(rows: list[Row]) -> list[Grid]:
+    """The paper's cells, averages among them: its value, and what became of it."""
+
+    def spot(row: Row, line: int) -> Spot:
+        ours = "" if row["ours"] in (None, "") else f"{float(row['ours']):.1f} here, "
+        return Spot(f"{float(row['value']):.1f}", ours + row["verdict"], tone(row["verdict"]), _sign(row), line)
+
+    cells = [row for row in rows if row["kind"] in CELLS]
+    lines = [line for line, row in enumerate(rows, 2) if row["kind"] in CELLS]
+    return _grids("claims", cells, lambda row: f"{row['table']}: {row['backbone']}", spot, lines)
+
+
+def of_results(rows: list[Row]) -> list[Grid]:
+    """One grid per backbone, regime, k and metric."""
+
+    def spot(row: Row, line: int) -> Spot:
+        if row["mean"] is None:
+            return Spot(OVERFLOW, "no number", "low", SIGN["low"], line)
+        fallen = not row["collapsed"].startswith("0/")
+        interval = f"[{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+        return Spot(f"{100 * row['mean']:.1f}", f"{interval} {fallen * ('collapsed ' + row['collapsed'])}".strip(),
+                    "low" if fallen else "", SIGN["low"] if fallen else "", line)  # fmt: skip
+
+    return _grids("results", rows, lambda row: f"{_setting(row)}: {row['metric']}", spot)
+
+
+def _grids(
+    of: str,
+    rows: list[Row],
+    title: Callable[[Row], str],
+    spot: Callable[[Row, int], Spot],
+    lines: Iterable[int] | None = None,
+) -> list[Grid]:
+    """`lines`: of the rows in their CSV, where they are not all that it holds."""
+    groups: dict[str, list[tuple[Row, int]]] = {}
+    for row, line in zip(rows, lines or range(2, len(rows) + 2), strict=True):
+        groups.setdefault(title(row), []).append((row, line))
+    grids = []
+    for name, members in groups.items():
+        spots = {(row["variant"], row["task"]): spot(row, line) for row, line in members}
+        columns, variants = (list(dict.fromkeys(row[key] for row, _ in members)) for key in ("task", "variant"))
+        grids.append(Grid(of, name, columns, [(one, [spots.get((one, task)) for task in columns]) for one in variants]))
+    return grids
+
+
+def _setting(row: Row) -> str:
+    shots = f", {row['k']} per label" if row["k"] and row["regime"] == "fewshot" else ""
+    return f"{row['backbone']}, {row['regime']}{shots}"
+
+
+def _sign(row: Row) -> str:
+    return SIGN[tone(row["verdict"])]

@@ -1,0 +1,215 @@
+"""What the page embeds of each cell: its runs, its learning curve, and the jobs that it rests on."""
+
+import shlex
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from dp import files, paths
+from dp.jobs.artifacts import artifacts
+from dp.report.findings import Findings
+from dp.report.page import curves
+from dp.report.pages.checklist import NOT_SETTINGS, flat
+from dp.results.jobs import Job
+from dp.results.runs import Run
+from dp.results.table import Row, group
+from dp.study.study import Study
+
+T = TypeVar("T")
+UNSAID = ("status", "started", "outputs", "peak_memory_mib", "gpu_peak_memory_mib", "label_counts", "labels")
+RUN_LEVEL = ("train", "evaluate")
+
+
+@dataclass(frozen=True)
+class Traced:
+    """`data`: what becomes JSON. `cells_of`: a row's digests of runs -> the numbers of the cells in data["cells"]."""
+
+    data: dict[str, Any]
+    cells_of: Callable[[Row], list[int]]
+
+
+class Numbered(Generic[T]):
+    """Each text, or row of steps, once; others hold its number."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[T, int] = {}
+
+    def __call__(self, one: T) -> int:
+        return self.numbers.setdefault(one, len(self.numbers))
+
+
+def data(found: Findings, made: list[Job]) -> Traced:
+    """`made`: every job, upstream first."""
+    study, strings = found.study, Numbered[str]()
+    cells = group(found.runs)
+    number_of = {run.digest[:12]: n for n, members in enumerate(cells.values()) for run in members}
+    jobs = {job.folder: job for job in made}
+    upstream = {folder.as_posix(): [one.as_posix() for one in artifact.upstream]
+                for folder, artifact in artifacts(study).items()}  # fmt: skip
+    shared = {job.folder: n for n, job in enumerate(job for job in made if job.command not in RUN_LEVEL)}
+    surroundings, steps = Numbered[str](), Numbered[tuple[int, ...]]()
+    usual = _usual(cells.values(), jobs)
+    embedded = []
+    for members in cells.values():
+        folders = list(dict.fromkeys(run.folder.parent.as_posix() for run in members))
+        trainings = list(dict.fromkeys(run.training.parent.as_posix() for run in members if run.training))
+        of_training = [folder for run in members if run.training for folder in upstream[run.training.as_posix()]]
+        of_evaluation = [folder for run in members for folder in upstream[run.folder.as_posix()]]
+        embedded.append({
+            "at": [strings(folder.removeprefix(_prefix(paths.EVALUATE, study))) for folder in folders],
+            "trained": [strings(folder.removeprefix(_prefix(paths.TRAIN, study))) for folder in trainings],
+            "metrics": [strings(name) for name in members[0].metrics["metrics"]],
+            "runs": [_run(run, folders, trainings, strings) for run in members],
+            "code": [[strings(text) for text in _code(jobs, folders)] for folders in _of_jobs(members)],
+            "with": [[surroundings(text) for text in _with(jobs, folders)] for folders in _of_jobs(members)],
+            "below": [_numbers(shared, of_training), _numbers(shared, of_evaluation)],
+            "from": [strings(folder) for folder in dict.fromkeys(of_training) if jobs[folder].command == "train"],
+            "facts": [strings(text) for text in _facts(members[0])],
+            "settings": [strings(text) for text in _settings(members[0], jobs, usual)],
+            "curve": curves.of(members, steps),
+        })  # fmt: skip
+    known = {
+        "scale": study.scale_name,
+        "report": paths.report(study.scale_name).as_posix(),
+        "evaluate": _prefix(paths.EVALUATE, study),
+        "train": _prefix(paths.TRAIN, study),
+        "command": _command(study),
+        "strings": list(strings.numbers),
+        "surroundings": list(surroundings.numbers),
+        "steps": list(steps.numbers),
+        "jobs": [_job(jobs[folder], upstream[folder], shared) for folder in shared],
+        "cells": embedded,
+    }
+
+    def cells_of(row: Row) -> list[int]:
+        digests = str(row.get("runs") or "").split(";")
+        return list(dict.fromkeys(number_of[one] for one in digests if one in number_of))
+
+    return Traced(known, cells_of)
+
+
+def _prefix(phase: Path, study: Study) -> str:
+    return f"{(phase / study.scale_name).as_posix()}/"
+
+
+def _command(study: Study) -> str:
+    """How Snakemake is called for files of this report, which follow it."""
+    settings = {"scale": study.scale_name, "source": study.params.source, "folder": study.params.folder}
+    config = [shlex.quote(f"{key}={value}") for key, value in settings.items() if value is not None]
+    return " ".join(["snakemake --cores all --config", *config, "--"])
+
+
+def _run(run: Run, folders: list[str], trainings: list[str], strings: Numbered[str]) -> list[Any]:
+    """[folder, training folder, its name, training's name, digest, why collapsed, step, of steps, seconds, *values]
+
+    Of a run that overflowed the step and the values are None, and it says why in place of a collapse.
+    """
+    made = run.trained["made"] if run.trained else {}
+    return [
+        folders.index(run.folder.parent.as_posix()),
+        trainings.index(run.training.parent.as_posix()) if run.training else None,
+        run.folder.name,
+        run.training.name if run.training else None,
+        run.digest[:12],
+        strings(run.metrics["collapsed_because"] or run.overflow or ""),
+        made.get("selected_step"),
+        made.get("steps"),
+        made.get("step_seconds"),
+        *(one and round(100 * one["value"], 4) for one in run.metrics["metrics"].values()),
+    ]
+
+
+def _of_jobs(members: list[Run]) -> tuple[list[str], list[str]]:
+    """Folders of the trainings and of the evaluations."""
+    trained = dict.fromkeys(run.training.as_posix() for run in members if run.training)
+    return list(trained), [run.folder.as_posix() for run in members]
+
+
+def _code(jobs: dict[str, Job], folders: list[str]) -> list[str]:
+    return list(dict.fromkeys(str(jobs[folder].said("used", "code")) for folder in folders))
+
+
+def _with(jobs: dict[str, Job], folders: list[str]) -> list[str]:
+    return list(dict.fromkeys(_surroundings(jobs[folder]) for folder in folders))
+
+
+def _surroundings(job: Job) -> str:
+    """Commit, machine and packages of a job, a line each."""
+    said = job.record["with"]
+    tree = {True: "uncommitted changes", False: "clean tree"}.get(said.get("dirty"), "not known whether clean")
+    lines = [f"commit {said['commit']}, {tree}" if said.get("commit") else "no commit"]
+    lines += [f"{name} {said[key]}" for name, key in (("device", "device"), ("CUDA", "cuda"), ("Python", "python"),
+              ("platform", "platform"), ("threads", "threads")) if said.get(key) is not None]  # fmt: skip
+    packages = said.get("packages") or {}
+    lines.append("packages " + ", ".join(f"{name} {version}" for name, version in packages.items() if version))
+    return "\n".join(lines)
+
+
+def _job(job: Job, upstream: list[str], shared: dict[str, int]) -> dict[str, Any]:
+    made = job.record["made"]
+    facts = [f"{key.replace('_', ' ')}: {_said(value)}" for key, value in made.items()
+             if key not in UNSAID and value not in (None, {}, [])]  # fmt: skip
+    return {
+        "folder": job.folder,
+        "command": job.command,
+        "digest": files.sha256(Path(job.folder) / "record.json")[:12],
+        "facts": facts,
+        "outputs": [f"{name} sha256:{digest}" for name, digest in made["outputs"].items()],
+        "below": _numbers(shared, upstream),
+    }
+
+
+def _said(value: Any) -> str:
+    """`rows: train 80, validation 100`; lists inside are logs, which the record holds."""
+    if not isinstance(value, dict):
+        return str(value)
+    return ", ".join(f"{key} {one}" for key, one in value.items() if not isinstance(one, list))
+
+
+def _numbers(shared: dict[str, int], folders: Iterable[str]) -> list[int]:
+    return list(dict.fromkeys(shared[folder] for folder in folders if folder in shared))
+
+
+def _facts(run: Run) -> list[str]:
+    """What a reader asks of a training: how much was tuned, on how many rows, and what selected the step."""
+    if run.trained is None:
+        return ["not trained"]
+    made = run.trained["made"]
+    names = {"trainable_parameters": "parameters tuned", "backbone_frozen": "backbone frozen",
+             "train_rows": "rows trained on", "setting": "chosen by the search"}  # fmt: skip
+    facts = [f"{name}: {made[key]}" for key, name in names.items() if made.get(key) is not None]
+    selection = made.get("selection") or {}
+    return facts + [f"selection {key}: {selection[key]}" for key in ("rule", "rows") if key in selection]
+
+
+def _settings(run: Run, jobs: dict[str, Job], usual: dict[str, str]) -> list[str]:
+    """The variant's definition, and the parameters that most trainings of the scale have otherwise."""
+    asked = _asked(run, jobs)
+    definition = [f"{key}: {value}" for key, value in _told(asked.get("definition") or {})]
+    return definition + [f"{key}: {value} (mostly {usual[key]})" for key, value in _parameters(asked)
+                         if key in usual and usual[key] != value]  # fmt: skip
+
+
+def _usual(cells: Iterable[list[Run]], jobs: dict[str, Job]) -> dict[str, str]:
+    """Parameter -> its most frequent value among the scale's trained cells."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for members in cells:
+        if members[0].training:
+            for key, value in _parameters(_asked(members[0], jobs)):
+                counts[key][value] += 1
+    return {key: sorted(count.items(), key=lambda one: (-one[1], one[0]))[0][0] for key, count in counts.items()}
+
+
+def _asked(run: Run, jobs: dict[str, Job]) -> dict[str, Any]:
+    job = jobs[(run.training or run.folder).as_posix()]
+    return job.record["asked"]
+
+
+def _parameters(asked: dict[str, Any]) -> list[tuple[str, str]]:
+    return _told({key: value for key, value in asked.items() if key not in NOT_SETTINGS})
+
+
+def _told(values: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(key, str(value)) for key, value in flat(values) if value != []]

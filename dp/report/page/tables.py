@@ -1,0 +1,302 @@
+"""The tables of the page: which columns of a report's CSV files it shows, and how."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from dp.report.findings import Findings
+from dp.report.page.verdict import SIGN, tone
+from dp.results.table import OVERFLOW, Row, is_majority, is_overflow
+
+
+@dataclass(frozen=True)
+class Column:
+    """`kind`: text, number, long (sentences), verdict or flag.
+
+    `filter`: has a list to choose from. `opens`: shows where it comes from. `key` tells the page's script which column
+    it is, where that matters.
+    """
+
+    title: str
+    text: Callable[[Row], str]
+    kind: str = "text"
+    filter: bool = False
+    opens: bool = False
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class View:
+    """One table: rows of (line of the CSV, numbers of the cells that it is made from, texts, classes)."""
+
+    id: str
+    title: str
+    csv: str
+    about: str
+    columns: list[Column]
+    rows: list[tuple[int, str, list[tuple[str, str]]]]
+
+
+def views(
+    found: Findings, predicted: list[Row], null: list[Row], cells_of: Callable[[Row], list[int]]
+) -> dict[str, View]:
+    """Every table of the page, by id."""
+    constant = {name for name in found.study.params.variants if is_majority(found.study, name)}
+    results = list(enumerate(found.results, 2))
+    # Cost is the same for every metric of a cell.
+    first = {(row["backbone"], row["regime"], row["k"], row["task"], row["variant"]): (line, row)
+             for line, row in reversed(results) if row["steps"]}  # fmt: skip
+    parts: list[tuple[str, str, str, str, list[Column], Iterable[tuple[int, Row]]]] = [
+        ("claims", "The paper's claims", "claims.csv", ABOUT_CLAIMS, CLAIMS, enumerate(found.claims, 2)),
+        ("predictions", "Predicted and measured", "predictions.csv", ABOUT_PREDICTIONS, PREDICTIONS,
+         enumerate(predicted, 2)),
+        ("null", "The null task", "null_task.csv", ABOUT_NULL, NULL, enumerate(null, 2)),
+        ("results", "All results", "results.csv", ABOUT_RESULTS, _results(constant), results),
+        ("comparisons", "Each variant against its baseline", "comparisons.csv", ABOUT_COMPARISONS, COMPARISONS,
+         enumerate(found.comparisons, 2)),
+        ("aggregates", "Over tasks", "aggregates.csv", ABOUT_AGGREGATES, AGGREGATES,
+         enumerate(found.aggregates, 2)),
+        ("optimism", "What picking the best evaluation adds", "optimism.csv", ABOUT_OPTIMISM, OPTIMISM,
+         enumerate(found.optimism, 2)),
+        ("prices", "What each switch of a protocol costs", "prices.csv", ABOUT_PRICES, PRICES,
+         enumerate(found.prices, 2)),
+        ("cost", "Cost of a run", "results.csv", ABOUT_COST, COST, sorted(first.values(), key=lambda one: one[0])),
+    ]  # fmt: skip
+    return {part[0]: _view(*part, cells_of) for part in parts}
+
+
+def _view(
+    name: str,
+    title: str,
+    csv: str,
+    about: str,
+    columns: list[Column],
+    rows: Iterable[tuple[int, Row]],
+    cells_of: Callable[[Row], list[int]],
+) -> View:
+    """The table without columns that are empty throughout; what is one value throughout is said once."""
+    rows = list(rows)
+    values = {column: list(dict.fromkeys(column.text(row) for _, row in rows)) for column in columns}
+    alike = [column for column in columns if column.title in SAID_ONCE and len(rows) > 1 and len(values[column]) == 1
+             and any(values[column])]  # fmt: skip
+    if alike:
+        about += f" Throughout: {'; '.join(f'{column.title} {values[column][0]}' for column in alike)}."
+    columns = [column for column in columns if any(values[column]) and column not in alike]
+    shown = [
+        (line, " ".join(map(str, cells_of(row))), [_cell(column, row) for column in columns]) for line, row in rows
+    ]
+    return View(name, title, csv, about, columns, shown)
+
+
+def _cell(column: Column, row: Row) -> tuple[str, str]:
+    """(text, class)"""
+    text = column.text(row)
+    if column.kind == "verdict":
+        return f"{SIGN[tone(text)]} {text}", f"v {tone(text)}"
+    if column.kind == "flag":
+        return text, "f" if text.startswith(SIGN["low"]) else ""
+    return text, {"number": "n", "long": "l"}.get(column.kind, "")
+
+
+def plain(key: str) -> Callable[[Row], str]:
+    return lambda row: "" if row.get(key) is None else str(row[key])
+
+
+def listed(key: str) -> Callable[[Row], str]:
+    return lambda row: plain(key)(row).replace(";", ", ")
+
+
+def number(key: str, scale: float = 1.0, form: str = ".2f") -> Callable[[Row], str]:
+    return lambda row: _number(row.get(key), scale, form)
+
+
+def opened(key: str, scale: float = 1.0, form: str = ".2f") -> Callable[[Row], str]:
+    """The number that a row is about, or what stands in its place."""
+    return lambda row: _number(row.get(key), scale, form) or (OVERFLOW if is_overflow(row) else "")
+
+
+def interval(low: str, high: str, scale: float = 1.0) -> Callable[[Row], str]:
+    def text(row: Row) -> str:
+        ends = [_number(row.get(key), scale, ".2f") for key in (low, high)]
+        return f"[{', '.join(ends)}]" if all(ends) else ""
+
+    return text
+
+
+def p_value(key: str) -> Callable[[Row], str]:
+    return number(key, form=".4f")
+
+
+def _number(value: Any, scale: float, form: str) -> str:
+    return "" if value is None or value == "" else f"{scale * float(value):{form}}"
+
+
+def collapsed(constant: set[str]) -> Callable[[Row], str]:
+    """`no`, how many of the runs, or that the variant is meant to predict one class."""
+
+    def text(row: Row) -> str:
+        fallen, _, runs = row["collapsed"].partition("/")
+        if row["mean"] is None:
+            return f"{SIGN['low']} {OVERFLOW}"
+        if row["variant"] in constant:
+            return "by design"
+        return f"{SIGN['low']} {fallen} of {runs} collapsed" if fallen != "0" else "no"
+
+    return text
+
+
+WHERE = [
+    Column("variant", plain("variant"), filter=True, key="variant"),
+    Column("task", plain("task"), filter=True, key="task"),
+    Column("backbone", plain("backbone"), filter=True, key="backbone"),
+    Column("regime", plain("regime"), filter=True, key="regime"),
+    Column("k", plain("k"), "number", filter=True, key="k"),
+]
+LABELS = Column("labels", listed("labels"), filter=True, key="labels")
+NOT_OVER_TASKS = [column for column in WHERE if column.title != "task"]
+
+SAID_ONCE = ("backbone", "regime", "k", "metric", "against", "looked at", "evaluations", "interval over", "protocol",
+             "labels", "test")  # fmt: skip
+
+
+def _results(constant: set[str]) -> list[Column]:
+    return [
+        *WHERE,
+        Column("metric", plain("metric"), filter=True, key="metric"),
+        Column("mean, %", opened("mean", 100), "number", opens=True, key="mean"),
+        Column("95 % interval", interval("low", "high", 100), "number", key="interval"),
+        Column("interval over", plain("interval")),
+        Column("collapsed", collapsed(constant), "flag", filter=True),
+        Column("majority, %", number("majority", 100), "number", key="majority"),
+        Column("runs", plain("seeds"), "number"),
+        Column("rows", plain("n"), "number"),
+        Column("protocol", plain("protocol"), filter=True),
+        LABELS,
+    ]
+
+
+CLAIMS = [
+    Column("verdict", plain("verdict"), "verdict", filter=True, key="verdict"),
+    Column("claim", plain("claim")),
+    Column("table", plain("table"), filter=True),
+    Column("kind", plain("kind"), filter=True),
+    *(column for column in WHERE if column.title in ("variant", "task", "backbone")),
+    Column("regime", plain("regime")),
+    Column("k", plain("k"), "number"),
+    Column("metric", plain("metric")),
+    Column("paper", number("value"), "number"),
+    Column("here", opened("ours"), "number", opens=True),
+    Column("95 % interval", interval("low", "high"), "number"),
+    Column("difference", number("difference", form="+.2f"), "number"),
+    Column("tolerance", number("tolerance"), "number"),
+    Column("runs", plain("seeds"), "number"),
+    Column("why", plain("reason"), "long"),
+    Column("collapsed in the paper", plain("paper_collapsed")),
+    Column("protocol", plain("protocol")),
+    LABELS,
+]
+PREDICTIONS = [
+    Column("verdict", plain("verdict"), "verdict", filter=True, key="verdict"),
+    *WHERE,
+    Column("predicted, %", interval("predicted_low", "predicted_high", 100), "number", key="predicted"),
+    Column("mean, %", opened("mean", 100), "number", opens=True, key="mean"),
+    Column("95 % interval", interval("low", "high", 100), "number", key="interval"),
+    Column("runs", plain("seeds"), "number"),
+    Column("predicted because", plain("because"), "long"),
+]
+NULL = [
+    Column("verdict", plain("verdict"), "verdict", filter=True, key="verdict"),
+    Column("backbone", plain("backbone"), filter=True),
+    Column("variant", plain("variant"), key="variant"),
+    Column("against", plain("against")),
+    Column("runs", plain("seeds"), "number"),
+    Column("mean, %", opened("mean", 100), "number", opens=True),
+    Column("against, %", number("against_mean", 100), "number"),
+    Column("difference", number("difference", 100, "+.2f"), "number"),
+    Column("p", p_value("p"), "number"),
+    Column("p, Holm", p_value("p_holm"), "number"),
+]
+COMPARISONS = [
+    *WHERE,
+    Column("against", plain("against"), filter=True),
+    Column("difference, points", opened("difference", 100, "+.2f"), "number", opens=True, key="difference"),
+    Column("95 % interval", interval("low", "high", 100), "number", key="interval"),
+    Column("p", p_value("p"), "number"),
+    Column("p, Holm", p_value("p_holm"), "number"),
+    Column("test", plain("test"), filter=True),
+    Column("runs", plain("seeds"), "number"),
+    Column("rows", plain("n"), "number"),
+    LABELS,
+]
+AGGREGATES = [
+    *NOT_OVER_TASKS,
+    Column("tasks", listed("tasks"), "long"),
+    Column("runs", plain("seeds"), "number"),
+    Column("mean, %", opened("mean", 100), "number", opens=True),
+    Column("95 % interval of the mean", interval("mean_low", "mean_high", 100), "number"),
+    Column("IQM, %", number("iqm", 100), "number"),
+    Column("95 % interval of the IQM", interval("iqm_low", "iqm_high", 100), "number"),
+    Column("against", plain("against"), filter=True),
+    Column("probability of improvement", number("improvement"), "number"),
+    Column("its 95 % interval", interval("improvement_low", "improvement_high"), "number"),
+    LABELS,
+]
+OPTIMISM = [
+    *WHERE,
+    Column("looked at", plain("rows"), filter=True),
+    Column("evaluations", plain("evaluations"), "number"),
+    Column("runs", plain("seeds"), "number"),
+    Column("best, %", opened("best", 100), "number", opens=True),
+    Column("last, %", number("last", 100), "number"),
+    Column("chosen, %", number("chosen", 100), "number"),
+    Column("best − last", number("best_minus_last", 100, "+.2f"), "number"),
+    Column("best − chosen", number("best_minus_chosen", 100, "+.2f"), "number"),
+    Column("95 % interval", interval("low", "high", 100), "number"),
+    LABELS,
+]
+PRICES = [
+    *WHERE,
+    Column("switches", listed("switches"), filter=True),
+    Column("with, %", opened("with", 100), "number", opens=True),
+    Column("without, %", number("without", 100), "number"),
+    Column("against", plain("against")),
+    Column("difference, points", number("difference", 100, "+.2f"), "number", key="difference"),
+    Column("95 % interval", interval("low", "high", 100), "number", key="interval"),
+    Column("p", p_value("p"), "number"),
+    Column("p, Holm", p_value("p_holm"), "number"),
+    Column("test", plain("test"), filter=True),
+    Column("runs", plain("seeds"), "number"),
+    Column("rows", plain("n"), "number"),
+    LABELS,
+]
+COST = [
+    *WHERE,
+    Column("tuned parameters", number("trainable", form=",.0f"), "number", opens=True),
+    Column("updates", number("steps", form=",.0f"), "number"),
+    Column("seconds in steps", number("seconds", form=",.1f"), "number"),
+    Column("settings tried", plain("trials"), "number"),
+    Column("chosen by the search", listed("chosen")),
+    Column("protocol", plain("protocol"), filter=True),
+]
+
+ABOUT_CLAIMS = "Numbers are percentages; the difference and its tolerance are in points."
+ABOUT_PREDICTIONS = (
+    "A prediction holds where the whole interval lies inside the predicted range, fails where it lies wholly outside, "
+    "and is unclear otherwise."
+)
+ABOUT_NULL = "Is any variant better where nothing dynamic can help? It fails if so: p, Holm below 0.05."
+ABOUT_RESULTS = (
+    "The interval is over runs (seeds) where they differ, else over the reported rows (examples). Collapsed: one class "
+    "throughout, or an accuracy interval that holds the majority rate."
+)
+ABOUT_COMPARISONS = "Differences in points; p, Holm: corrected for the number of tests of its family."
+ABOUT_AGGREGATES = (
+    "IQM: interquartile mean. Probability of improvement: how often a run of the variant beats one of the baseline, "
+    "over the tasks that it was run on."
+)
+ABOUT_OPTIMISM = (
+    "The best of all evaluations of a run, the last one, and the one that selection chose: best minus chosen is what "
+    "reporting the best would have added, in points."
+)
+ABOUT_PRICES = "The same variant with and without switches of the released protocol; differences in points."
+ABOUT_COST = "A mean over runs; seconds are those spent in training steps."

@@ -1,0 +1,84 @@
+"""results.md: a table of variant x task for each backbone, regime and metric, with its labels spelled out."""
+
+from collections.abc import Iterable
+
+from dp.escapes import markdown as escaped
+from dp.results.labels import spelled_out
+from dp.results.runs import Run
+from dp.results.table import OVERFLOW, Row, is_majority
+from dp.study.study import Study
+
+
+def document(study: Study, table: list[Row], runs: list[Run], figures: Iterable[str]) -> str:
+    """The Markdown text, from the rows of results.csv and, for the sizes of splits, the runs' token records."""
+    parts = [f"# Results of scale {study.scale_name}", escaped(study.scale.description), HOW_TO_READ]
+    sections: dict[tuple[str, str, int | None, str], list[Row]] = {}
+    for row in table:
+        sections.setdefault((row["backbone"], row["regime"], row["k"], row["metric"]), []).append(row)
+    for (backbone, regime, k, metric), rows in sections.items():
+        shots = f" ({k} per label)" if k else ""
+        parts += [f"## {backbone}, {regime}{shots}: {metric}", _table(study, rows), _notes(study, rows, runs)]
+        if metric == "accuracy":
+            parts += [f"### {backbone}, {regime}{shots}: cost", _cost(rows)]
+    parts += [f"## {name}\n\n![{name}](figures/{name}.png)" for name in figures]
+    return "\n\n".join(parts) + "\n"
+
+
+HOW_TO_READ = """\
+All numbers are percentages: mean [95 % interval]; n counts the reported examples. The interval is Student's t over runs
+where runs differ; where there is one run or all agree, it is over the reported examples. `collapsed 1/3` says that one
+of three runs predicts one class throughout or has an accuracy interval that contains the majority rate. `results.csv`
+has the same numbers, with the digests of the records they come from."""
+
+
+def _table(study: Study, rows: list[Row]) -> str:
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    variants = list(dict.fromkeys(row["variant"] for row in rows))
+    cells = {(row["variant"], row["task"]): _cell(study, row) for row in rows}
+    sizes = {row["task"]: row["n"] for row in rows}
+    lines = [["variant", *[f"{task} (n = {sizes[task]:,})" for task in tasks]], ["---", *["---:"] * len(tasks)]]
+    lines += [[variant, *[cells.get((variant, task), "") for task in tasks]] for variant in variants]
+    if rows[0]["metric"] == "accuracy" and not any(is_majority(study, variant) for variant in variants):
+        rate = {row["task"]: f"{100 * row['majority']:.1f}" for row in rows}
+        lines.append(["*majority rate*", *[rate[task] for task in tasks]])
+    return _lines(lines)
+
+
+def _cost(rows: list[Row]) -> str:
+    """Trainable parameters / updates / seconds in them of a run, and the settings that were tried for it."""
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    lines = [["variant", "protocol", *tasks, "trials", "chosen"], ["---", "---", *["---:"] * len(tasks), "---:", "---"]]
+    for variant in dict.fromkeys(row["variant"] for row in rows if row["steps"]):
+        own = {row["task"]: row for row in rows if row["variant"] == variant}
+        costs = [
+            f"{own[task]['trainable']:,} / {own[task]['steps']:,} / {own[task]['seconds']:.0f} s" if task in own else ""
+            for task in tasks
+        ]
+        chosen = [escaped(f"{task}: {row['chosen']}") for task, row in own.items() if row["chosen"]]
+        first = next(iter(own.values()))
+        lines.append([variant, first["protocol"], *costs, str(first["trials"]), "; ".join(chosen)])
+    return _lines(lines)
+
+
+def _lines(cells: list[list[str]]) -> str:
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def _cell(study: Study, row: Row) -> str:
+    if row["mean"] is None:
+        return OVERFLOW
+    text = f"{100 * row['mean']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+    collapsed = not row["collapsed"].startswith("0/") and not is_majority(study, row["variant"])
+    return f"{text} collapsed {row['collapsed']}" if collapsed else text
+
+
+def _notes(study: Study, rows: list[Row], runs: list[Run]) -> str:
+    notes = [f"- {escaped(text)}." for text in spelled_out(rows)]
+    facts = {run.cell.task: run.tokens["made"] for run in runs if run.cell.backbone == rows[0]["backbone"]}
+    for task in dict.fromkeys(row["task"] for row in rows):
+        size, available, cut = (facts[task][key] for key in ("rows", "available", "truncated"))
+        used = [f"{split} {n:,} of {available[split]:,}" for split, n in size.items() if n < available[split]]
+        short = [f"{split} {n:,} of {size[split]:,}" for split, n in cut.items() if n]
+        notes += [f"- {task}, rows used: {', '.join(used)}."] if used else []
+        notes += [f"- {task}, inputs cut to {study.scale.max_tokens} tokens: {', '.join(short)}."] if short else []
+    return "\n".join(notes)

@@ -1,0 +1,121 @@
+"""predictions.md: predicted beside measured, the null task, and learned beside planted."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from dp.escapes import markdown as escaped
+from dp.results.labels import spelled_out
+from dp.results.table import OVERFLOW, Row
+from dp.results.verdicts import OVERFLOWED
+from dp.study.study import Study
+
+HOW_TO_READ = """\
+Numbers are percentages: mean [95 % interval] (predicted range) verdict; means and intervals are those of `results.csv`,
+but over training seeds alone. A prediction *holds* where the whole interval lies inside the range, *fails* where it
+lies wholly outside, and is *unclear* otherwise: the seeds are too few for their spread. `docs/predictions.md` says why,
+and what the tests below are."""
+
+
+def document(study: Study, verdicts: list[Row], null: list[Row], choices: list[Row], figures: Iterable[str]) -> str:
+    """The Markdown text, from the rows of predictions.csv, null_task.csv and planted_choices.csv."""
+    assert study.predictions
+    task = study.predictions.null_task
+    parts = [f"# Predictions of scale {study.scale_name}", _headline(verdicts, null, task.against), HOW_TO_READ]
+    parts += ["\n".join(f"- {escaped(text)}." for text in spelled_out(verdicts))]
+    sections: dict[tuple[str, str], list[Row]] = {}
+    for row in verdicts:
+        sections.setdefault((row["backbone"], row["regime"]), []).append(row)
+    for (backbone, regime), rows in sections.items():
+        parts += [f"## {backbone}, {regime}", _measured(rows)]
+    for name, meaning in WORTH_A_LIST.items():
+        listed = [row for row in verdicts if row["verdict"] == name]
+        if name == OVERFLOWED and not listed:
+            continue
+        parts += [f"## {meaning}", "\n".join(map(_reason, listed)) or "Nothing."]
+    parts += [f"## Null task: is any variant better than {task.against} on {task.task}, {task.regime}?", _null(null)]
+    parts += ["## Learned against planted", CHOICES, _choices(choices)]
+    parts += [f"## {name}\n\n![{name}](figures/{name}.png)" for name in figures]
+    return "\n\n".join(parts) + "\n"
+
+
+WORTH_A_LIST = {"fails": "What fails", "unclear": "What is unclear", OVERFLOWED: "What ended in an overflow"}
+
+
+def _headline(verdicts: list[Row], null: list[Row], against: str) -> str:
+    count = Counter(row["verdict"] for row in verdicts)
+    width = sum(row["predicted_high"] - row["predicted_low"] for row in verdicts) / len(verdicts)
+    wrong = 0.025 * len(verdicts)
+    better = [row["variant"] for row in null if row["verdict"] == "fails"]
+    return (
+        f"**Of {len(verdicts)} predicted cells {count['holds']} hold, {count['fails']} fail and {count['unclear']} are "
+        f"unclear{_without_number(count)}; "
+        f"on the null task {', '.join(better) or 'none'} of {len(null)} trained variants "
+        f"{'are' if len(better) > 1 else 'is'} better than {against} beyond chance.** "
+        f"The ranges are {100 * width:.0f} points wide on average. Were every true mean at an end of its range, about "
+        f"{wrong:.1f} cells would be called failing by chance."
+    )
+
+
+def _without_number(count: Counter[str]) -> str:
+    return f"; {count[OVERFLOWED]} ended in an overflow" if count[OVERFLOWED] else ""
+
+
+def _measured(rows: list[Row]) -> str:
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    cells = {(row["variant"], row["task"]): f"{_interval(row)} ({_range(row)}) {_marked(row)}" for row in rows}
+    lines = [["variant", *tasks], ["---", *["---:"] * len(tasks)]]
+    for variant in dict.fromkeys(row["variant"] for row in rows):
+        lines.append([variant, *[cells.get((variant, task), "") for task in tasks]])
+    return _table(lines)
+
+
+def _marked(row: Row) -> str:
+    return row["verdict"] if row["verdict"] == "holds" else f"**{row['verdict']}**"
+
+
+def _interval(row: Row) -> str:
+    if row["mean"] is None:
+        return OVERFLOW
+    return f"{100 * row['mean']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+
+
+def _range(row: Row) -> str:
+    return f"predicted {100 * row['predicted_low']:.4g} to {100 * row['predicted_high']:.4g}"
+
+
+def _reason(row: Row) -> str:
+    where = f"{row['variant']} on {row['task']} ({row['backbone']}, {row['regime']})"
+    return f"- {where}: {_interval(row)}, {_range(row)} because {escaped(row['because']).rstrip('.')}."
+
+
+def _null(rows: list[Row]) -> str:
+    lines = [["backbone", "variant", "seeds", "mean", "difference", "p", "p, Holm", "verdict"],
+             ["---", "---", *["---:"] * 5, "---"]]  # fmt: skip
+    for row in rows:
+        if row["p"] is None:
+            lines.append([row["backbone"], row["variant"], str(row["seeds"]), OVERFLOW, "", "", "", _marked(row)])
+            continue
+        lines.append([row["backbone"], row["variant"], str(row["seeds"]), f"{100 * row['mean']:.1f}",
+                      f"{100 * row['difference']:+.1f}", f"{row['p']:.3f}", f"{row['p_holm']:.3f}",
+                      _marked(row)])  # fmt: skip
+    return _table(lines)
+
+
+CHOICES = """\
+Total variation distance, 0 to 1, between what was chosen for one question (or task) and for another: the mean over
+pairs and runs, with its 95 % interval over runs where they differ, and how many runs are above 0.8. *Planted* says
+whether the variant was predicted to tell them apart; the other variants that learn the factor stand beside it."""
+
+
+def _choices(rows: list[Row]) -> str:
+    lines = [["backbone", "regime", "task", "factor", "variant", "planted", "distance", "runs above 0.8"],
+             [*["---"] * 6, "---:", "---:"]]  # fmt: skip
+    for row in rows:
+        interval = "" if row["low"] is None else f" [{row['low']:.2f}, {row['high']:.2f}]"
+        lines.append([row["backbone"], row["regime"], row["task"], row["factor"], row["variant"], row["planted"],
+                      f"{row['mean']:.2f}{interval}", f"{row['agree'] * row['seeds']:.0f}/{row['seeds']}"])  # fmt: skip
+    return _table(lines)
+
+
+def _table(lines: list[list[str]]) -> str:
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,132 @@
+"""What each variant costs to train, from the records of its trainings, beside what it reaches."""
+
+from collections.abc import Callable, Sequence
+from math import fsum
+from typing import Any
+
+from dp.report.findings import Findings
+from dp.report.tables.cells import (
+    COLLAPSED,
+    Setting,
+    accuracies,
+    average,
+    is_control,
+    name_of,
+    percent,
+)
+from dp.report.tables.layout import Column, Group, Line, Shown, Table
+from dp.results.labels import spelled_out
+from dp.results.runs import Run
+from dp.results.table import Row
+
+FIELDS = ("backbone", "regime", "k", "task", "variant", "tasks", "trainings", "trainable", "steps", "seconds",
+          "tokens_per_second", "examples_per_second", "peak_memory_mib", "gpu_peak_memory_mib", "mean", "low", "high",
+          "labels", "runs")  # fmt: skip
+UNKNOWN = "not recorded"
+
+
+def table(found: Findings) -> Table:
+    groups = []
+    for setting, ran in _settings(found).items():
+        lines = [
+            Line((variant,), {"": _record(found, setting, variant, own)})
+            for variant, own in ran.items()
+            if not is_control(found.study, variant)
+        ]
+        groups.append(Group(name_of(setting), lines))
+    rows = [line.records[""] for group in groups for line in group.lines]
+    columns = [
+        _column("trainable", lambda row: _count(row, "trainable")),
+        _column("updates", lambda row: _count(row, "steps")),
+        _column("seconds", lambda row: _trained(row, "seconds", 1)),
+        _column("tokens/s", lambda row: _trained(row, "tokens_per_second", 0)),
+        _column("examples/s", lambda row: _trained(row, "examples_per_second", 1)),
+        _column("memory, MiB", lambda row: _trained(row, "peak_memory_mib", 0)),
+        *([_column("GPU, MiB", _gpu)] if any(row["on_gpu"] for row in rows) else []),
+        _column("tasks", lambda row: Shown(str(row["tasks"]))),
+        _column("accuracy", lambda row: percent(found.study, row)),
+    ]
+    notes = [
+        "trainable: tuned parameters, the most of any training; updates: with those of the run whose choice it keeps.",
+        "seconds: in training steps, mean over trainings, evaluation apart; tokens and examples in a second: mean over "
+        "trainings. memory: the most of any training's process.",
+        "accuracy: in percent, the mean over as many tasks as the column before says: compare variants of the same "
+        "tasks alone.",
+        COLLAPSED,
+        "Controls are left out: they show another variant's training. Empty: nothing is trained.",
+        *_devices(found),
+        *(f"{text}." for text in spelled_out(rows)),
+    ]
+    empty = "" if rows else f"Scale {found.study.scale_name} reports no accuracy, so no cost is set beside it."
+    title = "Cost of training, and accuracy"
+    return Table("cost", title, FIELDS, ("variant",), columns, groups, notes, empty)
+
+
+def _settings(found: Findings) -> dict[Setting, dict[str, dict[str, Row]]]:
+    """The full regime of each backbone; of a backbone that has none, all that there is."""
+    cells = accuracies(found)
+    return {
+        setting: ran
+        for setting, ran in cells.items()
+        if setting[1] == "full" or (setting[0], "full", None) not in cells
+    }
+
+
+def _record(found: Findings, setting: Setting, variant: str, own: dict[str, Row]) -> Row:
+    mean = average(found, own, list(own))
+    assert mean
+    backbone, regime, k = setting
+    shown = {
+        run.training: run.trained
+        for run in found.runs
+        if (run.cell.backbone, run.regime, run.k, run.cell.variant) == (backbone, regime, k, variant) and run.trained
+    }
+    made = [record["made"] for record in shown.values()]
+    devices = {record["with"].get("device", "cpu") for record in shown.values()}
+    return mean | {
+        "tasks": len(own),
+        "trainings": len(shown),
+        "trainable": max(row["trainable"] for row in own.values()),
+        "steps": max(row["steps"] for row in own.values()),
+        "seconds": _over(made, "step_seconds", _mean),
+        "tokens_per_second": _over(made, "tokens_per_second", _mean),
+        "examples_per_second": _over(made, "examples_per_second", _mean),
+        "peak_memory_mib": _over(made, "peak_memory_mib", max),
+        "gpu_peak_memory_mib": _over(made, "gpu_peak_memory_mib", max),
+        "on_gpu": bool(devices - {"cpu"}),
+    }
+
+
+def _mean(values: Sequence[float]) -> float:
+    return fsum(values) / len(values)
+
+
+def _over(made: list[dict[str, Any]], fact: str, how: Callable[[list[Any]], Any]) -> Any:
+    """A fact of all trainings; None where one of them does not hold it, or where there is none."""
+    values = [one.get(fact) for one in made]
+    return how(values) if values and None not in values else None
+
+
+def _column(name: str, show: Callable[[Row], Shown]) -> Column:
+    return Column(name, name, "", show)
+
+
+def _count(row: Row, key: str) -> Shown:
+    return Shown(f"{row[key]:,}")
+
+
+def _trained(row: Row, key: str, digits: int) -> Shown:
+    if not row["trainings"]:
+        return Shown()
+    return Shown(UNKNOWN if row[key] is None else f"{row[key]:,.{digits}f}")
+
+
+def _gpu(row: Row) -> Shown:
+    return _trained(row, "gpu_peak_memory_mib", 0) if row["on_gpu"] or not row["trainings"] else Shown("no GPU")
+
+
+def _devices(found: Findings) -> list[str]:
+    """Where it was trained: times of different machines do not compare."""
+    trained: list[Run] = [run for run in found.runs if run.trained]
+    names = sorted({str(run.trained["with"].get("device", UNKNOWN)) for run in trained if run.trained})
+    return [f"Trained on: {', '.join(names)}. reproducibility.md names the machines."] if names else []

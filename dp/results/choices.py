@@ -1,0 +1,53 @@
+"""choices.csv: what the prompts ended with - splits, lengths and pool weights on the reported examples."""
+
+from collections import Counter
+from typing import Any
+
+from dp.results.runs import Run
+from dp.results.table import digests, group, labels, overflowed
+from dp.study.study import Study, length_of
+from dp.study.variants import Prompted
+
+COLUMNS = ("backbone", "regime", "k", "task", "variant", "factor", "value", "share", "examples", "seeds", "labels",
+           "runs")  # fmt: skip
+FACTORS = {"position": "split", "length": "length"}
+
+
+def rows(study: Study, runs: list[Run]) -> list[dict[str, Any]]:
+    """One row per candidate of each factor that a variant learns.
+
+    split, length: `share` of the examples, of all runs together, for which each value 0..P was chosen. pool: the mean
+    weight of prompt `value` of the pool; of one run, since the prompts of two runs have nothing in common but a number.
+    """
+    found: list[dict[str, Any]] = []
+    for (backbone, regime, k, task, variant), members in group(runs).items():
+        definition = study.definition(variant)
+        if not isinstance(definition, Prompted) or overflowed(members):
+            continue
+        predictions = [run.predictions() for run in members]
+        setting = {"backbone": backbone, "regime": regime, "k": k, "task": task, "variant": variant}
+        about = {"examples": sum(map(len, predictions)), "labels": ";".join(labels(members))}
+        for factor, column in FACTORS.items():
+            if factor not in (*definition.choices, *definition.sources):
+                continue
+            counts = Counter(line[column] for lines in predictions for line in lines)
+            found += [
+                setting | about | {"factor": column, "value": value, "share": counts[value] / counts.total(),
+                                   "seeds": len(members), "runs": digests(members)}
+                for value in range(length_of(study, definition) + 1)
+            ]  # fmt: skip
+        if predictions[0][0]["pool"] is not None:
+            for run, lines in zip(members, predictions, strict=True):
+                weights = [sum(column) / len(lines) for column in zip(*(line["pool"] for line in lines), strict=True)]
+                found += [
+                    setting | about | {"factor": f"pool of {_name(run)}", "value": value,
+                                       "share": weight, "examples": len(lines), "seeds": 1, "runs": digests([run])}
+                    for value, weight in enumerate(weights)
+                ]  # fmt: skip
+    return found
+
+
+def _name(run: Run) -> str:
+    """seed<n>, behind the regime where that holds a sample seed of its own."""
+    seed = f"seed{run.cell.seed}"
+    return seed if run.k is None else f"{run.cell.regime}, {seed}"

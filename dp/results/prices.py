@@ -1,0 +1,39 @@
+"""prices.csv: what each switch of the released protocol is worth, in accuracy."""
+
+from dp.results.comparisons import corrected, tested
+from dp.results.runs import Run
+from dp.results.table import Row, group, made_from, summary
+from dp.results.twins import paired, twins
+from dp.study.study import Study
+
+COLUMNS = ("backbone", "regime", "k", "task", "variant", "switches", "against", "n", "seeds", "with", "without",
+           "difference", "low", "high", "p", "p_holm", "test", "labels", "runs")  # fmt: skip
+
+
+def rows(study: Study, runs: list[Run]) -> list[Row]:
+    """One row per variant with switches and task, in the grid's order: mean accuracy with, without, and the difference.
+
+    `against` is the variant of the same definition and budget that has no switches of its own; `switches` are those
+    that it lacks, all priced together. Runs of one seed are paired: they began alike, and some switches change nothing
+    but which of their steps is kept. Tests as in comparisons.csv, p_holm over the rows of one backbone, regime and k.
+    """
+    priced = {
+        one: (other, extra)
+        for (one, other), extra in twins(study).items()
+        if not study.params.variants[other].switches  # type: ignore[union-attr]
+    }
+    cells, found = group(runs), []
+    for (backbone, regime, k, task, variant), members in cells.items():
+        if variant not in priced:
+            continue
+        against, extra = priced[variant]
+        members, base = paired(members, cells.get((backbone, regime, k, task, against), []))
+        if not base:
+            continue
+        found.append(
+            {"backbone": backbone, "regime": regime, "k": k, "task": task, "variant": variant,
+             "switches": ";".join(extra), "against": against, "n": members[0].metrics["n"], "seeds": len(members),
+             "with": summary(members, "accuracy")["mean"], "without": summary(base, "accuracy")["mean"],
+             **tested(members, base, same_runs=True), **made_from(members, base)}
+        )  # fmt: skip
+    return corrected(found)

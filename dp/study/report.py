@@ -1,0 +1,35 @@
+"""What the report of a scale consists of, and what decides it."""
+
+from typing import Any
+
+from dp.study.grid import cells
+from dp.study.study import Study
+
+ROWS = ("results", "choices", "claims", "comparisons", "aggregates", "optimism", "prices")
+TABLES = ("A_position", "B_length", "C_prompt", "fewshot", "multitask", "cost", "protocol")
+FIGURES = (
+    "paper_comparison", "gain_over_fixed", "accuracy_by_variant", "fewshot_curves", "chosen_splits", "chosen_lengths",
+    "split_by_input_length", "pool_weights", "learning_curves", "optimism", "cost",
+)  # fmt: skip
+OF_PREDICTIONS = ("predictions", "planted_choices")
+
+
+def report_config(study: Study) -> dict[str, Any]:
+    """What decides the tables and figures besides the runs themselves."""
+    return {"scale": study.scale_name, "source": study.source, "allow_dirty": study.params.allow_dirty,
+            "runs": [cell.run for cell in cells(study)],
+            "predictions": study.predictions.model_dump(mode="json") if study.predictions else None}  # fmt: skip
+
+
+def report_files(study: Study) -> list[str]:
+    """What a report consists of besides its record."""
+    pages = ["report.html", "results.md", "reproducibility.md"]
+    predicted = ["predictions.csv", "null_task.csv", "planted_choices.csv", "predictions.md"]
+    tables = [f"tables/{name}.{kind}" for name in TABLES for kind in ("csv", "md", "tex")]
+    drawn = [f"figures/{name}.{kind}" for name in figures(study) for kind in ("csv", "svg", "png")]
+    return [*pages, *(f"{name}.csv" for name in ROWS), *(predicted if study.predictions else []), *tables, *drawn]
+
+
+def figures(study: Study) -> list[str]:
+    """Names of the figures of a report."""
+    return [*FIGURES, *(OF_PREDICTIONS if study.predictions else ())]

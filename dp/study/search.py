@@ -1,0 +1,121 @@
+"""A trial budget: the same number of settings tried for every variant, chosen by the selection split alone."""
+
+import itertools
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, PositiveInt, Tag, model_validator
+
+from dp.closed import Closed
+from dp.errors import UserError
+from dp.numerics import seeds
+
+AXES: dict[str, tuple[str, ...]] = {
+    "lr_factor": ("training", "optimizer", "lr"),
+    "pool": ("prompt", "pool"),
+    "anneal": ("choice", "temperature", "anneal"),
+}
+"""Axis -> the key of a resolved configuration; lr_factor multiplies the variant's own rate, the others replace."""
+
+
+class Range(Closed):
+    """Drawn log-uniformly between the two ends."""
+
+    low: Annotated[float, Field(gt=0)]
+    high: Annotated[float, Field(gt=0)]
+
+    @model_validator(mode="after")
+    def is_ordered(self) -> "Range":
+        if self.low >= self.high:
+            raise ValueError(f"low {self.low:g} must be below high {self.high:g}")
+        return self
+
+
+Values = Annotated[
+    Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1), Tag("list")] | Annotated[Range, Tag("Range")],
+    Discriminator(lambda given: "list" if isinstance(given, list) else "Range"),
+]
+
+
+class Space(Closed):
+    """Values of each axis; a variant to which an axis means nothing leaves it out."""
+
+    lr_factor: Values = Field([1.0])
+    pool: Annotated[list[PositiveInt], Field(min_length=1)] | None = None
+    anneal: Values | None = None
+
+
+class Search(Closed):
+    """`trials` settings per trained variant, each run once with training seed `seed`; the best goes to every seed."""
+
+    method: Literal["grid", "random"]
+    trials: Annotated[int, Field(ge=2)]
+    seed: Annotated[int, Field(ge=0)] = 0
+    space: Space
+
+
+def settings(search: dict[str, Any], definition: dict[str, Any], variant: str) -> list[dict[str, Any]]:
+    """The `trials` settings (axis -> value) of a variant; `search` and `definition` as in a resolved configuration.
+
+    grid: points of the product of the variant's axes, in a seeded order. random: every axis drawn by itself, the same
+    draw for every variant. Raises UserError where a grid holds fewer points than trials.
+    """
+    axes = {
+        axis: values for axis, values in search["space"].items() if values is not None and applies(axis, definition)
+    }
+    count, seed = search["trials"], search["seed"]
+    if search["method"] == "random":
+        return [{axis: _drawn(values, seed, axis, trial) for axis, values in axes.items()} for trial in range(count)]
+    points = [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
+    if len(points) < count:
+        raise UserError(
+            f"search: variant '{variant}' has {len(points)} different settings in the grid {axes}, fewer than "
+            f"{count} trials; every variant gets the same number, so lower search.trials or add values to an axis."
+        )
+    order = sorted(range(len(points)), key=lambda i: seeds.derive(seed, "search grid", i))
+    return [points[i] for i in order[:count]]
+
+
+def applies(axis: str, definition: dict[str, Any]) -> bool:
+    """Whether an axis means anything to a variant's definition."""
+    if axis == "pool":
+        return definition.get("representation") in ("task_pool", "instance_pool", "mixture")
+    if axis == "anneal":
+        return any(definition.get(factor) in ("task", "instance") for factor in ("position", "length"))
+    return True
+
+
+def applied(config: dict[str, Any], setting: dict[str, Any]) -> dict[str, Any]:
+    """A resolved configuration with one trial's setting in it."""
+    for axis, value in setting.items():
+        path = AXES[axis]
+        old: Any = config
+        for key in path:
+            old = old[key]
+        config = _replaced(config, path, old * value if axis == "lr_factor" else value)
+    return config
+
+
+def best(trials: list[dict[str, Any]]) -> int:
+    """The trial with the highest selection accuracy, then the lowest selection loss, then the earliest.
+
+    trials: {"accuracy", "loss"} of the selection split, in order; both None of one that ended in no number, which is
+    chosen only where all did, since every seed will then do so too.
+    """
+
+    def rank(i: int) -> tuple[bool, float, float, int]:
+        accuracy, loss = trials[i]["accuracy"], trials[i]["loss"]
+        return (True, 0.0, 0.0, i) if accuracy is None else (False, -accuracy, loss, i)
+
+    return min(range(len(trials)), key=rank)
+
+
+def _drawn(values: Any, seed: int, axis: str, trial: int) -> Any:
+    share = seeds.derive(seed, "search", axis, trial) / 2**63
+    if isinstance(values, dict):
+        return float(f"{values['low'] * (values['high'] / values['low']) ** share:.6g}")
+    return values[int(share * len(values))]
+
+
+def _replaced(config: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
+    head, *rest = path
+    return config | {head: _replaced(config[head], tuple(rest), value) if rest else value}
