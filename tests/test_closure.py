@@ -32,7 +32,7 @@ print(json.dumps(sorted(name for name in sys.modules if name.split(".")[0] == "d
 """
 CLOSURES = """
 import json
-from dp.cli import COMMANDS
+from dp.commands.cli import COMMANDS
 from dp.lineage.closure import closure
 print(json.dumps({name: [str(path) for path in closure(name)] for name in COMMANDS}))
 """

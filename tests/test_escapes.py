@@ -158,7 +158,7 @@ def test_a_terminal_shows_markup_and_escapes_as_they_are(tmp_path, monkeypatch, 
 
 
 def test_the_page_and_the_drawings_know_no_locale(tmp_path, monkeypatch):
-    script = "".join(path.read_text() for path in (ROOT / "dp/page").glob("*.js"))
+    script = "".join(path.read_text() for path in (ROOT / "dp/report/page").glob("*.js"))
     assert not re.search(r"toLocale|Intl\.|localeCompare", script)
     data = tmp_path / "numbers.csv"
     files.write_text(data, to_csv(["a"], [{"a": value} for value in (1234.5, 2345.25)]))
@@ -180,8 +180,8 @@ WRITE = """
 import locale, sys
 from pathlib import Path
 from dp import files
-from dp.evaluation.table import to_csv
-from dp.figures import optimism, style
+from dp.results.table import to_csv
+from dp.report.figures import optimism, style
 print(locale.setlocale(locale.LC_ALL, ""))
 row = dict.fromkeys(optimism.COLUMNS, "") | {"backbone": "b", "regime": "full", "task": "t", "variant": "v"}
 row |= {"rows": "selection", "best": 0.1234, "last": 0.1, "chosen": 0.11}

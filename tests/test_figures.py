@@ -555,7 +555,7 @@ def test_limits_have_room_and_are_never_empty():
 DRAW = """
 import hashlib, importlib, json, sys
 from pathlib import Path
-from dp.figures import style
+from dp.report.figures import style
 found = {}
 for path in sorted(Path(sys.argv[1]).glob("*.csv")):
     for picture in style.save(path, importlib.import_module(f"dp.report.figures.{path.stem}").draw):

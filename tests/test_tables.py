@@ -486,9 +486,9 @@ def test_a_long_table_goes_on_in_further_floats(groups, lines, interval):
 SCRIPT = """
 import hashlib, json, sys
 from types import SimpleNamespace
-from dp.evaluation import runs, table
+from dp.results import runs, table
 from dp.study import load
-from dp.tables import every, render
+from dp.report.tables import every, render
 study = load(settings={"scale": "synthetic"})
 read = runs.read(study)
 found = SimpleNamespace(study=study, runs=read, results=table.rows(study, read), **json.loads(sys.argv[1]))

@@ -25,7 +25,7 @@ REGIMES = [
 ]
 VARIANTS = ["majority", "fixed", "adap_pos", "adap_pos-frozen", "adap_ins_pos", "adap_ins_pos-shuffled"]
 WEIGHTS = "e" * 64
-LOOKS = {files.sha256(path) for path in (ROOT / "dp/page").iterdir() if path.is_file()}
+LOOKS = {files.sha256(path) for path in (ROOT / "dp/report/page").iterdir() if path.is_file()}
 
 
 def lines_of(cell):
