@@ -22,7 +22,7 @@ LONG = 10
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sample", type=_count, default=1, metavar="N",
-                        help="make N artifacts of each kind again (command x backbone x kind of variant); 1")  # fmt: skip
+                        help="artifacts of each kind to make again (command, backbone, kind of variant); 1")  # fmt: skip
     parser.add_argument("--all", action="store_true", help="make every artifact again, and compare it")
     parser.add_argument("--dry-run", action="store_true", help="say what would be made again, and how long that takes")
 
@@ -77,7 +77,7 @@ def _tried(study: Study, chosen: dict[Kind, list[Any]], count: int) -> list[Outc
 
 
 def _close(study: Study, arguments: argparse.Namespace) -> None:
-    """The report says what was adopted, so it is made anew; and DVC records what lies here, where it recorded before."""
+    """Make the report anew, which says what was adopted, and let DVC record what lies here, where it did before."""
     settings = [*arguments.settings]
     with doors.step("making the report anew, which says what was adopted (snakemake)"):
         done = doors.snakemake("--quiet", "progress", settings=settings)

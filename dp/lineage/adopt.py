@@ -49,7 +49,7 @@ class Kind(NamedTuple):
 
 @dataclass
 class Survey:
-    """Of the jobs of a scale but its report: `stale` by code alone, by kind; why each `other` is not as it should be."""
+    """Of a scale's jobs but its report: `stale` by code alone, by kind; why each `other` is not as it should be."""
 
     stale: dict[Kind, list[Made]] = field(default_factory=dict)
     other: dict[Path, str] = field(default_factory=dict)

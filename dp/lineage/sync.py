@@ -202,8 +202,8 @@ def _touch(settings: list[str]) -> None:
     touched = doors.snakemake("--touch", "--forceall", "--no-hooks", "--quiet", "progress", settings=settings)
     if touched.returncode:
         raise UserError(
-            f"`snakemake --touch` failed: {doors.said_by_snakemake(touched)}\nWhere another Snakemake or another sync works in "
-            "this folder, call sync again when it has ended."
+            f"`snakemake --touch` failed: {doors.said_by_snakemake(touched)}\nWhere another Snakemake or "
+            "another sync works in this folder, call sync again when it has ended."
         )
 
 
