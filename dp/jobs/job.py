@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 SUMS = "SHA256SUMS"
 RECORD = "record.json"
 ADOPTED = "adopted.json"
+"""Beside the record of what other code made (`dp.jobs.adoption`); the one file that may be read or not be there."""
 
 FILES: Mapping[str, tuple[str, ...]] = {
     "fetch-task": ("train.jsonl", "validation.jsonl"),

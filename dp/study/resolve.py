@@ -4,7 +4,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 from dp import paths
-from dp.jobs.job import FILES, RECORD, Cell, Job, Upstream, outputs_of
+from dp.jobs.job import ADOPTED, FILES, RECORD, Cell, Job, Upstream, outputs_of
 from dp.jobs.project import project_files
 from dp.study import grid
 from dp.study.report import report_config, report_files
@@ -110,12 +110,12 @@ def _report_of(study: Study, before: dict[Path, Job]) -> Job:
     def names(job: Job) -> tuple[str, ...]:
         match job.command:
             case "evaluate":
-                return (RECORD, *FILES["evaluate"])
+                return (RECORD, ADOPTED, *FILES["evaluate"])
             case "train" if job.folder in shown:
-                return (RECORD, "steps.jsonl")
+                return (RECORD, ADOPTED, "steps.jsonl")
             case "fetch-task" if job.folder in questions:
-                return (RECORD, "validation.jsonl")
-        return (RECORD,)
+                return (RECORD, ADOPTED, "validation.jsonl")
+        return (RECORD, ADOPTED)
 
     reads = tuple(Upstream("any", job.folder, names(job)) for job in before.values())
     made = tuple(report_files(study))
