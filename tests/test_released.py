@@ -27,8 +27,7 @@ from dp.errors import UserError
 from dp.numerics import seeds
 from dp.prompts import choice
 from dp.prompts.choice import Moment, Policy, temperature
-from dp.study import grid, protocols
-from dp.study.run import run_of
+from dp.study import grid, protocols, resolve
 from dp.study.variants import Control
 from dp.training.loop import Rows, train
 
@@ -750,7 +749,7 @@ def test_the_switch_chooses_the_feature():
     assert grid.pooling(study, "adap_ins_pos") == "padded_mean"
     assert grid.pooling(study_with(), "adap_ins_pos") == "masked_mean"
     cell = grid.Cell("tiny-t5", "full", "toy", "adap_ins_pos", 0)
-    assert run_of(study, cell).features["toy"].name == "padded_mean"
+    assert resolve.evaluation_job(study, cell).all("features")["toy"].name == "padded_mean"
     assert grid.features_config(study, "tiny-t5", "toy", "padded_mean")["width"] == study.scale.max_tokens
 
 
