@@ -18,8 +18,9 @@ from dp import files, paths
 from dp.errors import UserError
 from dp.results import separation
 from dp.results.table import summary
-from dp.results.verdicts import holm, p_better, verdict
-from dp.statistics.intervals import over_runs, wilson
+from dp.results.verdicts import verdict
+from dp.statistics.intervals import of_runs, wilson
+from dp.statistics.p_values import holm, p_better
 from dp.study.predictions import check, read
 from dp.study.report import report_config
 from dp.study.study import load, training_of
@@ -269,7 +270,7 @@ def test_predictions_csv_holds_every_evaluated_cell_once(made):
     assert {name: alpha[name]["verdict"] for name in ("adap_ins_pos", "fixed", "adap_pos", "majority")} == {
         "adap_ins_pos": "holds", "fixed": "fails", "adap_pos": "unclear", "majority": "holds"}  # fmt: skip
     row = alpha["fixed"]
-    low, high = over_runs(ACCURACIES["fixed"])
+    low, high = of_runs(ACCURACIES["fixed"])
     assert [float(row[key]) for key in ("predicted_low", "predicted_high", "mean", "low", "high")] == pytest.approx(
         [0, 0.7, np.mean(ACCURACIES["fixed"]), low, high], abs=1e-6
     )
@@ -304,7 +305,7 @@ def test_planted_choices_csv(made):
     }
     assert found["multitask", "split", "adap_pos"]["task"] == "alpha + beta"
     assert found["full", "pool", "adap_ins_vec"]["low"] == ""
-    assert float(found["full", "split", "adap_ins_pos"]["low"]) == pytest.approx(over_runs([1, 1, 0.5])[0], abs=1e-6)
+    assert float(found["full", "split", "adap_ins_pos"]["low"]) == pytest.approx(of_runs([1, 1, 0.5])[0], abs=1e-6)
     details = csv_of(made[2] / "figures", "planted_choices.csv")
     shares = {(row["runs"], row["group"], row["value"]): float(row["share"]) for row in details
               if row["variant"] == "adap_ins_pos"}  # fmt: skip

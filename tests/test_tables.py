@@ -487,7 +487,7 @@ SCRIPT = """
 import hashlib, json, sys
 from types import SimpleNamespace
 from dp.results import runs, table
-from dp.study import load
+from dp.study.study import load
 from dp.report.tables import every, render
 study = load(settings={"scale": "synthetic"})
 read = runs.read(study)

@@ -159,8 +159,7 @@ class _Judge:
         if claim.task != AVERAGE:
             return Evidence(groups, *measures.of_cell(groups[claim.variant][0]), note)
         found = measures.of_groups(groups[claim.variant])
-        low, high = found.interval
-        return Evidence(groups, found.mean, max(low, 0.0), min(high, 100.0), note)
+        return Evidence(groups, found.mean, *found.clipped(100.0), note)
 
     def _best(self, claim: Claim) -> Evidence | str:
         """The largest of several numbers; none where one of them is missing, for that one might be larger."""

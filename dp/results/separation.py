@@ -11,7 +11,7 @@ from dp.errors import UserError
 from dp.results.runs import Run
 from dp.results.table import Row, digests, labels, overflowed
 from dp.results.verdicts import by_cell
-from dp.statistics.intervals import Floats, over_runs
+from dp.statistics.intervals import Floats, of_runs
 from dp.study.predictions import Planted
 from dp.study.study import Study, learned_factors, length_of
 
@@ -38,7 +38,7 @@ def rows(study: Study, runs: list[Run]) -> list[Row]:
     table = []
     for one in found(study, runs):
         distances = [distance(shares) for shares in one.shares]
-        low, high = over_runs(distances) if len(set(distances)) > 1 else (None, None)
+        low, high = of_runs(distances) if len(set(distances)) > 1 else (None, None)
         numbers = {"seeds": len(distances), "mean": float(np.mean(distances)), "low": low, "high": high}
         agree = sum(value > AGREES for value in distances) / len(distances)
         table.append(one.about | numbers | {"agree": agree})

@@ -1,13 +1,12 @@
 """predictions.csv and null_task.csv: what was predicted beside what was measured, and whether it holds."""
 
-from collections.abc import Iterable, Sequence
-
-import numpy as np
-from scipy import stats
+from collections.abc import Iterable
+from statistics import fmean
 
 from dp.results.runs import Run
 from dp.results.table import Row, accuracies, made_from, overflowed, summary
-from dp.statistics.multiple import holm
+from dp.statistics import ALPHA
+from dp.statistics.p_values import holm, p_better
 from dp.study.grid import is_trained
 from dp.study.study import Study
 
@@ -15,7 +14,6 @@ COLUMNS = ("backbone", "regime", "k", "task", "variant", "predicted_low", "predi
            "high", "interval", "verdict", "majority", "because", "labels", "runs")  # fmt: skip
 NULL_COLUMNS = ("backbone", "regime", "k", "task", "variant", "against", "seeds", "mean", "against_mean", "difference",
                 "p", "p_holm", "verdict", "labels", "runs")  # fmt: skip
-LEVEL = 0.05
 OVERFLOWED = "overflowed"
 """The verdict on runs that ended in a status and not in a number."""
 
@@ -72,31 +70,13 @@ def null_rows(study: Study, runs: Iterable[Run]) -> list[Row]:
         found.append(row)
         if not overflowed(members, base):
             better, against = accuracies(members), accuracies(base)
-            row |= {"mean": float(np.mean(better)), "against_mean": float(np.mean(against)),
-                    "difference": float(np.mean(better) - np.mean(against)),
+            row |= {"mean": fmean(better), "against_mean": fmean(against),
+                    "difference": fmean(better) - fmean(against),
                     "p": p_better(better, against, members[0].metrics["n"])}  # fmt: skip
     judged = [row for row in found if row["p"] is not None]
     for row, p in zip(judged, holm([row["p"] for row in judged]), strict=True):
-        row |= {"p_holm": p, "verdict": "fails" if p < LEVEL else "holds"}
+        row |= {"p_holm": p, "verdict": "fails" if p < ALPHA else "holds"}
     return found
-
-
-def p_better(better: Sequence[float], against: Sequence[float], examples: int) -> float:
-    """One-sided p of Welch's t test that the first mean is above the second.
-
-    Not paired: runs of one seed share the order of the batches and little else, so pairing would halve the degrees of
-    freedom and remove next to no variance. Runs that agree exactly tell nothing about the spread over seeds; as in
-    results.csv, theirs is the binomial one of a single run over its examples, (right + 2) / (n + 4) of them right.
-    """
-
-    def moments(values: Sequence[float]) -> tuple[float, float, int]:
-        if len(set(values)) > 1:
-            return float(np.mean(values)), float(np.std(values, ddof=1)), len(values)
-        share = (values[0] * examples + 2) / (examples + 4)
-        return values[0], (share * (1 - share)) ** 0.5, examples
-
-    test = stats.ttest_ind_from_stats(*moments(better), *moments(against), equal_var=False, alternative="greater")
-    return float(test.pvalue)
 
 
 def by_cell(runs: Iterable[Run]) -> dict[tuple[str, str, str, str], list[Run]]:
