@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from dp.commands.train import rows_of_run
+from dp.study.run import run_of
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
@@ -31,13 +33,11 @@ from dp import files, paths
 from dp.backbones.load import load
 from dp.classifier.classifier import Classifier, classifier
 from dp.classifier.scoring import score
-from dp.commands.train import rows_of_run
 from dp.data import tokens
 from dp.data.batches import collate
+from dp.jobs.job import Cell
 from dp.prompts.choice import Moment
 from dp.results import table
-from dp.study.grid import Cell
-from dp.study.run import run_of
 from dp.study.study import Study
 from dp.study.study import load as load_study
 from dp.training.loop import Rows, expected_losses, train

@@ -19,8 +19,8 @@ from dp.backbones.load import load, load_tokenizer
 from dp.backbones.lora import add_lora
 from dp.errors import UserError
 from dp.numerics.sequence import Sequence
-from dp.study.params import RandomSource
 from dp.worlds import made_up, random_weights
+from dp.worlds.definitions import RandomSource
 
 SHAPE = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
          "initializer_range": 0.25}  # fmt: skip

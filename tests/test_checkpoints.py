@@ -20,7 +20,7 @@ from dp.errors import UserError
 from dp.numerics import tensors
 from dp.sources import package
 from dp.sources import weights as fetch
-from dp.study.params import Backbone
+from dp.sources.definitions import Backbone
 from dp.study.study import load as load_study
 from dp.tasks import model as tasks
 

@@ -17,8 +17,8 @@ from dp.errors import UserError
 from dp.numerics.sequence import Sequence
 from dp.prompts.initial import initial_vectors
 from dp.sources import weights as fetch
+from dp.sources.definitions import Backbone
 from dp.study import needs
-from dp.study.params import Backbone
 from dp.study.study import load as load_study
 from dp.worlds import made_up, random_weights
 

@@ -15,7 +15,7 @@ from dp.classifier.scoring import score
 from dp.commands import cli, features
 from dp.errors import UserError
 from dp.sources import weights as fetch
-from dp.study.params import Backbone
+from dp.sources.definitions import Backbone
 from dp.training import loop
 from dp.training.state import State, load_tuned
 

@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 from small_project import SCALE, small_study
 
+from dp.jobs.job import Cell
 from dp.study import grid
-from dp.study.grid import Cell
 
 BACKBONES, TASKS, SEEDS = ["tiny-t5", "tiny-encoder"], ["toy", "second", "third"], [3, 5]
 REGIMES = [

@@ -19,7 +19,7 @@ from dp.errors import UserError
 from dp.sources import hub
 from dp.sources import rows as fetch
 from dp.sources import weights as backbones
-from dp.study.params import Backbone
+from dp.sources.definitions import Backbone
 from dp.tasks import model
 
 ROOT = Path(__file__).parents[1]

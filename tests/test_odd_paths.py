@@ -8,7 +8,7 @@ from test_readers import ODD
 
 from dp import files
 from dp.sources import weights as fetch
-from dp.study.params import Backbone
+from dp.sources.definitions import Backbone
 
 FEW = ["data[2]", "x {wildcards.task}", "50% #1", "back\\slash"]
 NAMES = [pytest.param(name, marks=[] if name in FEW else [pytest.mark.exhaustive]) for name in ODD]

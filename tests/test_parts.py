@@ -9,8 +9,8 @@ from synthetic_results import change, predictions, report, reseal, study_in, tab
 from test_predictions import WRITTEN, csv_of, predicted_study, write_all
 
 from dp import files, paths
+from dp.jobs.job import Cell
 from dp.study import grid
-from dp.study.grid import Cell
 
 BACKBONES, TASKS = ["tiny-t5", "tiny-encoder"], ["toy", "second", "third", "fourth"]
 VARIANTS = ["majority", "fixed", "adap_pos", "adap_pos-noise", "adap_pos-frozen", "zero-shot"]

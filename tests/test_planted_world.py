@@ -12,10 +12,11 @@ from dp.errors import UserError
 from dp.numerics import seeds
 from dp.sources import rows as fetch
 from dp.sources import weights as backbones
-from dp.study.params import Backbone, Pretraining
+from dp.sources.definitions import Backbone
 from dp.tasks import model as tasks
 from dp.tasks.model import Question
 from dp.worlds import planted, pretraining
+from dp.worlds.definitions import Pretraining
 
 QUESTIONS = {
     "planted_first": [(1, 0)],

@@ -12,8 +12,8 @@ from synthetic_results import change
 from dp import files, paths
 from dp.commands import cli
 from dp.errors import UserError
+from dp.jobs.job import Cell
 from dp.study import grid, search
-from dp.study.grid import Cell
 from dp.study.params import Search
 from dp.study.search import applied, best, settings
 

@@ -13,8 +13,8 @@ from dp.data.encoding import encode
 from dp.errors import UserError
 from dp.sources import rows as fetch
 from dp.sources import weights as backbones
+from dp.sources.definitions import Backbone
 from dp.study import grid
-from dp.study.params import Backbone
 from dp.study.study import load
 from dp.tasks import model
 

@@ -1,4 +1,4 @@
-"""Targets, inputs and settings, all from dp.jobs.artifacts: the rules stay fixed while the grid grows."""
+"""Targets, inputs and settings, all from dp.study.resolve: the rules stay fixed while the grid grows."""
 
 import json
 import os
@@ -8,14 +8,13 @@ from contextlib import ExitStack
 
 from snakemake.settings.types import DeploymentMethod
 
-from dp.study import grid
 from dp import paths
 from dp.commands.common import SETTINGS_VARIABLE
 from dp.errors import UserError
-from dp.jobs.artifacts import artifacts
-from dp.jobs import reads
-from dp.jobs.closure import code_digest
-from dp.jobs.record import SUMS
+from dp.jobs import adoption, inputs
+from dp.jobs.job import SUMS
+from dp.study import grid
+from dp.study.resolve import jobs
 from dp.study.study import load
 from dp.tasks.model import load as load_task
 from dp.worker.client import VARIABLE as WORKER_VARIABLE
@@ -32,7 +31,7 @@ except UserError as error:
     raise WorkflowError(str(error))
 
 SCALE = STUDY.scale_name
-ARTIFACTS = artifacts(STUDY)
+JOBS = jobs(STUDY)
 PHASES = ("download", "tokenize", "train", "evaluate", "report")
 COMPUTE = STUDY.scale.compute
 # Neither the interpreter nor the settings of this call are part of a rule's shell line: another virtual environment or
@@ -64,22 +63,27 @@ wildcard_constraints:
     run="[^/]+/[^/]+/[^/]+/[^/]+/(seed|trial)[0-9]+",
 
 
-def artifact(folder):
+def job(folder):
     """What the scale wants in a folder below results/; the one place where Snakemake's graph comes from."""
     try:
-        return ARTIFACTS[folder]
+        return JOBS[folder]
     except KeyError:
         raise WorkflowError(f"Scale '{SCALE}' asks for no {folder}.")
 
 
 def asked(folder):
     """A resolved configuration as the rule parameter that makes its job stale."""
-    return json.dumps(artifact(folder).asked, sort_keys=True)
+    return json.dumps(job(folder).asked, sort_keys=True)
+
+
+def code(folder):
+    """Digest of the code that decides a job, as the rule parameter that makes it stale; what was adopted keeps its own."""
+    return adoption.noted(job(folder))
 
 
 def read_by(folder):
     """Inputs, for the order of jobs: one small file stands for an upstream folder. Their stamps decide nothing."""
-    return reads.read_by(artifact(folder), ARTIFACTS)
+    return inputs.stems(job(folder))
 
 
 def read(folder):
@@ -88,7 +92,7 @@ def read(folder):
     Snakemake asks when it builds its graph, and again when a job's inputs have been made, before it starts.
     """
     refuse_unseen(folder)
-    return reads.digest_of(artifact(folder), ARTIFACTS)
+    return inputs.digest_of(job(folder))
 
 
 def shown(name):
@@ -104,4 +108,4 @@ def shown(name):
 
 def targets(phase):
     """Every file that a phase makes for the chosen scale."""
-    return [str(path) for one in ARTIFACTS.values() if one.phase == phase for path in one.paths]
+    return [str(path) for one in JOBS.values() if one.phase == phase for path in one.paths]

@@ -75,12 +75,12 @@ def refuse_uncommitted():
     """Before the first job: what the report would refuse in the end. Where none is asked for, a warning."""
     if STUDY.params.allow_dirty or workflow.touch:
         return
-    made = {job: Path(job.output[0]).parent for job in workflow.dag.jobs if job.output and job.rule.name != "collect"}
+    made = {one: Path(one.output[0]).parent for one in workflow.dag.jobs if one.output and one.rule.name != "collect"}
     remade = set(workflow.dag.needrun_jobs())
     why = admission.no_commit() if remade & made.keys() else None
     # DVC's stages are one run with a report at its end; for `-- train` by hand there may never be one.
-    if "DVC_STAGE" in os.environ or any(job.rule.name in ("collect", *PRINTED) for job in remade):
-        why = why or admission.made_without(folder for job, folder in made.items() if job not in remade)
+    if "DVC_STAGE" in os.environ or any(one.rule.name in ("collect", *PRINTED) for one in remade):
+        why = why or admission.made_without(folder for one, folder in made.items() if one not in remade)
         if why:
             raise WorkflowError(f"The report would refuse these numbers, so no job was started. {why}")
     elif why:
@@ -112,8 +112,8 @@ def refuse_unseen(folder):
 
     Either because `--touch` asks for that, or because it has no notes on how the artifact was made.
     """
-    why = STALE.get(artifact(folder).folder)
-    if not why or not all(path.exists() for path in artifact(folder).paths):  # what is incomplete is made in any case
+    why = STALE.get(job(folder).folder)
+    if not why or not all(path.exists() for path in job(folder).paths):  # what is incomplete is made in any case
         return
     count = f"This holds for {len(STALE)} artifacts of scale {SCALE}."
     if workflow.touch:
@@ -128,14 +128,14 @@ def refuse_unseen(folder):
 
 def refuse_moved():
     """The lock of the hub is no parameter of a rule, since the first download writes it: Snakemake sees no other pin."""
-    for folder, one in ARTIFACTS.items():
+    for folder, one in JOBS.items():
         if one.command in pins.KINDS and folder in STALE and (why := pins.moved(read_record(folder))):
             raise WorkflowError(f"{folder}: {why}. Delete its folder, and it is fetched again; or restore the lock.")
 
 
 def refuse_another_scale():
     """Before `dvc repro` starts a scale of which nothing was made: results of another that it would leave unrecorded."""
-    if "DVC_STAGE" not in os.environ or scales.is_begun(ARTIFACTS) or not (found := scales.unrecorded(SCALE)):
+    if "DVC_STAGE" not in os.environ or scales.is_begun(JOBS) or not (found := scales.unrecorded(SCALE)):
         return
     raise WorkflowError(
         f"params.yaml asks for scale {SCALE}, of which nothing was made here, while results of {', '.join(found)} lie here "
@@ -147,7 +147,7 @@ def refuse_another_scale():
 STALE = {}
 if workflow.is_main_process:
     refuse_another_scale()
-    _tampered, _stale = before_jobs(ARTIFACTS)
+    _tampered, _stale = before_jobs(JOBS)
     refuse_tampered(_tampered)
     STALE = {one.path: one.why for one in _stale}
     refuse_moved()

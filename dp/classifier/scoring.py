@@ -1,21 +1,21 @@
 """Class scores of a whole split."""
 
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from dp.classifier.classifier import Classifier
+from dp.classifier.config import input_width
 from dp.data.batches import collate, evaluation_batches
 from dp.data.tokens import Split
 from dp.errors import UserError
 from dp.numerics.finite import check_finite, not_finite
+from dp.progress import bar
 from dp.prompts.choice import Moment
 from dp.prompts.prompt import Choices
-from dp.study.protocols import SHARING, input_width
+from dp.prompts.released import SHARING
 
 
 @torch.no_grad()
@@ -35,9 +35,7 @@ def score(
     batches = evaluation_batches([len(ids) for ids in split.ids], config["evaluation_batch_size"])
     scores = torch.empty(split.outputs.shape)
     chosen: list[Choices] = []
-    for number, rows in enumerate(
-        tqdm(batches, desc=progress, unit="batch", disable=not progress, file=sys.stderr, mininterval=5)
-    ):
+    for number, rows in enumerate(bar(batches, of=progress, unit="batch", shown=bool(progress))):
         batch = collate(split, rows, features, width).to(classifier.device)
         moment = Moment(config["seed"], step, number, batch.rows, training=False, draws=draws, sharing=sharing)
         found, choices = classifier(batch, moment)

@@ -13,7 +13,7 @@ from typing import NoReturn, TextIO
 import dp
 from dp.errors import MESSAGE, Interrupted, UserError, printable, shown
 
-COMMANDS = {
+MAKING = {
     "fetch-task": "download and check the rows of one task",
     "fetch-backbone": "download, check and convert one backbone",
     "tokenize": "render and tokenize one task for one backbone, and fix its splits",
@@ -22,6 +22,9 @@ COMMANDS = {
     "choose": "choose among the trials of a variant by the selection split",
     "evaluate": "predict the reported split with one run and compute its metrics",
     "report": "collect a scale's evaluations into tables and figures",
+}
+"""What makes one artifact each (dp/commands/making.py)."""
+COMMANDS = MAKING | {
     "claims": "judge the paper's claims by what has been evaluated so far",
     "why": "show everything that a number rests on",
     "diff": "say what changed between two states of the study: revisions or folders of results",
@@ -62,8 +65,8 @@ def main(arguments: list[str] | None = None) -> None:
         command.add_argument("--scale", action="append", metavar="NAME", dest="settings", type="scale={}".format,
                              help="short for --set scale=NAME")  # fmt: skip
         if chosen == [name]:
-            module = importlib.import_module(f"dp.commands.{name.replace('-', '_')}")
-            module.add_arguments(command)
+            module = importlib.import_module(f"dp.commands.{'making' if name in MAKING else name}")
+            module.add_arguments(command, *([name] if name in MAKING else []))
     parsed = parser.parse_args(arguments)
     # As `--table "$TABLE"` without that variable gives it. Some commands would take it for what is not asked.
     for name, value in vars(parsed).items():

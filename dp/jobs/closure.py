@@ -1,4 +1,4 @@
-"""The code closure of a command: every `dp` module that its module imports, at the top or inside a function."""
+"""The code closure of a command: every `dp` module that what computes imports, at the top or inside a function."""
 
 import ast
 import hashlib
@@ -9,21 +9,37 @@ from dp import files
 from dp.jobs.source import code_of
 
 PACKAGE = Path(__file__).resolve().parents[1]
+ROOT = "dp.compute"
+"""The room whose module of a command's name is where its closure begins."""
+WITHOUT_SAY = (
+    "dp.study",  # what it resolves is compared literally, as `asked`
+    "dp.jobs",  # records and compares
+    "dp.paths",  # where things lie, compared as folders
+    "dp.closed",  # lets parameters and tasks pass as they are, or refuses them
+    "dp.yaml12",  # likewise: what was read stands in records
+    "dp.errors",  # words
+    "dp.progress",  # shows
+)
+"""Modules and rooms that are imported by what computes and decide nothing of what comes out."""
 
 
 def closure(command: str) -> list[Path]:
     """Files of `dp` that decide what a command computes, sorted, relative to the folder that holds `dp`.
 
-    dp.commands.cli and dp.worker start a job, like Snakemake and the shell, and have no say in what it computes.
+    Commands, the worker, Snakemake and the shell start a job, and none of them is imported by what it computes.
     """
     modules: set[str] = set()
-    todo = [f"dp.commands.{command.replace('-', '_')}"]
+    todo = [f"{ROOT}.{command.replace('-', '_')}"]
     while todo:
         module = todo.pop()
-        if module not in modules:
+        if module not in modules and not has_no_say(module):
             modules.add(module)
             todo += _imports(module)
     return sorted(_file(module).relative_to(PACKAGE.parent) for module in _with_parents(modules))
+
+
+def has_no_say(module: str) -> bool:
+    return any(module == one or module.startswith(f"{one}.") for one in WITHOUT_SAY)
 
 
 @cache

@@ -28,9 +28,3 @@ def project_digest(name: str) -> str:
     """sha256 of the file's text, whichever way its lines end; "" where it is gone."""
     path = PACKAGE.parent / name
     return hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest() if path.is_file() else ""
-
-
-def project_inputs(command: str, task: str | None = None) -> dict[str, str]:
-    """Name -> digest of each, as a record says what its job read. Call it before they are read, so that an edit in
-    between leaves a record that is stale and not one that is wrong."""
-    return {name: project_digest(name) for name in project_files(command, task)}

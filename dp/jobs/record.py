@@ -6,7 +6,7 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
@@ -17,9 +17,9 @@ from dp import files
 from dp.errors import UserError, shown
 from dp.jobs import git, record_parts
 from dp.jobs.closure import PACKAGE, code_digest, modules
+from dp.jobs.job import ADOPTED, RECORD, SUMS, Job
 from dp.jobs.state import marked
 
-SUMS = "SHA256SUMS"
 RESTORE = "Restore it (`dvc checkout`), or delete its folder and run `snakemake --cores all` again."
 PACKAGES = ("torch", "transformers", "datasets", "tokenizers", "safetensors", "numpy", "scipy", "pydantic",
             "huggingface_hub", "gguf", "peft", "snakemake", "dvc")  # fmt: skip
@@ -39,22 +39,23 @@ READ = (".py", ".yaml", ".csv", ".smk", ".html", ".css", ".js")
 
 @contextmanager
 def recording(
-    folder: Path, command: str, asked: dict[str, Any], inputs: dict[str, str], outputs: Iterable[str]
+    job: Job, inputs: dict[str, str], also_asked: Mapping[str, Any] | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Time a job and, if it ends well, write `folder/record.json`. What a killed call left half-written goes first.
+    """Time a job and, if it ends well, write its record. What a killed call left half-written goes first.
 
-    `asked`: the resolved parameters. `inputs`: path -> sha256 of every file read (see `outputs_of`). `outputs`: names
-    of the files made in `folder`; their digests also go to `folder/SHA256SUMS`, as `sha256sum -c` reads it: what came
-    out, and nothing about how. The yielded dictionary takes the facts that the job adds to `made`, a `status` among
-    them where the job is done but in no number. `seal` is the digest of everything else in the record.
+    inputs: path -> sha256 of every file read (`dp.jobs.inputs`), to which the job may add what it downloads.
+    also_asked: what only the job itself looks up. The yielded dictionary takes the facts that the job adds to `made`, a
+    `status` among them where it is done but in no number. Digests of the outputs also go to SHA256SUMS, as `sha256sum
+    -c` reads it: what came out, and nothing about how. `seal` is the digest of everything else in the record.
     """
-    started = time.time()
+    folder, started = job.folder, time.time()
     made: dict[str, Any] = {}
-    code = {"digest": code_digest(command), "modules": modules(command)}
-    with marked(folder, command):
+    code = {"digest": code_digest(job.command), "modules": modules(job.command)}
+    with marked(folder, job.command):
         files.discard_parts(folder)
+        (folder / ADOPTED).unlink(missing_ok=True)
         yield made
-        digests = {name: files.sha256(folder / name) for name in outputs}
+        digests = {name: files.sha256(folder / name) for name in job.outputs}
         files.write_text(folder / SUMS, "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items())))
         made |= {
             "status": made.get("status", "complete"),
@@ -65,8 +66,9 @@ def recording(
             "gpu_peak_memory_mib": _gpu_peak_memory(),
         }
         used = {"inputs": inputs, "code": code}
-        record = {"command": command, "asked": asked, "used": used, "with": environment(), "made": made}
-        files.write_json(folder / "record.json", sealed(record))
+        asked = job.asked | dict(also_asked or {})
+        record = {"command": job.command, "asked": asked, "used": used, "with": environment(), "made": made}
+        files.write_json(folder / RECORD, sealed(record))
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -121,26 +123,6 @@ def is_sealed(record: Any) -> bool:
         return record.get("seal") == sealed({key: value for key, value in record.items() if key != "seal"})["seal"]
     except (ValueError, RecursionError):  # half a surrogate pair, or nesting beyond measure: no job writes them
         return False
-
-
-def outputs_of(folder: Path, without: str | None = None) -> dict[str, str]:
-    """Path -> sha256 of what an upstream job made, all but the file named `without`, checked byte for byte.
-
-    Raises UserError where a file is missing or differs from its record: nothing is computed from tampered input.
-    """
-    made = {name: digest for name, digest in read(folder)["made"]["outputs"].items() if name != without}
-    for name, digest in made.items():
-        path = folder / name
-        if not path.is_file():
-            raise UserError(f"{path}: is missing, though its record is there. {RESTORE}")
-        if files.sha256(path) != digest:
-            raise UserError(f"{path}: its bytes differ from its record.json: it was edited or cut short. {RESTORE}")
-    return {str(folder / name): digest for name, digest in made.items()}
-
-
-def record_of(folder: Path) -> dict[str, str]:
-    """Path -> sha256 of an upstream record, for a job that reads facts in it."""
-    return {str(folder / "record.json"): files.sha256(folder / "record.json")}
 
 
 def environment() -> dict[str, Any]:

@@ -7,34 +7,42 @@ from pathlib import Path
 from typing import Any
 
 from dp import paths
-from dp.jobs.artifacts import Artifact
-from dp.jobs.closure import modules
+from dp.jobs.closure import code_digest, modules
+from dp.jobs.job import SUMS, Job
 from dp.jobs.pins import moved
 from dp.jobs.project import is_of_project, project_digest
-from dp.jobs.record import SUMS
 from dp.lineage.finding import some
 
+CODE = "code changed: "
 Now = Callable[[str], str | None]
 """Digest of an input as it is: "" where it is gone, None where nobody can tell."""
 
 
-def reasons(artifact: Artifact, record: dict[str, Any], code: str, now: Now) -> Iterator[str]:
-    """`code`: digest of the command's closure."""
-    if parameter := first_difference(record["asked"], json.loads(json.dumps(artifact.asked))):
+def reasons(job: Job, record: dict[str, Any], adopted: str | None, now: Now) -> Iterator[str]:
+    """None where a job's record is of what is asked, of this code, and of what lies here: the one answer for all.
+
+    adopted: the digest of the code that its artifact was adopted by, if any (`dp.jobs.adoption`).
+    """
+    if parameter := first_difference(record["asked"], job.asked):
         yield parameter
-    if record["used"]["code"]["digest"] != code:
-        yield "code changed: " + some(changed_modules(record, artifact.command))
+    if by_code(job, record, adopted):
+        yield CODE + some(changed_modules(record, job.command))
     if pin := moved(record):
         yield pin
-    yield from other_inputs(artifact, record["used"]["inputs"], now)
+    yield from other_inputs(job, record["used"]["inputs"], now)
 
 
-def other_inputs(artifact: Artifact, read: Mapping[str, str], now: Now) -> Iterator[str]:
+def by_code(job: Job, record: dict[str, Any], adopted: str | None) -> bool:
+    """Whether other code than this made an artifact, and none like it adopted it since."""
+    return code_digest(job.command) not in (record["used"]["code"]["digest"], adopted)
+
+
+def other_inputs(job: Job, read: Mapping[str, str], now: Now) -> Iterator[str]:
     """Inputs that are other than they were read, are new, or are read no more. `read`: name -> digest, by a record."""
     changed = [path for path, digest in read.items() if now(path) not in (digest, None)]
     if changed:
         yield "input changed: " + some([path for path in changed if not path.endswith(SUMS)] or changed)
-    wanted = {*filter(now, artifact.project), *(folder.as_posix() for folder in artifact.upstream)}
+    wanted = {*filter(now, job.project), *(folder.as_posix() for folder in job.upstream)}
     known = {_source(path) for path in read if is_of_project(path) or _is_made(path)}
     if new := sorted(wanted - known):
         yield "input is new: " + some(new)

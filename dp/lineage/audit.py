@@ -5,17 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dp.jobs import state
-from dp.jobs.artifacts import Artifact, artifacts
-from dp.jobs.closure import code_digest
+from dp.jobs import made, state
 from dp.jobs.digests import Digests
+from dp.jobs.job import Job
 from dp.jobs.look import Look, edits, look
-from dp.jobs.record import parsed
-from dp.jobs.stale import Now, now_of, reasons
+from dp.jobs.stale import Now, now_of
 from dp.lineage import environments, numbers, orphans, scales
 from dp.lineage.finding import KINDS, Finding
 from dp.lineage.numbers import touched as touched
 from dp.lineage.unlocked import unlocked
+from dp.study.resolve import jobs
 from dp.study.study import Study
 
 
@@ -32,7 +31,7 @@ class Audit:
 
 def audit(study: Study, full: bool = False) -> Audit:
     """Everything that `python -m dp audit` says. `full`: every byte is read again."""
-    asked, digests = artifacts(study), Digests(full)
+    asked, digests = jobs(study), Digests(full)
     looks = look(asked, digests)
     found, settings = _of_artifacts(asked, looks)
     found = _inherited(asked, found)
@@ -47,7 +46,7 @@ def audit(study: Study, full: bool = False) -> Audit:
     return Audit(found, len(asked), digests.read, digests.hashed, notes)
 
 
-def _elsewhere(study: Study, asked: dict[Path, Artifact]) -> list[str]:
+def _elsewhere(study: Study, asked: dict[Path, Job]) -> list[str]:
     """A line where nothing of this scale was made, but something of others."""
     if scales.is_begun(asked) or not (there := scales.others(study.scale_name)):
         return []
@@ -60,7 +59,7 @@ def findings(study: Study, full: bool = False) -> list[Finding]:
     return audit(study, full).findings
 
 
-def before_jobs(asked: dict[Path, Artifact]) -> tuple[list[Finding], list[Finding]]:
+def before_jobs(asked: dict[Path, Job]) -> tuple[list[Finding], list[Finding]]:
     """Records and outputs that were edited after their jobs wrote them; and what is stale by itself, an artifact each.
 
     What is not there is no matter.
@@ -70,11 +69,10 @@ def before_jobs(asked: dict[Path, Artifact]) -> tuple[list[Finding], list[Findin
     return tampered, [one for one in _of_artifacts(asked, looks)[0] if one.kind == "stale"]
 
 
-def _of_artifacts(asked: dict[Path, Artifact], looks: dict[Path, Look]) -> tuple[list[Finding], dict[Path, Any]]:
+def _of_artifacts(asked: dict[Path, Job], looks: dict[Path, Look]) -> tuple[list[Finding], dict[Path, Any]]:
     """What is wrong with each artifact by itself; and folder -> `with` of its record."""
     found: list[Finding] = []
     settings: dict[Path, Any] = {}
-    codes = {command: code_digest(command) for command in {one.command for one in asked.values()}}
     now = _now(asked, looks)
     for folder, artifact in asked.items():
         mark, one = state.read(folder), looks.get(folder)
@@ -89,14 +87,14 @@ def _of_artifacts(asked: dict[Path, Artifact], looks: dict[Path, Look]) -> tuple
             continue
         found += [Finding("missing", folder / name, "is gone, though its record is there") for name in one.gone]
         found += edits(folder, one)
-        if one.outputs is not None and (record := _read(folder)):
-            settings[folder] = record["with"]
-            if why := "; ".join(reasons(artifact, record, codes[artifact.command], now)):
+        if one.outputs is not None and (record := _read(artifact)):
+            settings[folder] = record.record["with"]
+            if why := "; ".join(record.reasons(now)):
                 found.append(Finding("stale", folder, why))
     return found, settings
 
 
-def _inherited(asked: dict[Path, Artifact], found: list[Finding]) -> list[Finding]:
+def _inherited(asked: dict[Path, Job], found: list[Finding]) -> list[Finding]:
     """What rests on something broken is stale, too: with the findings so far, in the order of the artifacts."""
     own: dict[Path | None, list[Finding]] = {}
     for one in found:
@@ -116,7 +114,7 @@ def _inherited(asked: dict[Path, Artifact], found: list[Finding]) -> list[Findin
     return complete
 
 
-def _now(asked: dict[Path, Artifact], looks: dict[Path, Look]) -> Now:
+def _now(asked: dict[Path, Job], looks: dict[Path, Look]) -> Now:
     """What records say of inputs, against what lies here by the records that name it."""
     made = {f"{folder}/record.json": one.record for folder, one in looks.items()}
     for folder, one in looks.items():
@@ -135,8 +133,8 @@ def _why_missing(folder: Path, mark: dict[str, Any] | None) -> str:
     return "its job was killed" if mark else "has no record.json"
 
 
-def _read(folder: Path) -> dict[str, Any] | None:
+def _read(job: Job) -> made.Made | None:
     try:
-        return parsed((folder / "record.json").read_bytes())
+        return made.read(job)
     except (OSError, ValueError):  # a job that began meanwhile took it away
         return None

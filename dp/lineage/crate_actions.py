@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from dp import files, paths
-from dp.jobs.closure import PACKAGE
+from dp.jobs.closure import PACKAGE, modules
+from dp.jobs.made import Made
 from dp.lineage.crate_entities import COMPLETED, Entities, flattened, literal
-from dp.lineage.crate_jobs import Job, kind
+from dp.lineage.crate_jobs import kind
 
 COPIED_PHASES = ("train", "evaluate", "report")
 LARGEST_COPY = 50 * 10**6  # bytes, of tuned parameters
@@ -24,9 +25,9 @@ USAGE = {  # key of a record's `made` -> what it measures, unit
 ORIGIN = ("source", "package", "repo", "revision", "commit", "seed")  # keys of a download's `made`
 
 
-def add(entities: Entities, job: Job) -> Any:
+def add(entities: Entities, job: Made) -> Any:
     """The CreateAction of a job, and the ControlAction that says which step it is an execution of."""
-    folder, made, tool = job.artifact.folder.as_posix(), job.record["made"], tool_of(entities, job)
+    folder, made, tool = job.folder.as_posix(), job.record["made"], tool_of(entities, job)
     usage = [
         entities.value(f"#usage/{folder}", key, made[key], propertyID=quantity, unitCode=UNITS + unit)
         for key, (quantity, unit) in USAGE.items()
@@ -53,20 +54,20 @@ def add(entities: Entities, job: Job) -> Any:
     return action
 
 
-def tool_of(entities: Entities, job: Job) -> Any:
+def tool_of(entities: Entities, job: Made) -> Any:
     """A command as it was installed: at one commit, with one set of packages."""
-    code, surroundings = job.record["used"]["code"], job.record["with"]
+    surroundings, ran = job.record["with"], job.record["used"]["code"]["modules"]
     version, packages = commit_of(surroundings), {"python": surroundings["python"]} | surroundings["packages"]
-    module = f"dp/commands/{job.command.replace('-', '_')}.py"
+    module = f"dp/compute/{job.command.replace('-', '_')}.py"
     return entities.add(
-        f"#tool/{job.command}/{files.digest([code['digest'], version, packages])[:12]}",
+        f"#tool/{job.command}/{files.digest([job.code, version, packages])[:12]}",
         "SoftwareApplication",
         name=f"dp {job.command}",
         description=_about(module),
         softwareVersion=version,
-        identifier=f"sha256:{code['digest']}",
+        identifier=f"sha256:{job.code}",
         mainEntity=entities.files[module],
-        hasPart=[entities.files[path] for path in code["modules"]],
+        hasPart=[entities.files[path] for path in (modules(job.command) if job.adoption else ran)],
         softwareRequirements=[package(entities, *one) for one in packages.items() if one[1]],
     )
 
@@ -90,19 +91,19 @@ def package(entities: Entities, name: str, version: str) -> Any:
                         identifier=identifier)  # fmt: skip
 
 
-def _parameter(entities: Entities, job: Job, tool: Any, key: str, value: Any) -> Any:
+def _parameter(entities: Entities, job: Made, tool: Any, key: str, value: Any) -> Any:
     formal = entities.formal(f"#parameter/{job.command}/{key}", key, literal(value))
     entities.link(tool, "input", formal)
     return entities.value(f"#value/{job.command}", key, value, exampleOfWork=formal)
 
 
-def _output(entities: Entities, job: Job, tool: Any, path: str) -> Any:
+def _output(entities: Entities, job: Made, tool: Any, path: str) -> Any:
     source, digest = Path(path), job.outputs[path]
-    name = source.relative_to(job.artifact.folder).as_posix()
+    name = source.relative_to(job.folder).as_posix()
     formal = entities.formal(f"#output/{job.command}/{name}", name, "File")
     entities.link(tool, "output", formal)
     entities.producers[path] = (job.command, name)
-    is_copied = job.artifact.phase in COPIED_PHASES or name == "record.json"
+    is_copied = job.job.phase in COPIED_PHASES or name == "record.json"
     if is_copied and not (name == "tuned.safetensors" and source.stat().st_size > LARGEST_COPY):
         found = entities.add_copy(path, source, digest)
     else:
@@ -111,11 +112,11 @@ def _output(entities: Entities, job: Job, tool: Any, path: str) -> Any:
     return found
 
 
-def _input(entities: Entities, job: Job, tool: Any, path: str) -> Any:
+def _input(entities: Entities, job: Made, tool: Any, path: str) -> Any:
     """What another job made, a file of this project, or a source file of which the crate holds the digest alone."""
     where = kind(path)
     if where is None:
-        name = f"{job.artifact.folder.relative_to(paths.DOWNLOAD).as_posix()}/{path}"
+        name = f"{job.folder.relative_to(paths.DOWNLOAD).as_posix()}/{path}"
         return entities.add(f"#source/{name}", "CreativeWork", name=path, sha256=job.inputs[path],
                             description=f"Not included in this crate.{_origin(job)}")  # fmt: skip
     if where == "made":
@@ -129,9 +130,9 @@ def _input(entities: Entities, job: Job, tool: Any, path: str) -> Any:
     return entities.files[path]
 
 
-def _origin(job: Job) -> str:
+def _origin(job: Made) -> str:
     """In words, where the files of a download came from."""
-    if job.artifact.phase != "download":
+    if job.job.phase != "download":
         return ""
     made = job.record["made"]
     return f" Origin: {', '.join(f'{key} {made[key]}' for key in ORIGIN if made.get(key) is not None)}."

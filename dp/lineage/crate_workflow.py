@@ -7,9 +7,9 @@ from typing import Any
 from dp import files
 from dp.errors import UserError
 from dp.jobs.closure import PACKAGE
+from dp.jobs.made import Made
 from dp.lineage.crate_actions import commit_of, package, tool_of
 from dp.lineage.crate_entities import COMPLETED, Entities, facts, literal
-from dp.lineage.crate_jobs import Job
 from dp.study.study import Study
 
 SOURCES = ("LICENSE", "README.md", "pyproject.toml", "requirements.lock", "environment.yml", "dvc.yaml",
@@ -21,7 +21,7 @@ CONFIGURED = ("scale", "source", "folder", "allow_dirty")
 """Keys of params.yaml that a call may replace: the workflow's parameters."""
 
 
-def add_sources(entities: Entities, study: Study, jobs: list[Job]) -> Any:
+def add_sources(entities: Entities, study: Study, jobs: list[Made]) -> Any:
     """The Snakefile as the crate's workflow, with this project's files and the parameters. Returns the workflow."""
     root = PACKAGE.parent
     if not (root / "Snakefile").is_file():
@@ -55,7 +55,7 @@ def configurations(study: Study) -> list[str]:
     return ["params.yaml", f"workflow/scales/{study.scale_name}.yaml", *predicted]
 
 
-def add_run(entities: Entities, study: Study, workflow: Any, jobs: list[Job], actions: list[Any]) -> Any:
+def add_run(entities: Entities, study: Study, workflow: Any, jobs: list[Made], actions: list[Any]) -> Any:
     """The CreateAction of the whole run, and the OrganizeAction of Snakemake. `actions` are those of the jobs."""
     _add_steps(entities, workflow, jobs)
     inputs = [_setting(entities, study, workflow, key) for key in CONFIGURED]
@@ -85,7 +85,7 @@ def add_run(entities: Entities, study: Study, workflow: Any, jobs: list[Job], ac
     return run
 
 
-def _add_steps(entities: Entities, workflow: Any, jobs: list[Job]) -> None:
+def _add_steps(entities: Entities, workflow: Any, jobs: list[Made]) -> None:
     """One step per command. A search goes back and forth between train and choose, so its steps have no position."""
     commands = list(dict.fromkeys(job.command for job in jobs))
     for position, command in enumerate(commands):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dp.jobs.artifacts import Artifact
+from dp.jobs.job import Job
 from dp.lineage.finding import Finding
 from dp.study import grid
 from dp.study.study import Study
@@ -22,7 +22,7 @@ def dirty(settings: Settings) -> Iterator[Finding]:
             yield Finding("dirty-tree", folder, why)
 
 
-def mixed(study: Study, asked: dict[Path, Artifact], settings: Settings) -> Iterator[Finding]:
+def mixed(study: Study, asked: dict[Path, Job], settings: Settings) -> Iterator[Finding]:
     """Artifacts whose python, packages or device are not those of most that the same command made.
 
     Evaluations without a backbone use no device.

@@ -10,6 +10,7 @@ from dp.closed import read_yaml, validated
 from dp.errors import UserError
 from dp.jobs import state
 from dp.jobs.digests import Digests
+from dp.jobs.job import ADOPTED, RECORD
 from dp.jobs.look import Look
 from dp.lineage.finding import Finding
 from dp.lineage.scales import PHASES, SCALES
@@ -106,7 +107,7 @@ def _beside(artifact: Path, names: set[str], inside: str = "") -> Iterator[Findi
     """What lies in an artifact's folder beside its outputs, its record and what a stopped run left."""
     for entry in _entries(artifact / inside):
         name = inside + entry.name
-        if name in names or name in ("record.json", "failure.json", "state"):
+        if name in names or name in (RECORD, ADOPTED, "failure.json", "state"):
             continue
         if any(one.startswith(f"{name}/") for one in names):
             yield from _beside(artifact, names, f"{name}/")

@@ -1,6 +1,5 @@
 """docs/demo: the one committed copy of results, and whether code and parameters at hand would make it again."""
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,10 +8,10 @@ from typing import Any
 from dp import files, paths
 from dp.errors import UserError
 from dp.jobs import record
-from dp.jobs.artifacts import artifacts
 from dp.jobs.closure import code_digest
 from dp.jobs.project import is_of_project, project_digest
 from dp.jobs.stale import changed_modules, first_difference
+from dp.study.resolve import jobs
 from dp.study.study import Study
 
 SCALE = "demo"
@@ -26,9 +25,7 @@ REMEDY = f"Commit, run `snakemake --cores all --config scale={SCALE}`, then `pyt
 
 def parameters(study: Study) -> str:
     """One digest of what the parameters decide in all jobs before the report."""
-    return files.digest(
-        {one.folder.as_posix(): one.asked for one in artifacts(study).values() if one.command != "report"}
-    )
+    return files.digest({one.folder.as_posix(): one.asked for one in jobs(study).values() if one.command != "report"})
 
 
 def publish(study: Study) -> None:
@@ -67,8 +64,8 @@ def problems(study: Study, folder: Path = FOLDER) -> Iterator[str]:
 def _outdated(study: Study, made: dict[str, Any]) -> Iterator[str]:
     if made["with"]["dirty"] is not False:
         yield "made from code without a commit"
-    asked = artifacts(study)[paths.report(study.scale_name)].asked
-    if parameter := first_difference(made["asked"], json.loads(json.dumps(asked))):
+    asked = jobs(study)[paths.report(study.scale_name)].asked
+    if parameter := first_difference(made["asked"], asked):
         yield parameter
     facts = made["made"]
     if facts.get("parameters") != parameters(study):

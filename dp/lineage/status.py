@@ -1,22 +1,20 @@
 """How far a scale is: what became of each of its artifacts, what they took, and what the rest will take."""
 
-import hashlib
 import os
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal, NamedTuple
 
 from dp import paths
 from dp.jobs import state
-from dp.jobs.artifacts import Artifact, artifacts
-from dp.jobs.closure import code_digest
-from dp.jobs.record import unsealed
-from dp.jobs.stale import Now, now_of, other_inputs
+from dp.jobs.job import ADOPTED, RECORD, Job
+from dp.jobs.made import Made, read
+from dp.jobs.stale import Now, now_of
+from dp.study.resolve import jobs
 from dp.study.study import Study
 
 State = Literal["done", "running", "failed", "stale", "missing"]
@@ -31,25 +29,11 @@ class Cost(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Made:
-    """What the survey needs of one record. `digest`: of record.json."""
-
-    command: str
-    asked: dict[str, Any]
-    code: str
-    inputs: dict[str, str]
-    outputs: dict[str, str]
-    cost: Cost
-    digest: str
-    overflow: str | None
-
-
-@dataclass(frozen=True)
 class Standing:
     """What became of one artifact. `why`: of a stale or missing one, unless it was simply never made. `overflow`: of a
     done one that ended in this status and in no number, the reason."""
 
-    artifact: Artifact
+    job: Job
     state: State
     why: str | None = None
     mark: dict[str, Any] | None = None
@@ -59,7 +43,7 @@ class Standing:
     @property
     def group(self) -> tuple[str, str | None, str | None, str | None]:
         """(command, backbone, kind of regime, variant): artifacts of one group cost about the same."""
-        one = self.artifact
+        one = self.job
         match one.command:
             case "train" | "evaluate" | "choose":
                 backbone, regime, _, variant = one.folder.parts[3:7]
@@ -73,25 +57,19 @@ class Standing:
     @property
     def log(self) -> Path:
         """What the job printed, where Snakemake ran it."""
-        return paths.LOGS / self.artifact.folder.relative_to(paths.RESULTS).with_name(
-            f"{self.artifact.folder.name}.log"
-        )
+        return paths.LOGS / self.job.folder.relative_to(paths.RESULTS).with_name(f"{self.job.folder.name}.log")
 
 
 class Survey:
-    """Looks at a study's artifacts, again and again: a record is read once for each time that it is written."""
+    """Looks at a study's jobs, again and again: a record is read once for each time that it is written."""
 
     def __init__(self, study: Study) -> None:
         self.study = study
-        self.artifacts = artifacts(study)
-        self._seen: dict[Path, tuple[tuple[int, int, int], Made | None]] = {}
-
-    @cached_property
-    def _code(self) -> dict[str, str]:
-        return {command: code_digest(command) for command in {one.command for one in self.artifacts.values()}}
+        self.jobs = jobs(study)
+        self._seen: dict[Path, tuple[object, Made | None]] = {}
 
     def standings(self) -> dict[Path, Standing]:
-        """Folder -> standing of every artifact, upstream first.
+        """Folder -> standing of every job, upstream first.
 
         done: the record is there with all its outputs, and was made of these parameters, this code and these inputs,
         which are done themselves; stale: it is there, but was not. A mark of a running job goes before both, that of a
@@ -101,58 +79,46 @@ class Survey:
         digests: dict[str, str] = {}
         doubtful: set[Path] = set()
         now = now_of(digests, doubtful)
-        for folder, artifact in self.artifacts.items():
-            found[folder] = self._standing(artifact, found, now)
-            made = self._made(folder)[0]
+        for folder, job in self.jobs.items():
+            made, unreadable = self._made(job)
+            found[folder] = self._standing(job, made, unreadable, found, now)
             if made:
-                digests |= {f"{folder}/{name}": digest for name, digest in made.outputs.items()}
-                digests[f"{folder}/record.json"] = made.digest
+                digests |= made.outputs
             else:
                 doubtful.add(folder)
         return found
 
-    def _standing(self, artifact: Artifact, found: dict[Path, Standing], now: Now) -> Standing:
-        folder = artifact.folder
-        made, why = self._made(folder)
-        mark = state.read(folder)
+    def _standing(
+        self, job: Job, made: Made | None, why: str | None, found: dict[Path, Standing], now: Now
+    ) -> Standing:
+        mark = state.read(job.folder)
         if made:
-            why = _gone(folder, made) or self._changed(artifact, made, now)
-            if why is None and (other := next((up for up in artifact.upstream if found[up].state != "done"), None)):
+            why = _gone(made) or next(made.reasons(now), None)
+            if why is None and (other := next((up for up in job.upstream if found[up].state != "done"), None)):
                 why = f"what it reads is {found[other].state}"
         if mark and mark["state"] == "running":
-            return Standing(artifact, "running", mark=mark)
+            return Standing(job, "running", mark=mark)
         if made and why is None:
-            return Standing(artifact, "done", cost=made.cost, overflow=made.overflow)
+            over = made.said("made", "overflow")
+            return Standing(job, "done", cost=_cost(made), overflow=over["why"] if over else None)
         if mark and mark["state"] == "failed":
-            return Standing(artifact, "failed", mark=mark)
+            return Standing(job, "failed", mark=mark)
         if why and why != GONE:
-            return Standing(artifact, "stale", why)
+            return Standing(job, "stale", why)
         if mark:
-            return Standing(artifact, "missing", KILLED_TRAINING if artifact.command == "train" else KILLED, mark)
-        return Standing(artifact, "missing", why)
+            return Standing(job, "missing", KILLED_TRAINING if job.command == "train" else KILLED, mark)
+        return Standing(job, "missing", why)
 
-    def _made(self, folder: Path) -> tuple[Made | None, str | None]:
-        path = folder / "record.json"
-        try:
-            facts = os.stat(path)
-        except (FileNotFoundError, NotADirectoryError):
-            self._seen.pop(folder, None)
+    def _made(self, job: Job) -> tuple[Made | None, str | None]:
+        """What a job left, and, where it cannot be read, that it cannot."""
+        stamp = _stamp(job.folder / RECORD), _stamp(job.folder / ADOPTED)
+        if stamp[0] is None:
+            self._seen.pop(job.folder, None)
             return None, None
-        stamp = (facts.st_mtime_ns, facts.st_size, facts.st_ino)
-        if folder not in self._seen or self._seen[folder][0] != stamp:
-            self._seen[folder] = stamp, _read(path)
-        made = self._seen[folder][1]
+        if job.folder not in self._seen or self._seen[job.folder][0] != stamp:
+            self._seen[job.folder] = stamp, _read(job)
+        made = self._seen[job.folder][1]
         return made, None if made else "its record cannot be read"
-
-    def _changed(self, artifact: Artifact, made: Made, now: Now) -> str | None:
-        for key, value in artifact.asked.items():
-            if key not in made.asked or made.asked[key] != value:
-                return f"parameter {key} changed"
-        if made.code != self._code[artifact.command]:
-            return f"code of {artifact.command} changed"
-        if any(other_inputs(artifact, made.inputs, now)):
-            return "what it reads changed"
-        return None
 
 
 GONE = "an output is gone"
@@ -160,26 +126,33 @@ KILLED = "killed; the same command runs again"
 KILLED_TRAINING = "killed; resumes from its last checkpoint"
 
 
-def _gone(folder: Path, made: Made) -> str | None:
-    base = f"{folder}{os.sep}"
-    return None if all(os.path.isfile(base + name) for name in made.outputs) else GONE
-
-
-def _read(path: Path) -> Made | None:
-    """None where it is no record."""
+def _stamp(path: Path) -> tuple[int, int, int] | None:
     try:
-        content = path.read_bytes()
-        record = unsealed(content)
-        made, environment, used = record["made"], record["with"], record["used"]
-        hours = made["wall_seconds"] / 3600
-        on_gpu = environment["device"] != "cpu"
-        cost = Cost("gpu", hours) if on_gpu else Cost("core", hours * (environment["threads"] or 1))
-        inputs = {sys.intern(name): sys.intern(digest) for name, digest in used["inputs"].items()}
-        digest, over = hashlib.sha256(content).hexdigest(), made.get("overflow")
-        return Made(record["command"], record["asked"], used["code"]["digest"], inputs, made["outputs"], cost, digest,
-                    over["why"] if over else None)  # fmt: skip
+        facts = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return facts.st_mtime_ns, facts.st_size, facts.st_ino
+
+
+def _gone(made: Made) -> str | None:
+    return None if all(map(os.path.isfile, made.outputs)) else GONE
+
+
+def _read(job: Job) -> Made | None:
+    """None where it is no record. Of what many records repeat, names and digests, one copy is kept."""
+    try:
+        made = read(job, edited=True)
     except (ValueError, OSError):
         return None
+    if made:
+        for part in (made.record["used"]["code"]["modules"], made.inputs):
+            part |= {sys.intern(name): sys.intern(digest) for name, digest in part.items()}
+    return made
+
+
+def _cost(made: Made) -> Cost:
+    hours, threads = made.said("made", "wall_seconds") / 3600, made.said("with", "threads") or 1
+    return Cost("core", hours * threads) if made.said("with", "device") == "cpu" else Cost("gpu", hours)
 
 
 def costs(standings: Iterable[Standing]) -> dict[str, float]:
@@ -247,11 +220,11 @@ def grids(study: Study, standings: Iterable[Standing]) -> list[Grid]:
     """Trainings (trials among them) and evaluations, in the order of the scale."""
     found: dict[tuple[str, str], dict[str, dict[str, dict[str, Counter[str]]]]] = {}
     for one in standings:
-        cell = one.artifact.cell
+        cell = one.job.cell
         if cell:
             rows = found.setdefault((cell.backbone, _without_sample(cell.regime)), {})
             counts = rows.setdefault(cell.variant, {}).setdefault(cell.task, {})
-            counts.setdefault(one.artifact.command, Counter())[one.state] += 1
+            counts.setdefault(one.job.command, Counter())[one.state] += 1
     order = {name: n for n, name in enumerate(study.scale.variants)}
     tasks = {name: n for n, name in enumerate(study.tasks)}
     regimes = list(dict.fromkeys(_without_sample(name) for regime in study.scale.regimes for name in regime.names))
@@ -276,7 +249,7 @@ def as_json(study: Study, standings: dict[Path, Standing]) -> dict[str, Any]:
     everything = list(standings.values())
     phases: dict[str, list[Standing]] = defaultdict(list)
     for one in everything:
-        phases[one.artifact.phase].append(one)
+        phases[one.job.phase].append(one)
 
     def totals(members: list[Standing]) -> dict[str, Any]:
         count, rest = Counter(one.state for one in members), left(members, everything)
@@ -297,9 +270,9 @@ def as_json(study: Study, standings: dict[Path, Standing]) -> dict[str, Any]:
             for one in grids(study, everything)
         ],
         "not_done": [
-            {"folder": str(one.artifact.folder), "command": one.artifact.command, "state": one.state, "why": one.why,
+            {"folder": str(one.job.folder), "command": one.job.command, "state": one.state, "why": one.why,
              "mark": one.mark, "log": str(one.log) if one.log.is_file() else None}
             for one in everything if one.state != "done"
         ],
-        "overflowed": {str(one.artifact.folder): one.overflow for one in everything if one.overflow},
+        "overflowed": {str(one.job.folder): one.overflow for one in everything if one.overflow},
     }  # fmt: skip

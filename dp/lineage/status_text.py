@@ -117,7 +117,7 @@ def _summary(study: Study, standings: Sequence[Standing], now: float) -> list[Re
     parts += _listed("failed", [f"{_name(one)}: {one.mark['error']}{_log(one)}" for one in of["failed"] if one.mark])
     parts += _listed("killed", [f"{_name(one)}: {one.why}{_log(one)}" for one in of["missing"] if one.mark])
     parts += _listed("done without a number", [f"{_name(one)}: {one.overflow}" for one in of["done"]
-                                               if one.overflow and one.artifact.command == "train"])  # fmt: skip
+                                               if one.overflow and one.job.command == "train"])  # fmt: skip
     parts += _listed("stale, by reason", _counted(of["stale"]))
     parts += _listed("missing, though there is a record", _counted(one for one in of["missing"] if not one.mark))
     return parts
@@ -127,9 +127,9 @@ def _totals(study: Study, standings: Sequence[Standing]) -> Table:
     table = Table(title=f"scale {study.scale_name}", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("phase", "artifacts", *STATES, "spent", "left"):
         table.add_column(name, justify="left" if name in ("phase", "left", "spent") else "right")
-    phases = list(dict.fromkeys(one.artifact.phase for one in standings))
+    phases = list(dict.fromkeys(one.job.phase for one in standings))
     for phase in [*sorted(phases, key=PHASES.index), "all"]:
-        members = [one for one in standings if phase in (one.artifact.phase, "all")]
+        members = [one for one in standings if phase in (one.job.phase, "all")]
         count = Counter(one.state for one in members)
         numbers = [Text(f"{count[name]:,}", LOOKS[name] if count[name] else "dim") for name in STATES]
         table.add_row(phase, f"{len(members):,}", *numbers, _hours(costs(members)), _left(left(members, standings)))
@@ -165,7 +165,7 @@ def _running(one: Standing, now: float) -> str:
 
 
 def _name(one: Standing) -> str:
-    return str(one.artifact.folder)
+    return str(one.job.folder)
 
 
 def _log(one: Standing) -> str:
@@ -173,7 +173,7 @@ def _log(one: Standing) -> str:
 
 
 def _counted(standings: Iterable[Standing]) -> list[str]:
-    reasons = Counter((one.why, one.artifact.command) for one in standings if one.why)
+    reasons = Counter((one.why, one.job.command) for one in standings if one.why)
     return [f"{count:,} x {command}: {why}" for (why, command), count in reasons.most_common()]
 
 

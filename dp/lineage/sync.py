@@ -13,12 +13,11 @@ from typing import Any
 
 from dp import files
 from dp.errors import Interrupted, UserError, shown
-from dp.jobs import git
-from dp.jobs.artifacts import Artifact, artifacts
-from dp.jobs.closure import code_digest
-from dp.jobs.record import read
-from dp.jobs.stale import now_of, reasons
+from dp.jobs import git, made
+from dp.jobs.job import RECORD, Job
+from dp.jobs.stale import now_of
 from dp.lineage.dvc_lock import LOCK, parse
+from dp.study.resolve import jobs
 from dp.study.study import load, settings_of
 
 SHOWN = 10
@@ -40,9 +39,9 @@ def sync(remote: str | None = None, pull: bool = True) -> None:
             _pull(stages, remote)
     with _step("comparing code, parameters and results with dvc.lock (dvc status)"):
         _compare()
-    made = artifacts(study)
-    with _step(f"checking {len(made)} artifacts of scale {study.scale_name} against their records"):
-        check(made)
+    asked = jobs(study)
+    with _step(f"checking {len(asked)} artifacts of scale {study.scale_name} against their records"):
+        check(asked)
     with _step("taking them over (snakemake --touch)"):
         _touch(settings)
     with _step("verifying (snakemake -n, dvc status)"):
@@ -63,7 +62,7 @@ def recorded_settings(stages: dict[str, Any]) -> list[str]:
     return settings
 
 
-def check(made: dict[Path, Artifact]) -> None:
+def check(jobs: dict[Path, Job]) -> None:
     """Raises UserError unless every artifact is sealed, whole, and made by this code from these parameters and inputs.
 
     DVC does not hash what it downloads, and `dvc status` compares with what was downloaded: only the records tell.
@@ -72,23 +71,18 @@ def check(made: dict[Path, Artifact]) -> None:
     other: list[str] = []
     digests: dict[str, str] = {}
     now = now_of(digests)
-    for folder, artifact in made.items():
-        if not (folder / "record.json").exists():
+    for folder, job in jobs.items():
+        try:
+            one = made.read(job)
+        except (OSError, ValueError):
+            damaged.append(folder / RECORD)
+            continue
+        if one is None:
             other.append(f"{folder} (not made)")
             continue
-        try:
-            record = read(folder)
-        except UserError:
-            damaged.append(folder / "record.json")
-            continue
-        digests[str(folder / "record.json")] = files.sha256(folder / "record.json")
-        for name, digest in record["made"]["outputs"].items():
-            path = folder / name
-            digests[str(path)] = digest
-            if not path.is_file() or files.sha256(path) != digest:
-                damaged.append(path)
-        code = code_digest(artifact.command)
-        other += [f"{folder} ({why})" for why in islice(reasons(artifact, record, code, now), 1)]
+        digests |= one.outputs
+        damaged += [Path(path) for path, digest in one.outputs.items() if _sha256(path) != digest]
+        other += [f"{folder} ({why})" for why in islice(one.reasons(now), 1)]
     if damaged:
         raise UserError(
             f"{len(damaged)} files are not what their jobs wrote, though DVC holds them so: "
@@ -101,6 +95,10 @@ def check(made: dict[Path, Artifact]) -> None:
             f"{len(other)} artifacts are not what this commit would make: {_shown(other)}. Nothing was taken over. "
             "Delete those folders, and `snakemake --cores all` makes them again; `dvc repro` records them."
         )
+
+
+def _sha256(path: str) -> str | None:
+    return files.sha256(Path(path)) if Path(path).is_file() else None
 
 
 def _lock() -> dict[str, Any]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
+from dp.jobs.job import Cell
 from dp.paper import measures
 from dp.paper.audit import collapsed_cells
 from dp.paper.claims import AVERAGE, Claim, Paper, Setup, load
@@ -12,7 +13,6 @@ from dp.paper.matching import Match, Matcher
 from dp.results import verdicts
 from dp.results.runs import Run
 from dp.results.table import Row, digests, group, labels, protocol
-from dp.study.grid import Cell
 from dp.study.study import Study
 
 COLUMNS = ("claim", "table", "kind", "backbone", "variant", "task", "regime", "k", "protocol", "metric", "value",

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields, replace
 
+from dp.jobs.job import Cell
 from dp.planning.inputs import Inputs, inputs_of
 from dp.planning.shapes import Downloads, Shape, downloads_of, shape_of, wheel
 from dp.planning.work import (
@@ -16,7 +17,6 @@ from dp.planning.work import (
     updates,
 )
 from dp.study import grid, search
-from dp.study.grid import Cell
 from dp.study.study import Study
 from dp.tasks.model import HubRows, PackageRows, load
 

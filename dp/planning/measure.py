@@ -11,7 +11,7 @@ from dp.numerics.devices import device
 from dp.planning.shapes import config_of, shape
 from dp.planning.speeds import Sample, Speed, fitted
 from dp.planning.work import PASSES, Work, flops
-from dp.study.params import Backbone
+from dp.sources.definitions import Backbone
 from dp.study.study import Study
 
 ENOUGH = 0.4

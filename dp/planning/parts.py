@@ -2,9 +2,9 @@
 
 from dp.closed import one_of
 from dp.errors import UserError
+from dp.jobs.job import Cell
 from dp.paper import claims
 from dp.study import grid
-from dp.study.grid import Cell
 from dp.study.study import Study
 
 

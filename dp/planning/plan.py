@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from dp.jobs.job import Cell
 from dp.planning import parts, speeds
 from dp.planning.costs import Cost, Counter
 from dp.planning.speeds import Speed
 from dp.study import grid
-from dp.study.grid import Cell
 from dp.study.study import Study
 
 Device = tuple[str, str]

@@ -6,17 +6,9 @@ from typing import Any, NamedTuple
 from dp import files, paths
 from dp.closed import read_yaml
 from dp.errors import UserError, shown
-from dp.study.params import (
-    Backbone,
-    FolderSource,
-    HubSource,
-    PackageFile,
-    PackagesSource,
-    PlantedSource,
-    RandomSource,
-    WordsTokenizer,
-)
+from dp.sources.definitions import Backbone, FolderSource, HubSource, PackagesSource
 from dp.worlds import made_up, planted
+from dp.worlds.definitions import PackageFile, PlantedSource, RandomSource, WordsTokenizer
 from dp.worlds.random_weights import SPECIAL, SPECIAL_OF_BERT
 
 KNOWN = Path(__file__).with_name("backbones.yaml")

@@ -11,8 +11,8 @@ from dp.lineage.status_text import console
 from dp.planning.plan import Device, Line, Plan
 from dp.planning.speeds import THEIRS, Speed
 from dp.study import grid
-from dp.study.protocols import learns_through_fillers
 from dp.study.study import Study
+from dp.training.overflow import learns_through_fillers
 
 UNITS = {"gpu": "GPU", "core": "core"}
 TOKENS = {

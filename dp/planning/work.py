@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 
 import torch
 
+from dp.classifier.config import input_width
 from dp.data.batches import mixing_shares
+from dp.jobs.job import Cell
 from dp.planning.inputs import Inputs
 from dp.planning.shapes import DECODED, Shape
 from dp.prompts.prompt import build
-from dp.study.grid import Cell
-from dp.study.protocols import input_width
 
 UPDATE = 500
 """AdamW and clipping: about 6 ns a parameter where a core does 85 GFLOP/s (MiniLM and SmolLM2, fine-tuned)."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dp.numerics import seeds
-from dp.study.protocols import RANDOM_RANGE
+from dp.prompts.released import RANDOM_RANGE
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from dp.prompts.initial import Rows, initial_vectors
 from dp.prompts.lengths import Length
 from dp.prompts.mixture import Mixture
 from dp.prompts.positions import Position
+from dp.prompts.released import FILLER
 from dp.prompts.representations import Pool, Single
 from dp.prompts.residual import Residual
-from dp.study.protocols import FILLER
 
 
 class Choices(NamedTuple):

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from dp.escapes import markdown
-from dp.jobs import record
-from dp.jobs.artifacts import artifacts
-from dp.study.grid import Cell
+from dp.jobs import adoption, record
+from dp.jobs.made import Made
+from dp.study import resolve
 from dp.study.study import Study
 
 T = TypeVar("T")
@@ -15,38 +15,26 @@ K = TypeVar("K")
 UNKNOWN = "the records do not say"
 
 
-class Job(NamedTuple):
-    """One artifact, and of its record all but the digests of what it read."""
+def read(study: Study) -> list[Made]:
+    """Every job before the report, upstream first, each record without the digests of what it read.
 
-    folder: str
-    command: str
-    cell: Cell | None
-    record: dict[str, Any]
-
-    def said(self, *keys: str) -> Any:
-        """A fact of the record; None where it holds none."""
-        found: Any = self.record
-        for key in keys:
-            found = found.get(key) if isinstance(found, dict) else None
-        return found
-
-
-def read(study: Study) -> list[Job]:
-    """Every job before the report, upstream first. Raises UserError where a record is missing or edited."""
-    found = []
-    for folder, artifact in artifacts(study).items():
-        if artifact.command != "report":
-            content = record.read(folder)
-            content["used"] = {"code": content["used"]["code"]["digest"]}
-            found.append(Job(folder.as_posix(), artifact.command, artifact.cell, content))
-    return found
+    Raises UserError where a record is missing or edited.
+    """
+    members = []
+    for job in resolve.jobs(study).values():
+        if job.command != "report":
+            content = record.read(job.folder)
+            digest, adopted = content["used"]["code"]["digest"], adoption.of(job.folder)
+            content["used"] = {"inputs": {}, "code": {"digest": digest}}
+            members.append(Made(job, content, "", adopted))
+    return members
 
 
-def said(*keys: str) -> Callable[[Job], Any]:
+def said(*keys: str) -> Callable[[Made], Any]:
     return lambda job: job.said(*keys)
 
 
-def version(package: str, job: Job) -> str | None:
+def version(package: str, job: Made) -> str | None:
     """Of a package, as a job's record has it; None where it says nothing of it."""
     installed = job.said("with", "packages") or {}
     return (installed[package] or "not installed") if package in installed else None
@@ -60,7 +48,7 @@ def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
     return groups
 
 
-def by_jobs(members: Sequence[Job], fact: Callable[[Job], Any]) -> list[list[str]]:
+def by_jobs(members: Sequence[Made], fact: Callable[[Made], Any]) -> list[list[str]]:
     """[value, number of jobs] of each value of a fact, the most frequent first; of which commands, where not of all."""
     by_value = grouped(members, lambda job: as_text(fact(job)))
     lines = []

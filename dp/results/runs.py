@@ -7,9 +7,12 @@ from typing import Any
 from dp import files, paths
 from dp.errors import UserError
 from dp.jobs import record
-from dp.jobs.artifacts import artifacts
+from dp.jobs.inputs import verified
+from dp.jobs.job import Cell, outputs_of
+from dp.jobs.stale import first_difference
 from dp.results import outputs
-from dp.study.grid import Cell, cells, run_config, training
+from dp.study import resolve
+from dp.study.grid import cells, training
 from dp.study.study import Study
 
 
@@ -57,8 +60,7 @@ def read(study: Study, some: list[Cell] | None = None) -> list[Run]:
     `allow_dirty`, come from code without a commit.
     """
     grid = cells(study) if some is None else some
-    read_from = inputs(study) if some is None else [path for cell in grid for path in sources(study, cell)]
-    missing = [str(path) for path in read_from if not path.is_file()]
+    missing = [str(path) for path in _inputs(study, some) if not path.is_file()]
     _refuse(missing, "files that the report reads are missing", "run the pipeline, which makes them, then report")
     runs = [_read(study, cell) for cell in grid]
     stale = [f"{run.folder} ({key})" for run in runs if (key := _changed(study, run))]
@@ -73,37 +75,29 @@ def read(study: Study, some: list[Cell] | None = None) -> list[Run]:
     return runs
 
 
-def inputs(study: Study) -> list[Path]:
-    """Every file that the report reads, sorted: those of its cells, and the record of every artifact but its own."""
-    of_cells = {path for cell in cells(study) for path in sources(study, cell)}
-    made = [artifact for artifact in artifacts(study).values() if artifact.command != "report"]
-    return sorted(of_cells | {artifact.folder / "record.json" for artifact in made})
-
-
 def evaluated(study: Study) -> list[Cell]:
     """The cells of the grid whose evaluation is there."""
     return [cell for cell in cells(study) if (paths.evaluation(study.scale_name, cell.run) / "record.json").is_file()]
 
 
-def sources(study: Study, cell: Cell) -> list[Path]:
-    """Every file that the report reads about a cell alone."""
-    evaluation = paths.evaluation(study.scale_name, cell.run)
-    found = [evaluation / name for name in ("record.json", "metrics.json", "predictions.jsonl")]
-    if shown := training(study, cell):
-        folder = paths.train_run(study.scale_name, shown.run)
-        found += [folder / "record.json", folder / "steps.jsonl"]
-    if study.predictions and cell.task in study.predictions.tasks_with_questions:
-        found.append(paths.task_rows(cell.task, study.source) / "validation.jsonl")
-    return [*found, paths.tokens(study.scale_name, cell.backbone, cell.task) / "record.json"]
+def _inputs(study: Study, some: list[Cell] | None) -> list[Path]:
+    """Every file that the report reads, or of those the ones about some cells."""
+    reads = resolve.report_job(study).reads
+    if some is not None:
+        jobs = [resolve.evaluation_job(study, cell) for cell in some]
+        about = {folder for job in jobs for folder in (job.folder, *job.upstream)}
+        about |= {paths.task_rows(cell.task, study.source) for cell in some}
+        reads = tuple(one for one in reads if one.folder in about)
+    return [one.folder / name for one in reads for name in one.names]
 
 
 def _read(study: Study, cell: Cell) -> Run:
     folder = paths.evaluation(study.scale_name, cell.run)
     shown = training(study, cell)
     trained = paths.train_run(study.scale_name, shown.run) if shown else None
-    record.outputs_of(folder)
+    verified(folder)
     if trained:
-        record.outputs_of(trained, without="tuned.safetensors")
+        verified(trained, outputs_of("train", without="tuned.safetensors"))
     return Run(
         cell=cell,
         folder=folder,
@@ -117,10 +111,7 @@ def _read(study: Study, cell: Cell) -> Run:
 
 
 def _changed(study: Study, run: Run) -> str | None:
-    """The first parameter whose value differs from what the evaluation was asked for."""
-    asked = run.evaluated["asked"]
-    config = run_config(study, run.cell)
-    return next((key for key, value in config.items() if key not in asked or asked[key] != value), None)
+    return first_difference(run.evaluated["asked"], resolve.evaluation_job(study, run.cell).asked)
 
 
 def _refuse(items: list[str], what: str, remedy: str) -> None:

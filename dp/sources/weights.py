@@ -7,31 +7,23 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dp import files, paths
+from dp import files
 from dp.backbones import capabilities
 from dp.backbones.pretrained import pretrained
 from dp.errors import UserError
+from dp.jobs.job import FILES as JOB_FILES
 from dp.numerics import tensors
 from dp.numerics.finite import check_finite
 from dp.sources import checkpoint, gguf, hub, package
 from dp.sources import folder as folders
-from dp.study.params import (
-    Backbone,
-    FolderSource,
-    HubSource,
-    PackageFile,
-    PackageSource,
-    PackagesSource,
-    PackageTokenizer,
-    PlantedSource,
-    RandomSource,
-)
+from dp.sources.definitions import Backbone, FolderSource, HubSource, PackageSource, PackagesSource
 from dp.worlds import made_up, planted, random_weights
+from dp.worlds.definitions import PackageFile, PackageTokenizer, PlantedSource, RandomSource
 
 DAMAGED = (
     "They are damaged, or were saved in a format too narrow for them: get them again, or choose another checkpoint."
 )
-FILES = paths.FILES["fetch-backbone"]
+FILES = JOB_FILES["fetch-backbone"]
 ENCODERS = ("bert", "roberta", "xlm-roberta", "camembert")
 
 

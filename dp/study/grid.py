@@ -1,10 +1,12 @@
 """The grid: which runs a scale asks for, and the resolved configuration of each one."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from dp.jobs.job import Cell
+from dp.prompts.released import RANDOM_RANGE
 from dp.study import protocols, search
-from dp.study.params import Multitask, Part, PlantedSource
+from dp.study.params import Multitask, Part
 from dp.study.study import (
     UNION,
     Catalogue,
@@ -15,28 +17,8 @@ from dp.study.study import (
     training_of,
 )
 from dp.study.variants import Baseline, Control, Prompted
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One run. A trial of a search is a run whose training seed is the search's."""
-
-    backbone: str
-    regime: str
-    task: str
-    variant: str
-    seed: int
-    trial: int | None = None
-
-    @property
-    def variant_path(self) -> str:
-        """backbone/regime/task/variant, below results/<phase>/<scale>/."""
-        return f"{self.backbone}/{self.regime}/{self.task}/{self.variant}"
-
-    @property
-    def run(self) -> str:
-        """The path of the run below results/<phase>/<scale>/."""
-        return f"{self.variant_path}/{f'seed{self.seed}' if self.trial is None else f'trial{self.trial}'}"
+from dp.training.setting import applied
+from dp.worlds.definitions import PlantedSource
 
 
 def regimes(study: Study) -> list[tuple[str, Part]]:
@@ -225,7 +207,7 @@ def run_config(study: Study, cell: Cell) -> dict[str, Any]:
     }
     if cell.trial is not None:
         setting = search.settings(config["search"], config["definition"], cell.variant)[cell.trial]
-        config = search.applied(config, setting) | {"trial": setting, "search": None}
+        config = applied(config, setting) | {"trial": setting, "search": None}
     return config
 
 
@@ -281,7 +263,7 @@ def _prompt(study: Study, cell: Cell, definition: Prompted | Baseline, in_force:
     init = init_of(study.scale, _trained_as(study, cell)).model_dump()
     representation = definition.representation if isinstance(definition, Prompted) else "single"
     if "uniform_pools" in in_force and protocols.is_pool(representation):
-        init |= {"kind": "uniform", "bound": protocols.RANDOM_RANGE}
+        init |= {"kind": "uniform", "bound": RANDOM_RANGE}
     found = study.scale.prompt.model_dump() | {"length": length_of(study, definition), "init": init}
     if not search.applies("pool", definition.model_dump()):
         del found["pool"]

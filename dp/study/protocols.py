@@ -55,30 +55,11 @@ MEANING: dict[str, str] = {
     "short_schedule": "a linear schedule ends after as many updates as there are nominal steps; the rate stays 0",
     "truncate_as_released": "long inputs lose pieces of the fields that the released code cuts (by protocol alone)",
 }
-FILLER = -1e20
-SHARING = 4
-"""Rows that share a draw under draw_by_four: the released code evaluates in batches of 4, in the data's order."""
-RANDOM_RANGE = 0.5
-"""Where the released code draws what it begins with: U(-0.5, 0.5)."""
-
-
-def input_width(config: Mapping[str, Any]) -> int | None:
-    """Positions that a run's inputs are padded to (padded_inputs); None: each batch to its own longest row."""
-    return config["max_tokens"] if "padded_inputs" in config["switches"] else None
 
 
 def is_pool(representation: str) -> bool:
     """Whether prompts are weighed by a softmax: what the released code calls a pool."""
     return representation in ("task_pool", "instance_pool")
-
-
-def learns_through_fillers(config: Mapping[str, Any]) -> bool:
-    """Whether a run's gradient passes fillers, which overflows float32 (dp/training/overflow.py).
-
-    They stand for what a learned length drops, and the choice is learned by straight-through, as the paper's was.
-    """
-    straight = config["choice"] is not None and config["choice"]["estimator"] == "straight_through"
-    return "fillers" in config["switches"] and straight and config["definition"].get("length") in ("task", "instance")
 
 
 def in_force(protocol: Iterable[str], own: Iterable[str], definition: Mapping[str, Any]) -> list[str]:

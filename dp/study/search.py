@@ -9,13 +9,6 @@ from dp.closed import Closed
 from dp.errors import UserError
 from dp.numerics import seeds
 
-AXES: dict[str, tuple[str, ...]] = {
-    "lr_factor": ("training", "optimizer", "lr"),
-    "pool": ("prompt", "pool"),
-    "anneal": ("choice", "temperature", "anneal"),
-}
-"""Axis -> the key of a resolved configuration; lr_factor multiplies the variant's own rate, the others replace."""
-
 
 class Range(Closed):
     """Drawn log-uniformly between the two ends."""
@@ -84,38 +77,8 @@ def applies(axis: str, definition: dict[str, Any]) -> bool:
     return True
 
 
-def applied(config: dict[str, Any], setting: dict[str, Any]) -> dict[str, Any]:
-    """A resolved configuration with one trial's setting in it."""
-    for axis, value in setting.items():
-        path = AXES[axis]
-        old: Any = config
-        for key in path:
-            old = old[key]
-        config = _replaced(config, path, old * value if axis == "lr_factor" else value)
-    return config
-
-
-def best(trials: list[dict[str, Any]]) -> int:
-    """The trial with the highest selection accuracy, then the lowest selection loss, then the earliest.
-
-    trials: {"accuracy", "loss"} of the selection split, in order; both None of one that ended in no number, which is
-    chosen only where all did, since every seed will then do so too.
-    """
-
-    def rank(i: int) -> tuple[bool, float, float, int]:
-        accuracy, loss = trials[i]["accuracy"], trials[i]["loss"]
-        return (True, 0.0, 0.0, i) if accuracy is None else (False, -accuracy, loss, i)
-
-    return min(range(len(trials)), key=rank)
-
-
 def _drawn(values: Any, seed: int, axis: str, trial: int) -> Any:
     share = seeds.derive(seed, "search", axis, trial) / 2**63
     if isinstance(values, dict):
         return float(f"{values['low'] * (values['high'] / values['low']) ** share:.6g}")
     return values[int(share * len(values))]
-
-
-def _replaced(config: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
-    head, *rest = path
-    return config | {head: _replaced(config[head], tuple(rest), value) if rest else value}

@@ -1,7 +1,6 @@
 """The training loop."""
 
 import math
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -10,19 +9,19 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.nn import functional
-from tqdm import tqdm
 
 from dp import files
 from dp.classifier.classifier import Classifier
+from dp.classifier.config import input_width
 from dp.classifier.scoring import score
 from dp.data.batches import Batch, collate, padding_share, training_batches
 from dp.data.tokens import Split
 from dp.errors import Interrupted, UserError
 from dp.numerics.finite import check_finite, not_finite
+from dp.progress import bar as progress_bar
 from dp.prompts.choice import Moment, temperature
 from dp.prompts.estimators import objective
 from dp.prompts.prompt import Choices
-from dp.study.protocols import input_width, learns_through_fillers
 from dp.training import overflow
 from dp.training.optimizers import learning_rate, optimizers
 from dp.training.signals import stop_requests
@@ -64,8 +63,8 @@ def train(
     micro, copies, choice = budget["micro_batch_size"], classifier.copies, config["choice"]
     estimator = choice["estimator"] if choice else "straight_through"
     ends = budget["steps"] // (budget["updates_per_step"] if "short_schedule" in switches else 1)
-    has_fillers, ended = learns_through_fillers(config), {}
-    bar = tqdm(total=budget["steps"], initial=done, unit="step", desc=str(run), file=sys.stderr, mininterval=5)
+    has_fillers, ended = overflow.learns_through_fillers(config), {}
+    bar = progress_bar(total=budget["steps"], initial=done, unit="step", of=str(run))
 
     with stop_requests() as stop, bar:
         for step in range(done, budget["steps"]):

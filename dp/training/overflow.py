@@ -17,6 +17,15 @@ LARGEST = 1e15
 """A norm above which a gradient of 1, clipped with it, is lost: its square is below the 1e-30 that Adafactor adds."""
 
 
+def learns_through_fillers(config: Mapping[str, Any]) -> bool:
+    """Whether a run's gradient passes fillers, which overflows float32.
+
+    They stand for what a learned length drops, and the choice is learned by straight-through, as the paper's was.
+    """
+    straight = config["choice"] is not None and config["choice"]["estimator"] == "straight_through"
+    return "fillers" in config["switches"] and straight and config["definition"].get("length") in ("task", "instance")
+
+
 def why(loss: float, norm: float) -> str | None:
     """What is no longer a number, of a run under acting fillers. loss, norm: of one update, before clipping."""
     if not math.isfinite(loss):

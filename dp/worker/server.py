@@ -53,7 +53,7 @@ def _import() -> None:
     os.environ.update(dict.fromkeys(THREADS, "1"))  # numpy would start threads; a job sets torch's number
     import transformers
 
-    from dp.commands import evaluate, features, tokenize, train
+    from dp.compute import evaluate, features, tokenize, train
 
     for name in ("T5ForConditionalGeneration", "LlamaForCausalLM", "BertForMaskedLM", "RobertaForMaskedLM"):
         getattr(transformers, name)

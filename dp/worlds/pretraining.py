@@ -1,20 +1,19 @@
 """Pre-training a T5 from scratch on the planted world: instructed texts in, yes or no out."""
 
-import sys
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-from tqdm import tqdm
 
 from dp.backbones.seq2seq import Seq2Seq
 from dp.errors import UserError
 from dp.numerics import seeds
 from dp.numerics.devices import device
 from dp.numerics.sequence import Sequence
-from dp.study.params import PlantedSource
+from dp.progress import bar as progress_bar
 from dp.worlds import planted, random_weights
+from dp.worlds.definitions import PlantedSource
 
 HELD_OUT = 4000
 LOG_EVERY = 100
@@ -38,7 +37,7 @@ def pretrained(source: PlantedSource, tokenizer: Any) -> tuple[Any, dict[str, An
         optimizer = torch.optim.AdamW(model.parameters(), lr=plan.lr, betas=(0.9, 0.98), weight_decay=0.0)
         model.train()
         log = []
-        bar = tqdm(range(plan.steps), desc="pre-training", unit="step", file=sys.stderr, mininterval=5)
+        bar = progress_bar(range(plan.steps), of="pre-training", unit="step")
         for step in bar:
             for group in optimizer.param_groups:
                 group["lr"] = plan.lr * min((step + 1) / plan.warmup_steps, 1 - step / plan.steps)

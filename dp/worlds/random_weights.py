@@ -7,7 +7,7 @@ from typing import Any
 from dp import files
 from dp.closed import nearest
 from dp.errors import UserError, shown
-from dp.study.params import PlantedSource, RandomSource
+from dp.worlds.definitions import PlantedSource, RandomSource
 
 SPECIAL = ("<pad>", "</s>", "<unk>", "<extra_id_0>")
 """Ids 0..3, T5's pad and end among them; words follow."""

@@ -10,7 +10,7 @@ rule fetch_task:
         "results/download/tasks/{task}/{source}/SHA256SUMS",
         "results/download/tasks/{task}/{source}/record.json",
     params:
-        code=code_digest("fetch-task"),
+        code=lambda wc: code(paths.task_rows(wc.task, wc.source)),
         asked=lambda wc: asked(paths.task_rows(wc.task, wc.source)),
         read=lambda wc: read(paths.task_rows(wc.task, wc.source)),
     conda:
@@ -30,7 +30,7 @@ rule fetch_backbone:
         "results/download/backbones/{backbone}/SHA256SUMS",
         "results/download/backbones/{backbone}/record.json",
     params:
-        code=code_digest("fetch-backbone"),
+        code=lambda wc: code(paths.backbone(wc.backbone)),
         asked=lambda wc: asked(paths.backbone(wc.backbone)),
         read=lambda wc: read(paths.backbone(wc.backbone)),
     threads: lambda wc: grid.backbone_threads(STUDY, wc.backbone)

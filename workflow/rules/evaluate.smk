@@ -12,7 +12,7 @@ rule predict:
         "results/evaluate/{scale}/{run}/SHA256SUMS",
         "results/evaluate/{scale}/{run}/record.json",
     params:
-        code=code_digest("evaluate"),
+        code=lambda wc: code(paths.evaluation(SCALE, wc.run)),
         asked=lambda wc: asked(paths.evaluation(SCALE, wc.run)),
         read=lambda wc: read(paths.evaluation(SCALE, wc.run)),
     conda:

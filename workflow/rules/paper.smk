@@ -14,7 +14,7 @@ def deciding(target, *claims):
         cells = matching.cells_for(STUDY, PAPER, [PAPER.claim(name) for name in claims], target)
     except UserError as error:
         raise WorkflowError(str(error))
-    return [str(path) for cell in cells for path in artifact(paths.evaluation(SCALE, cell.run)).paths]
+    return [str(path) for cell in cells for path in job(paths.evaluation(SCALE, cell.run)).paths]
 
 
 def evaluations_of(target, claims):

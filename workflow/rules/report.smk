@@ -7,9 +7,9 @@ rule collect:
     input:
         read_by(paths.report(SCALE)),
     output:
-        [shown(name) for name in (*artifact(paths.report(SCALE)).files, SUMS, "record.json")],
+        [shown(name) for name in (*job(paths.report(SCALE)).outputs, SUMS, "record.json")],
     params:
-        code=code_digest("report"),
+        code=code(paths.report(SCALE)),
         asked=asked(paths.report(SCALE)),
         read=lambda wc: read(paths.report(SCALE)),
     conda:

@@ -12,7 +12,7 @@ rule encode:
         "results/tokenize/{scale}/{backbone}/{task}/tokens/SHA256SUMS",
         "results/tokenize/{scale}/{backbone}/{task}/tokens/record.json",
     params:
-        code=code_digest("tokenize"),
+        code=lambda wc: code(paths.tokens(SCALE, wc.backbone, wc.task)),
         asked=lambda wc: asked(paths.tokens(SCALE, wc.backbone, wc.task)),
         read=lambda wc: read(paths.tokens(SCALE, wc.backbone, wc.task)),
     conda:
@@ -31,7 +31,7 @@ rule features:
         "results/tokenize/{scale}/{backbone}/{task}/features/{pooling}/SHA256SUMS",
         "results/tokenize/{scale}/{backbone}/{task}/features/{pooling}/record.json",
     params:
-        code=code_digest("features"),
+        code=lambda wc: code(paths.features(SCALE, wc.backbone, wc.task, wc.pooling)),
         asked=lambda wc: asked(paths.features(SCALE, wc.backbone, wc.task, wc.pooling)),
         read=lambda wc: read(paths.features(SCALE, wc.backbone, wc.task, wc.pooling)),
     conda:

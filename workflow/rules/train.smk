@@ -13,7 +13,7 @@ rule tune:
         "results/train/{scale}/{run}/SHA256SUMS",
         "results/train/{scale}/{run}/record.json",
     params:
-        code=code_digest("train"),
+        code=lambda wc: code(paths.train_run(SCALE, wc.run)),
         asked=lambda wc: asked(paths.train_run(SCALE, wc.run)),
         read=lambda wc: read(paths.train_run(SCALE, wc.run)),
     conda:
@@ -35,7 +35,7 @@ rule choose:
         "results/train/{scale}/{variant}/choice/SHA256SUMS",
         "results/train/{scale}/{variant}/choice/record.json",
     params:
-        code=code_digest("choose"),
+        code=lambda wc: code(paths.choice(SCALE, wc.variant)),
         asked=lambda wc: asked(paths.choice(SCALE, wc.variant)),
         read=lambda wc: read(paths.choice(SCALE, wc.variant)),
     conda:

@@ -9,11 +9,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from dp.jobs.made import Made
 from dp.report.figures.every import ABOUT
 from dp.report.findings import Findings
 from dp.report.page import facts, glance, lineage, tables, verdict
 from dp.results import verdicts
-from dp.results.jobs import Job
 from dp.results.labels import WORDS, spelled_out
 from dp.results.table import Row
 from dp.study import report
@@ -27,7 +27,7 @@ LARGEST_SVG = 3_000_000
 """Bytes; a drawing above it is shown as its PNG, since a browser would take seconds to draw it."""
 
 
-def document(found: Findings, folder: Path, made: list[Job]) -> str:
+def document(found: Findings, folder: Path, made: list[Made]) -> str:
     """The page's HTML from what a report says, the figures that lie in `folder` and the records of all jobs.
 
     Everything from the data is escaped, and a content security policy forbids whatever is not in the file itself. The

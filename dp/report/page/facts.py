@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from functools import partial
 from math import fsum
 
-from dp.results.jobs import Job, by_jobs, grouped, said, version
+from dp.jobs.made import Made
+from dp.results.jobs import by_jobs, grouped, said, version
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class Facts:
     rows: list[list[str]]
 
 
-def tables(made: list[Job]) -> list[Facts]:
+def tables(made: list[Made]) -> list[Facts]:
     """Commits, machines, packages and time; each value with the number of jobs that say so."""
     machine = {"device": "device", "platform": "platform", "processors": "processor_count", "Python": "python"}
     packages = sorted({name for job in made for name in job.said("with", "packages") or {}})
@@ -32,6 +33,6 @@ def tables(made: list[Job]) -> list[Facts]:
     ]  # fmt: skip
 
 
-def _commit(job: Job) -> str | None:
+def _commit(job: Made) -> str | None:
     head, dirty = job.said("with", "commit"), job.said("with", "dirty")
     return f"{head}{' with uncommitted changes' if dirty else ''}" if head else None

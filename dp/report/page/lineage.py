@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from dp import files, paths
-from dp.jobs.artifacts import artifacts
+from dp.jobs.made import Made
 from dp.report.findings import Findings
 from dp.report.page import curves
 from dp.report.pages.checklist import NOT_SETTINGS, flat
-from dp.results.jobs import Job
 from dp.results.runs import Run
 from dp.results.table import Row, group
 from dp.study.study import Study
@@ -40,15 +39,14 @@ class Numbered(Generic[T]):
         return self.numbers.setdefault(one, len(self.numbers))
 
 
-def data(found: Findings, made: list[Job]) -> Traced:
+def data(found: Findings, made: list[Made]) -> Traced:
     """`made`: every job, upstream first."""
     study, strings = found.study, Numbered[str]()
     cells = group(found.runs)
     number_of = {run.digest[:12]: n for n, members in enumerate(cells.values()) for run in members}
-    jobs = {job.folder: job for job in made}
-    upstream = {folder.as_posix(): [one.as_posix() for one in artifact.upstream]
-                for folder, artifact in artifacts(study).items()}  # fmt: skip
-    shared = {job.folder: n for n, job in enumerate(job for job in made if job.command not in RUN_LEVEL)}
+    jobs = {job.folder.as_posix(): job for job in made}
+    upstream = {folder: [one.as_posix() for one in job.job.upstream] for folder, job in jobs.items()}
+    shared = {job.folder.as_posix(): n for n, job in enumerate(job for job in made if job.command not in RUN_LEVEL)}
     surroundings, steps = Numbered[str](), Numbered[tuple[int, ...]]()
     usual = _usual(cells.values(), jobs)
     embedded = []
@@ -127,15 +125,15 @@ def _of_jobs(members: list[Run]) -> tuple[list[str], list[str]]:
     return list(trained), [run.folder.as_posix() for run in members]
 
 
-def _code(jobs: dict[str, Job], folders: list[str]) -> list[str]:
-    return list(dict.fromkeys(str(jobs[folder].said("used", "code")) for folder in folders))
+def _code(jobs: dict[str, Made], folders: list[str]) -> list[str]:
+    return list(dict.fromkeys(jobs[folder].code for folder in folders))
 
 
-def _with(jobs: dict[str, Job], folders: list[str]) -> list[str]:
+def _with(jobs: dict[str, Made], folders: list[str]) -> list[str]:
     return list(dict.fromkeys(_surroundings(jobs[folder]) for folder in folders))
 
 
-def _surroundings(job: Job) -> str:
+def _surroundings(job: Made) -> str:
     """Commit, machine and packages of a job, a line each."""
     said = job.record["with"]
     tree = {True: "uncommitted changes", False: "clean tree"}.get(said.get("dirty"), "not known whether clean")
@@ -147,14 +145,14 @@ def _surroundings(job: Job) -> str:
     return "\n".join(lines)
 
 
-def _job(job: Job, upstream: list[str], shared: dict[str, int]) -> dict[str, Any]:
+def _job(job: Made, upstream: list[str], shared: dict[str, int]) -> dict[str, Any]:
     made = job.record["made"]
     facts = [f"{key.replace('_', ' ')}: {_said(value)}" for key, value in made.items()
              if key not in UNSAID and value not in (None, {}, [])]  # fmt: skip
     return {
-        "folder": job.folder,
+        "folder": job.folder.as_posix(),
         "command": job.command,
-        "digest": files.sha256(Path(job.folder) / "record.json")[:12],
+        "digest": files.sha256(job.folder / "record.json")[:12],
         "facts": facts,
         "outputs": [f"{name} sha256:{digest}" for name, digest in made["outputs"].items()],
         "below": _numbers(shared, upstream),
@@ -184,7 +182,7 @@ def _facts(run: Run) -> list[str]:
     return facts + [f"selection {key}: {selection[key]}" for key in ("rule", "rows") if key in selection]
 
 
-def _settings(run: Run, jobs: dict[str, Job], usual: dict[str, str]) -> list[str]:
+def _settings(run: Run, jobs: dict[str, Made], usual: dict[str, str]) -> list[str]:
     """The variant's definition, and the parameters that most trainings of the scale have otherwise."""
     asked = _asked(run, jobs)
     definition = [f"{key}: {value}" for key, value in _told(asked.get("definition") or {})]
@@ -192,7 +190,7 @@ def _settings(run: Run, jobs: dict[str, Job], usual: dict[str, str]) -> list[str
                          if key in usual and usual[key] != value]  # fmt: skip
 
 
-def _usual(cells: Iterable[list[Run]], jobs: dict[str, Job]) -> dict[str, str]:
+def _usual(cells: Iterable[list[Run]], jobs: dict[str, Made]) -> dict[str, str]:
     """Parameter -> its most frequent value among the scale's trained cells."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for members in cells:
@@ -202,7 +200,7 @@ def _usual(cells: Iterable[list[Run]], jobs: dict[str, Job]) -> dict[str, str]:
     return {key: sorted(count.items(), key=lambda one: (-one[1], one[0]))[0][0] for key, count in counts.items()}
 
 
-def _asked(run: Run, jobs: dict[str, Job]) -> dict[str, Any]:
+def _asked(run: Run, jobs: dict[str, Made]) -> dict[str, Any]:
     job = jobs[(run.training or run.folder).as_posix()]
     return job.record["asked"]
 

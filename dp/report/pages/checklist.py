@@ -4,14 +4,16 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from functools import partial
 from math import fsum
+from pathlib import Path
 from statistics import median
 from typing import Any
 
+from dp.compute.choose import best
 from dp.escapes import markdown as escaped
+from dp.jobs.made import Made
 from dp.results import steps
 from dp.results.jobs import (
     UNKNOWN,
-    Job,
     as_number,
     as_table,
     as_text,
@@ -23,11 +25,11 @@ from dp.results.jobs import (
 from dp.results.labels import spelled_out
 from dp.results.runs import Run
 from dp.results.table import Row
-from dp.study import search
 from dp.study.study import Study
+from dp.training.setting import applied
 
 
-def document(study: Study, table: list[Row], runs: list[Run], made: list[Job]) -> str:
+def document(study: Study, table: list[Row], runs: list[Run], made: list[Made]) -> str:
     """The Markdown text, from the rows of results.csv, the runs and the records of all jobs."""
     sections = {
         "Which infrastructure was it run on?": _infrastructure(made),
@@ -54,7 +56,7 @@ def document(study: Study, table: list[Row], runs: list[Run], made: list[Job]) -
     return "\n\n".join(parts) + "\n"
 
 
-def _infrastructure(made: list[Job]) -> list[str]:
+def _infrastructure(made: list[Made]) -> list[str]:
     facts = {"device": "device", "CPU threads of a job": "threads", "processors of the machine": "processor_count",
              "platform": "platform", "Python": "python"}  # fmt: skip
     rows = [[name, *line] for name, key in facts.items() for line in by_jobs(made, said("with", key))]
@@ -65,22 +67,22 @@ def _infrastructure(made: list[Job]) -> list[str]:
     return [as_table(["fact", "value", "jobs"], rows), as_table(["package", "version", "jobs"], versions)]
 
 
-def _code(made: list[Job]) -> list[str]:
-    def commit(job: Job) -> str | None:
+def _code(made: list[Made]) -> list[str]:
+    def commit(job: Made) -> str | None:
         head, dirty = job.said("with", "commit"), job.said("with", "dirty")
         changes = {True: "with uncommitted changes", False: "without uncommitted changes"}.get(dirty)
         return f"{head} {changes or f'(uncommitted changes: {UNKNOWN})'}" if head else None
 
     digests = []
     for command, members in grouped(made, lambda job: job.command).items():
-        digests += [[command, *line] for line in by_jobs(members, lambda job: job.said("used", "code"))]
+        digests += [[command, *line] for line in by_jobs(members, lambda job: job.code)]
     return [
         as_table(["commit", "jobs"], by_jobs(made, commit)),
         as_table(["command", "digest of the code it runs", "jobs"], digests),
     ]
 
 
-def _cost(study: Study, made: list[Job]) -> list[str]:
+def _cost(study: Study, made: list[Made]) -> list[str]:
     by_command = [[command, *_spent(members)] for command, members in grouped(made, lambda job: job.command).items()]
     by_command.append(["all", *_spent(made)])
     rows = []
@@ -94,7 +96,7 @@ def _cost(study: Study, made: list[Job]) -> list[str]:
             as_table(["backbone", "variant", "command", *head], rows)]  # fmt: skip
 
 
-def _spent(members: list[Job]) -> list[str]:
+def _spent(members: list[Made]) -> list[str]:
     seconds = _known(members, "wall_seconds")
     memory, gpu = _known(members, "peak_memory_mib"), _known(members, "gpu_peak_memory_mib")
     no_gpu = all(job.said("with", "device") == "cpu" for job in members)
@@ -107,11 +109,11 @@ def _spent(members: list[Job]) -> list[str]:
     ]
 
 
-def _known(members: list[Job], fact: str) -> list[Any]:
+def _known(members: list[Made], fact: str) -> list[Any]:
     return [value for job in members if (value := job.said("made", fact)) is not None]
 
 
-def _trainable(study: Study, made: list[Job]) -> list[str]:
+def _trainable(study: Study, made: list[Made]) -> list[str]:
     trained = _of("train", made)
     if not trained:
         return ["No variant of this scale is trained."]
@@ -126,7 +128,7 @@ NOT_SETTINGS = ("scale", "backbone", "family", "backbone_head", "random_weights"
                 "definition", "learned", "control", "seed", "search", "trial")  # fmt: skip
 
 
-def _hyperparameters(made: list[Job]) -> list[str]:
+def _hyperparameters(made: list[Made]) -> list[str]:
     """A parameter's most frequent value, and the variants that had another."""
     trained = [job for job in made if job.command == "train" and job.cell and job.cell.trial is None]
     if not trained:
@@ -154,9 +156,9 @@ def _share(pairs: list[tuple[str, str]], value: str, runs: Counter[str]) -> list
     return [name if n == runs[name] else f"{name} in {n:,} of {runs[name]:,} runs" for name, n in count.items()]
 
 
-def _resolved(job: Job) -> dict[str, Any]:
+def _resolved(job: Made) -> dict[str, Any]:
     asked, setting = job.said("asked"), job.said("made", "setting")
-    return search.applied(asked, setting) if asked.get("search") and setting else asked
+    return applied(asked, setting) if asked.get("search") and setting else asked
 
 
 def flat(value: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
@@ -168,12 +170,12 @@ def flat(value: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
             yield prefix + key, one
 
 
-def _seeds(made: list[Job]) -> list[str]:
+def _seeds(made: list[Made]) -> list[str]:
     plain = [job for job in _of("train", made) if job.cell and job.cell.trial is None]
     made_up = [job for job in made if job.command == "fetch-task" and job.said("made", "source") == "made_up"]
     random = [job for job in made if job.said("made", "source") in ("random", "planted")]
     few = [job for job in plain if _sample(job) is not None]
-    kinds: dict[str, tuple[list[Job], Callable[[Job], Any]]] = {
+    kinds: dict[str, tuple[list[Made], Callable[[Made], Any]]] = {
         "training": (plain, said("asked", "seed")),
         "trials of the search": (_trials(made), said("asked", "seed")),
         "settings drawn by the search": (_of("choose", made), said("asked", "seed")),
@@ -186,20 +188,20 @@ def _seeds(made: list[Job]) -> list[str]:
     return [as_table(["seed of", "value", "jobs"], rows)]
 
 
-def _of(command: str, made: list[Job]) -> list[Job]:
+def _of(command: str, made: list[Made]) -> list[Made]:
     return [job for job in made if job.command == command]
 
 
-def _trials(made: list[Job]) -> list[Job]:
+def _trials(made: list[Made]) -> list[Made]:
     return [job for job in _of("train", made) if job.cell and job.cell.trial is not None]
 
 
-def _sample(job: Job) -> int | None:
+def _sample(job: Made) -> int | None:
     regime = str(job.said("asked", "regime"))
     return int(regime.rpartition("-s")[2]) if regime.startswith("fewshot-") else None
 
 
-def _search(made: list[Job]) -> list[str]:
+def _search(made: list[Made]) -> list[str]:
     chosen = _of("choose", made)
     if not chosen:
         return ["There was no search: every variant ran once per seed, with the parameters above."]
@@ -212,7 +214,7 @@ def _search(made: list[Job]) -> list[str]:
         f"In {best:,} of {len(chosen):,} searches the chosen trial is the one with the highest accuracy on the rows it "
         "selected by (of equal ones that with the lowest loss, then the earliest)."
     )
-    picked = [[*job.folder.split("/")[3:7], str(job.said("made", "chosen")), as_text(job.said("made", "setting"))]
+    picked = [[*job.folder.parts[3:7], str(job.said("made", "chosen")), as_text(job.said("made", "setting"))]
               for job in chosen]  # fmt: skip
     return [
         as_table(["search", "value", "searches"], rows),
@@ -221,15 +223,16 @@ def _search(made: list[Job]) -> list[str]:
     ]
 
 
-def _is_best(job: Job, trials: dict[str, Job]) -> bool:
+def _is_best(job: Made, trials: dict[Path, Made]) -> bool:
     """Whether the chosen trial has the highest selection accuracy, to judge by the records of all its trials."""
-    base = job.folder.removesuffix("/choice")
-    tried = [trials[f"{base}/trial{n}"].said("made", "selection") for n in range(job.said("made", "trials"))]
+    tried = [
+        trials[job.folder.with_name(f"trial{n}")].said("made", "selection") for n in range(job.said("made", "trials"))
+    ]
     known = [one for one in tried if isinstance(one, dict)]  # accuracy None: the trial overflowed
-    return len(known) == len(tried) and search.best(known) == job.said("made", "chosen")
+    return len(known) == len(tried) and best(known) == job.said("made", "chosen")
 
 
-def _data(made: list[Job]) -> list[str]:
+def _data(made: list[Made]) -> list[str]:
     tasks = _of("fetch-task", made)
     origin = [
         [job.said("asked", "task"), as_text(job.said("asked", "version")), _origin(job), _pinned(job), _counts(job)]
@@ -253,14 +256,14 @@ def _data(made: list[Job]) -> list[str]:
     return [*parts, as_table(head, rows)]
 
 
-def _origin(job: Job) -> str:
+def _origin(job: Made) -> str:
     """Where the bytes came from: the kind of source, and its name."""
     kind = job.said("made", "source")
     name = next((found for key in ("repo", "package", "folder") if (found := job.said("made", key))), None)
     return UNKNOWN if kind is None else f"{kind}: {name}" if name else str(kind)
 
 
-def _pinned(job: Job) -> str:
+def _pinned(job: Made) -> str:
     """Revision and commit of a hub's repository; other sources are pinned by the digests of their files."""
     revision, commit = job.said("made", "revision"), job.said("made", "commit")
     if job.said("made", "source") != "hub":
@@ -268,7 +271,7 @@ def _pinned(job: Job) -> str:
     return f"{revision or UNKNOWN}, commit {commit}" if commit else UNKNOWN
 
 
-def _counts(job: Job) -> str:
+def _counts(job: Made) -> str:
     rows = job.said("made", "rows") or {}
     return "; ".join(f"{split} {count:,} ({_classes(job.said('made', 'label_counts', split))})"
                      for split, count in rows.items()) or UNKNOWN  # fmt: skip
@@ -278,22 +281,22 @@ def _classes(counts: list[int] | None) -> str:
     return " / ".join(f"{count:,}" for count in counts) if counts else UNKNOWN
 
 
-def _source_files(fetched: list[Job], what: str) -> str:
+def _source_files(fetched: list[Made], what: str) -> str:
     rows = []
     for job in fetched:
         found = job.said("made", "files")
-        own = job.folder.split("/")[3]
+        own = job.folder.parts[3]
         rows += [[own, name, digest] for name, digest in sorted((found or {}).items())]
         rows += [[own, "none: the project makes it" if found == {} else UNKNOWN, ""]] if not found else []
     return as_table([what, "source file", "sha256"], rows)
 
 
-def _backbones(made: list[Job]) -> list[str]:
+def _backbones(made: list[Made]) -> list[str]:
     fetched = _of("fetch-backbone", made)
     trained = _of("train", made)
     rows = []
     for job in fetched:
-        name = job.folder.split("/")[3]
+        name = job.folder.parts[3]
         own = [one for one in trained if one.cell and one.cell.backbone == name]
         frozen = {state: list(dict.fromkeys(one.said("asked", "variant") for one in own
                                             if one.said("made", "backbone_frozen") is state))
@@ -383,7 +386,7 @@ def _looks(run: Run) -> int:
     return len(steps.evaluations(run))
 
 
-def _trouble(runs: list[Run], made: list[Job]) -> list[str]:
+def _trouble(runs: list[Run], made: list[Made]) -> list[str]:
     status = Counter(as_text(job.said("made", "status")) for job in made)
     words = "; ".join(f"{name}: {count:,} of {len(made):,} jobs" for name, count in sorted(status.items()))
     rows = []
@@ -411,9 +414,9 @@ def _labels(table: list[Row]) -> list[str]:
     return ["\n".join(f"- {escaped(text)}." for text in spelled_out(table)) or "No number carries a label."]
 
 
-def _by_variant(study: Study, made: list[Job]) -> dict[tuple[str, str], list[Job]]:
+def _by_variant(study: Study, made: list[Made]) -> dict[tuple[str, str], list[Made]]:
     """Runs by backbone and variant, in the order of the scale."""
-    groups: dict[tuple[str, str], list[Job]] = {}
+    groups: dict[tuple[str, str], list[Made]] = {}
     for job in made:
         if job.cell:
             groups.setdefault((job.cell.backbone, job.cell.variant), []).append(job)

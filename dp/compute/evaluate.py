@@ -1,6 +1,5 @@
-"""Predict the reported split with one run and compute its metrics."""
+"""The reported split as one run predicts it, and its metrics."""
 
-import argparse
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -10,65 +9,52 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from dp import files, paths
+from dp import files
 from dp.backbones.load import load
 from dp.classifier.classifier import classifier
+from dp.classifier.config import input_width
 from dp.classifier.scoring import score
-from dp.commands import common
 from dp.data import tokens
 from dp.data.few_shot import rows_of
-from dp.jobs.record import outputs_of, record_of, recording
 from dp.numerics import seeds
 from dp.numerics.devices import device
 from dp.prompts.prompt import Choices
 from dp.results import metrics
-from dp.study import grid
-from dp.study.protocols import input_width
-from dp.study.run import Run, run_of
 from dp.training import overflow
 from dp.training.state import load_tuned
 
 REPORTED = "validation"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--run", required=True, help="backbone/regime/task/variant/seed<n>")
+def evaluate(
+    config: dict[str, Any],
+    tokens_in: Path,
+    features_in: Path | None,
+    backbone_in: Path | None,
+    trained: Path | None,
+    folder: Path,
+) -> dict[str, Any]:
+    """Write predictions.jsonl and metrics.json, and return their facts.
 
-
-def run(arguments: argparse.Namespace) -> None:
-    study = common.study(arguments)
-    cell = common.chosen(study, grid.cells(study), arguments.run)
-    this, folder = run_of(study, cell), paths.evaluation(study.scale_name, cell.run)
-    training = grid.training(study, cell)
-    trained = paths.train_run(study.scale_name, training.run) if training else None
-    inputs = outputs_of(this.tokens[cell.task])
-    needs_backbone = grid.needs_backbone(study, cell.variant)
-    if needs_backbone:
-        inputs |= outputs_of(this.backbone)
-    for upstream in this.features.values():
-        inputs |= outputs_of(upstream)
-    if trained:
-        inputs |= outputs_of(trained) | record_of(trained)
-
-    outputs = paths.FILES["evaluate"]
-    with device(this.config["compute"]) as where, recording(folder, "evaluate", this.config, inputs, outputs) as made:
-        splits, facts = tokens.load(this.tokens[cell.task])
+    features_in, backbone_in, trained: None where the variant reads no features, no backbone, or was not trained.
+    """
+    with device(config["compute"]) as where:
+        splits, facts = tokens.load(tokens_in)
         reported, classes = splits[REPORTED], facts["classes"]
-        train_labels = torch.tensor([splits["train"].rows[i]["label"] for i in rows_of(cell.regime, splits)[0]])
+        train_labels = torch.tensor([splits["train"].rows[i]["label"] for i in rows_of(config["regime"], splits)[0]])
         counts = torch.bincount(train_labels, minlength=classes)
         majority = int(counts.argmax())
-        random = ["random-weights"] if this.config["random_weights"] and needs_backbone else []
-        made["labels"] = sorted({*facts["labels"], *random})
+        random = ["random-weights"] if config["random_weights"] and backbone_in else []
+        labels = sorted({*facts["labels"], *random})
         if trained and (ended := overflow.of(files.read_json(trained / "record.json")["made"])):
             files.write_jsonl(folder / "predictions.jsonl", [])
             gold = [row["label"] for row in reported.rows]
-            found = metrics.absent(gold, facts["metrics"], REPORTED, majority, ended["overflow"]["why"])
-            files.write_json(folder / "metrics.json", found)
-            labels = sorted({*made["labels"], overflow.STATUS})
-            made |= ended | {"labels": labels, "n": len(gold), "choices": {}}
-            return
-        if needs_backbone:
-            scores, choices = _scores(this, trained, reported, classes, where, str(folder))
+            absent = metrics.absent(gold, facts["metrics"], REPORTED, majority, ended["overflow"]["why"])
+            files.write_json(folder / "metrics.json", absent)
+            return ended | {"labels": sorted({*labels, overflow.STATUS}), "n": len(gold), "choices": {}}
+        if backbone_in:
+            features = load_file(features_in / "features.safetensors")[REPORTED] if features_in else None
+            scores, choices = _scores(config, backbone_in, features, trained, reported, classes, where, str(folder))
         else:
             scores, choices = (counts / counts.sum()).expand(len(reported), -1), None
         predictions = [
@@ -83,18 +69,26 @@ def run(arguments: argparse.Namespace) -> None:
             for i, row in enumerate(reported.rows)
         ]
         files.write_jsonl(folder / "predictions.jsonl", predictions)
-        found = metrics.compute(predictions, facts["metrics"], classes, REPORTED, majority_class=majority)
-        files.write_json(folder / "metrics.json", found)
-        made |= {"n": len(predictions), "choices": _summary(choices)}
+        computed = metrics.compute(predictions, facts["metrics"], classes, REPORTED, majority_class=majority)
+        files.write_json(folder / "metrics.json", computed)
+        return {"labels": labels, "n": len(predictions), "choices": _summary(choices)}
 
 
 def _scores(
-    this: Run, trained: Path | None, reported: tokens.Split, classes: int, where: str, progress: str
+    config: dict[str, Any],
+    backbone_in: Path,
+    features: Tensor | None,
+    trained: Path | None,
+    reported: tokens.Split,
+    classes: int,
+    where: str,
+    progress: str,
 ) -> tuple[Tensor, Choices | None]:
-    """Scores [R, C] and choices of the reported rows, from what was trained or, without it, the bare backbone."""
-    config, task = this.config, this.config["task"]
-    backbone = load(this.backbone, config["family"], config["backbone_head"], config["compute"]["dtype"], where)
-    features = load_file(this.features[task] / "features.safetensors")[REPORTED] if this.features else None
+    """Scores [R, C] and choices of the reported rows, from what was trained or, without it, the bare backbone.
+
+    features: [R, H], or None.
+    """
+    backbone = load(backbone_in, config["family"], config["backbone_head"], config["compute"]["dtype"], where)
     if trained is None:
         return score(classifier(config, backbone, [classes], [], where), reported, features, config, 0, progress)
     made = files.read_json(trained / "record.json")["made"]
@@ -102,7 +96,7 @@ def _scores(
     model = classifier(files.read_json(trained / "config.json"), backbone, made["classes"], [], where)
     load_tuned(model.kept(), trained / "tuned.safetensors")
     if config["multitask"]:
-        number = config["multitask"]["tasks"].index(task)
+        number = config["multitask"]["tasks"].index(config["task"])
         reported = replace(reported, tasks=torch.full_like(reported.tasks, number))
     if config["control"] and config["control"]["instances"] == "shuffled":
         assert features is not None

@@ -1,0 +1,144 @@
+"""The commands that make an artifact: each resolves one job, and hands it to what computes it."""
+
+import argparse
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from dp import files
+from dp.commands import common
+from dp.jobs.closure import code_digest
+from dp.jobs.inputs import inputs_of
+from dp.jobs.job import Job
+from dp.jobs.record import recording
+from dp.sources.definitions import Backbone
+from dp.study import grid, needs, resolve
+from dp.study.study import Catalogue, Study
+from dp.tasks.model import load as load_task
+
+ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
+    "fetch-task": {"--task": {}},
+    "fetch-backbone": {"--backbone": {}},
+    "tokenize": {"--backbone": {}, "--task": {}},
+    "features": {
+        "--backbone": {},
+        "--task": {},
+        "--pooling": {
+            "choices": ("masked_mean", "padded_mean"),
+            "default": "masked_mean",
+            "help": "padded_mean: over all max_tokens positions (paper.md section 1)",
+        },
+    },
+    "train": {"--run": {"help": "backbone/regime/task/variant/seed<n> or .../trial<n>"}},
+    "choose": {"--variant": {"help": "backbone/regime/task/variant"}},
+    "evaluate": {"--run": {"help": "backbone/regime/task/variant/seed<n>"}},
+    "report": {},
+}
+"""Command -> its arguments, all of them required but those with a default."""
+
+
+def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
+    for name, options in ARGUMENTS[command].items():
+        parser.add_argument(name, required="default" not in options, **options)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Make the artifact that the arguments name. Raises UserError where the scale has none of that name."""
+    match arguments.command:
+        case "fetch-task":
+            catalogue = common.catalogue(arguments)
+            make(resolve.rows_job(catalogue, load_task(arguments.task).name), catalogue)
+        case "fetch-backbone":
+            catalogue = common.catalogue(arguments)
+            make(resolve.backbone_job(catalogue, common.backbone(catalogue, arguments)), catalogue)
+        case _:
+            study = common.study(arguments)
+            make(_job(study, arguments), study)
+
+
+def _job(study: Study, arguments: argparse.Namespace) -> Job:
+    match arguments.command:
+        case "tokenize":
+            common.check_names(study, arguments)
+            return resolve.tokens_job(study, arguments.backbone, arguments.task)
+        case "features":
+            common.check_names(study, arguments)
+            return resolve.features_job(study, arguments.backbone, arguments.task, arguments.pooling)
+        case "train":
+            return resolve.training_job(study, common.chosen(study, grid.needed_trainings(study), arguments.run))
+        case "choose":
+            return resolve.choice_job(study, common.searched(study, arguments.variant))
+        case "evaluate":
+            return resolve.evaluation_job(study, common.chosen(study, grid.cells(study), arguments.run))
+    return resolve.report_job(study)
+
+
+def make(job: Job, study: Study | Catalogue) -> None:
+    """Compute a job into its folder, and record it."""
+    inputs = inputs_of(job)
+    with recording(job, inputs, _also_asked(job)) as made:
+        made |= compute(job, job.folder, study, inputs)
+        inputs |= made.get("files", {})  # what was downloaded
+
+
+def compute(job: Job, folder: Path, study: Study | Catalogue, inputs: dict[str, str]) -> dict[str, Any]:
+    """Write a job's outputs into a folder, its own or another, and return the facts for its record.
+
+    inputs: as `inputs_of`.
+    What computes is imported only here: no command waits for the libraries of another.
+    """
+    asked = job.asked
+    match job.command:
+        case "fetch-task":
+            from dp.compute.fetch_task import fetch_task
+
+            return fetch_task(load_task(asked["task"]), asked["source"], asked["folder"], folder)
+        case "fetch-backbone":
+            from dp.compute.fetch_backbone import fetch_backbone
+
+            return fetch_backbone(Backbone.model_validate(asked), folder)
+        case "features":
+            from dp.compute.features import features
+
+            family = study.params.backbones[asked["backbone"]].family
+            return features(asked, family, job.the("tokens"), job.the("backbone"), folder)
+        case "train":
+            from dp.compute.train import train
+
+            return train(asked, job.the("backbone"), job.all("tokens"), job.all("features"), job.all("policy"),
+                         job.get("choice"), folder, _identity(job, inputs))  # fmt: skip
+        case "choose":
+            from dp.compute.choose import choose
+
+            return choose(job.all("trial").values(), folder)
+        case "evaluate":
+            from dp.compute.evaluate import evaluate
+
+            return evaluate(asked, job.the("tokens"), job.get("features"), job.get("backbone"), job.get("tuned"),
+                            folder)  # fmt: skip
+    assert isinstance(study, Study)
+    if job.command == "tokenize":
+        from dp.compute.tokenize import tokenize
+        from dp.study.checks import checks
+
+        needs.check(study, asked["backbone"])
+        return tokenize(asked, load_task(asked["task"]), job.the("rows"), job.the("backbone"), folder,
+                        checks(study, asked["backbone"], asked["task"]))  # fmt: skip
+    from dp.compute.report import report
+
+    return report(study, folder)
+
+
+def _also_asked(job: Job) -> dict[str, Any]:
+    """What a task's file says of its source, which only the job itself looks up."""
+    if job.command != "fetch-task":
+        return {}
+    from dp.sources.rows import source_of
+
+    task = load_task(job.asked["task"])
+    return {"version": task.version, "definition": source_of(task, job.asked["source"]).model_dump()}
+
+
+def _identity(job: Job, inputs: dict[str, str]) -> str:
+    """Of a training that may be resumed: what it reads, the code and torch, beside its configuration."""
+    return files.digest([inputs, code_digest(job.command), metadata.version("torch")])

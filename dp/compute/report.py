@@ -1,0 +1,61 @@
+"""Rows, tables, figures and pages of a scale, all from its evaluations."""
+
+from pathlib import Path
+from typing import Any
+
+from dp import files
+from dp.jobs.made import Made
+from dp.lineage.published import parameters
+from dp.report import findings
+from dp.report.figures import every as drawings
+from dp.report.figures import style
+from dp.report.findings import Findings
+from dp.report.page.build import document
+from dp.report.pages import checklist, markdown, predictions_page
+from dp.report.tables import every, render
+from dp.results import jobs, runs, separation, table, verdicts
+from dp.study.report import FIGURES, OF_PREDICTIONS, figures
+from dp.study.study import Study
+
+
+def report(study: Study, folder: Path) -> dict[str, Any]:
+    """Write the files named in dp/study/report.py, and return their facts; raises as `runs.read` does."""
+    read, made_before = runs.read(study), jobs.read(study)
+    found = findings.find(study, read)
+    texts = {
+        "results.md": markdown.document(study, found.results, read, FIGURES),
+        "reproducibility.md": checklist.document(study, found.results, read, made_before),
+    }
+    texts |= {f"{name}.csv": table.to_csv(module.COLUMNS, getattr(found, name))
+              for name, module in findings.CSV.items()}  # fmt: skip
+    for one in every.tables(found):
+        texts |= render.texts(one)
+    if study.predictions:
+        texts |= _predictions(found)
+    for name, text in texts.items():
+        files.write_text(folder / name, text)
+    for name in figures(study):
+        figure, data = drawings.ALL[name], folder / "figures" / f"{name}.csv"
+        files.write_text(data, table.to_csv(figure.COLUMNS, figure.data(found)))
+        style.save(data, figure.draw)
+    files.write_text(folder / "report.html", document(found, folder, made_before))
+    return {"runs": len(read), "rows": len(found.results)} | _made_by(study, made_before)
+
+
+def _made_by(study: Study, before: list[Made]) -> dict[str, object]:
+    """The parameters of all jobs before the report as one digest, and the digests of the code that each command ran."""
+    ran = jobs.grouped(before, lambda job: job.command)
+    code = {command: sorted({job.code for job in members}) for command, members in ran.items()}
+    return {"parameters": parameters(study), "code": code}
+
+
+def _predictions(found: Findings) -> dict[str, str]:
+    study, read = found.study, found.runs
+    judged, null = verdicts.rows(study, read), verdicts.null_rows(study, read)
+    chosen = separation.rows(study, read)
+    return {
+        "predictions.csv": table.to_csv(verdicts.COLUMNS, judged),
+        "null_task.csv": table.to_csv(verdicts.NULL_COLUMNS, null),
+        "planted_choices.csv": table.to_csv(separation.COLUMNS, chosen),
+        "predictions.md": predictions_page.document(study, judged, null, chosen, OF_PREDICTIONS),
+    }

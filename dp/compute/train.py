@@ -1,0 +1,110 @@
+"""One training, or one trial of a search."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from dp import files
+from dp.backbones.load import load
+from dp.classifier.classifier import classifier
+from dp.data import tokens
+from dp.data.counts import label_counts
+from dp.data.few_shot import rows_of
+from dp.numerics import tensors
+from dp.numerics.devices import device
+from dp.numerics.finite import check_finite
+from dp.training import overflow
+from dp.training.loop import Rows
+from dp.training.loop import train as tune
+from dp.training.setting import applied
+from dp.training.state import load_choice
+
+
+def train(
+    config: dict[str, Any],
+    backbone_in: Path,
+    tokens_in: Mapping[str, Path],
+    features_in: Mapping[str, Path],
+    policies: Mapping[str, Path],
+    choice: Path | None,
+    folder: Path,
+    identity: str,
+) -> dict[str, Any]:
+    """Write tuned.safetensors, config.json and steps.jsonl, and return their facts.
+
+    tokens_in, features_in: by task, in the order of a union; no features where the variant reads none. policies: factor
+    -> the run that learned the choice which this one keeps frozen. choice: of a search. identity: a state that a
+    stopped call left in `folder` is resumed if it is of the same one, under the same setting.
+    """
+    setting, trials = config["trial"], config["search"]["trials"] if config["search"] else 1
+    if choice:
+        setting = files.read_json(choice / "choice.json")["setting"]
+        config = applied(config, setting)
+    with device(config["compute"]) as where:
+        train_rows, selection, facts, counts = rows_of_run(tokens_in, features_in, config)
+        backbone = load(backbone_in, config["family"], config["backbone_head"], config["compute"]["dtype"], where)
+        words = sorted({int(word) for rows in selection for word in rows.split.outputs.flatten() if word >= 0})
+        model = classifier(config, backbone, [fact["classes"] for fact in facts], words, where)
+        model.fit_features(train_rows.features)
+        for factor, source in policies.items():
+            load_choice(model.kept(), factor, source / "tuned.safetensors")
+        if ended := _ended(policies.values()):
+            outcome = overflow.inherited(model, ended)
+            files.write_jsonl(folder / "steps.jsonl", [])
+        else:
+            outcome = tune(model, train_rows, selection, config, folder, files.digest([config, identity]))
+    tuned = outcome.pop("tensors")
+    check_finite(tuned, str(folder), "Nothing is saved; lower the learning rate.")
+    tensors.save(tuned, folder / "tuned.safetensors")
+    files.write_json(folder / "config.json", config)
+    return outcome | {
+        "labels": sorted({label for fact in facts for label in fact["labels"]}),
+        "trials": trials,
+        "setting": setting,
+        "classes": [fact["classes"] for fact in facts],
+        "label_counts": counts,
+        "steps_before": sum(_steps(source) for source in policies.values()),
+    }
+
+
+def rows_of_run(
+    tokens_in: Mapping[str, Path], features_in: Mapping[str, Path], config: dict[str, Any]
+) -> tuple[Rows, list[Rows], list[dict[str, Any]], dict[str, Any]]:
+    """The rows to train on; by task, the rows to select by and the facts; and the rows of each class, by task."""
+    parts: list[tuple[tokens.Split, Tensor | None]] = []
+    selection, facts, counts = [], [], {}
+    reported = "select_on_reported" in config["switches"]
+    for number, (task, folder) in enumerate(tokens_in.items()):
+        splits, fact = tokens.load(folder)
+        facts.append(fact)
+        train_numbers, numbers = rows_of(config["regime"], splits)
+        cached = load_file(features_in[task] / "features.safetensors") if features_in else None
+        parts.append((splits["train"].take(train_numbers), cached["train"][train_numbers] if cached else None))
+        name = "validation" if reported else "selection"
+        chosen = list(range(len(splits[name]))) if reported else numbers
+        own = splits[name].take(chosen)
+        own = replace(own, tasks=torch.full_like(own.tasks, number))
+        selection.append(Rows(own, cached[name][chosen] if cached else None))
+        counts[task] = {
+            "train": label_counts(parts[-1][0].rows, fact["classes"]),
+            "selection": label_counts(own.rows, fact["classes"]),
+        }
+    found = [features for _, features in parts if features is not None]
+    train_rows = Rows(tokens.union([split for split, _ in parts]), torch.cat(found) if found else None)
+    return train_rows, selection, facts, counts
+
+
+def _ended(sources: Iterable[Path]) -> dict[str, Any] | None:
+    """The status that a source ended in: a choice that was never learned is not frozen and trained on."""
+    made = [files.read_json(source / "record.json")["made"] for source in sources]
+    return next((ended for one in made if (ended := overflow.of(one))), None)
+
+
+def _steps(source: Path) -> int:
+    made = files.read_json(source / "record.json")["made"]
+    return made["steps"] + made["steps_before"]

@@ -1,0 +1,73 @@
+"""`adopted.json` beside a record: that other code than made an artifact makes the same (docs/adopt.md).
+
+It stands beside the record and not in it: jobs downstream and results.csv name a record by its digest, which stays.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from dp import files
+from dp.jobs.closure import code_digest
+from dp.jobs.job import ADOPTED, RECORD, Job
+from dp.jobs.record import is_sealed, sealed
+
+
+class Adoption(BaseModel):
+    """`record`: sha256 of the record that it is about. `was`, `now`: digests of code. `compared`: what the evidence is.
+
+    commit, dirty: of the code that adopted.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    record: str
+    was: str
+    now: str
+    commit: str | None
+    dirty: bool | None
+    day: str
+    compared: dict[str, Any]
+
+
+def write(folder: Path, adoption: Adoption) -> None:
+    files.write_json(folder / ADOPTED, sealed(adoption.model_dump()))
+
+
+def parsed(data: bytes) -> Adoption:
+    """Raises ValueError, in words, where the bytes are not what `write` wrote."""
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError):
+        raise ValueError("is no JSON") from None
+    if not is_sealed(content):
+        raise ValueError("was edited after it was written")
+    try:
+        return Adoption.model_validate({key: value for key, value in content.items() if key != "seal"})
+    except ValidationError:
+        raise ValueError("is no adoption of this version") from None
+
+
+def of(folder: Path, record: str | None = None) -> Adoption | None:
+    """The adoption of an artifact; None where there is none, it is none that holds, or it is about another record.
+
+    record: digest of record.json, where it is known already.
+    """
+    try:
+        adoption = parsed((folder / ADOPTED).read_bytes())
+        return adoption if adoption.record == (record or files.sha256(folder / RECORD)) else None
+    except (OSError, ValueError):
+        return None
+
+
+def by(folder: Path, record: str | None = None) -> str | None:
+    """Digest of the code that adopted an artifact, if any."""
+    adoption = of(folder, record)
+    return adoption.now if adoption else None
+
+
+def noted(job: Job) -> str:
+    """Digest of this code, or, where this code adopted the artifact, of what made it: Snakemake took note of that."""
+    adoption, code = of(job.folder), code_digest(job.command)
+    return adoption.was if adoption and adoption.now == code else code
