@@ -177,10 +177,8 @@ def test_collapse_is_judged_by_accuracy_where_accuracy_is_not_asked_for():
     ("predictions", "names", "classes", "message"),
     [
         ([], ["accuracy"], 2, "no predictions"),
-        (rows([0], [0]), ["accuracies"], 2, "accuracies"),
         (rows([0], [2]), ["accuracy"], 2, "example-0: prediction 2"),
         (rows([3], [0]), ["accuracy"], 3, "example-0: gold 3"),
-        (rows([0], [0]), ["f1a"], 3, "f1a"),
         (rows([0, 1], [0, 1], ["q", "q"], ["a", "b"]), ["exact_match"], 2, "group q lies in more than one cluster"),
     ],
 )

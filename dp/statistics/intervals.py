@@ -12,6 +12,7 @@ from scipy import stats
 from dp.statistics import LEVEL
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int_]
 
 
 def wilson(right: int, n: int) -> tuple[float, float]:

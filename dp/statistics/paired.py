@@ -13,14 +13,11 @@ Which test covers what depends on what there is:
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from dp.statistics import bootstraps
-from dp.statistics.intervals import Floats, t_quantile
+from dp.statistics.intervals import Floats, Ints, t_quantile
 from dp.statistics.p_values import mcnemar, sign_flip
-
-Ints = NDArray[np.int_]
 
 
 class Difference(NamedTuple):
