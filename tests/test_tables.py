@@ -270,7 +270,7 @@ def test_markdown_escapes_and_keeps_its_columns():
 
 
 def test_a_paper_table_has_its_layout_and_a_mark_for_each_verdict(found):
-    text = render.markdown(paper_tables.tables(found)[0])
+    text = render.markdown(paper_tables.table(found, "A_position"))
     head, *rows = markdown_rows(text)
     assert head == ["method", *(f"{task} {of}" for task in ("BoolQ", "MultiRC", "WiC", "CB", "RTE", "average")
                                 for of in ("paper", "ours"))]  # fmt: skip
@@ -289,7 +289,7 @@ def test_a_paper_table_has_its_layout_and_a_mark_for_each_verdict(found):
 
 
 def test_what_else_this_scale_ran_follows_the_paper(found):
-    position, length, prompt = paper_tables.tables(found)
+    position, length, prompt = (paper_tables.table(found, name) for name in paper_tables.TITLES)
     group = "**tiny-t5 (not in the paper's table)**"
     text = render.markdown(position)
     fixed, adap = line_of(text, "fixed", group), line_of(text, "adap_pos", group)
@@ -316,14 +316,14 @@ def test_an_average_has_the_interval_of_the_same_tasks_alone(tmp_path, monkeypat
     found = found_in(tmp_path, monkeypatch, grid)
     found.aggregates[0]["tasks"] += ";alpha"
     group = "**tiny-t5 (not in the paper's table)**"
-    assert line_of(render.markdown(paper_tables.tables(found)[0]), "fixed", group)["average ours"] == "72.5"
+    assert line_of(render.markdown(paper_tables.table(found, "A_position")), "fixed", group)["average ours"] == "72.5"
     assert line_of(render.markdown(cost.table(found)), "fixed")["accuracy"].endswith(" [60.1, 79.9]")
 
 
 def test_our_collapsed_runs_are_marked_beside_any_verdict(found):
     one = claim(backbone="tiny-t5", task="rte", ours=68.5, low=30.0, high=99.0, verdict="not comparable", seeds=2)
     changed = SimpleNamespace(**(vars(found) | {"claims": [one, one | {"variant": "adap_pos"}]}))
-    text = render.markdown(paper_tables.tables(changed)[0])
+    text = render.markdown(paper_tables.table(changed, "A_position"))
     assert line_of(text, "fixed")["RTE ours"] == "68.5 [30.0, 99.0] n/c, c 1/2"
     assert line_of(text, "adap_pos")["RTE ours"] == "68.5 [30.0, 99.0] n/c"
     assert "not in the paper's table" not in text, "what the paper has does not follow a second time"
@@ -437,7 +437,7 @@ def test_nothing_to_show_says_why_and_where(found, tmp_path, monkeypatch):
 
 def test_a_scale_that_runs_nothing_of_the_paper_says_so(found):
     none = SimpleNamespace(**(vars(found) | {"results": [], "claims": [claim(), claim(task="cb")]}))
-    text = render.markdown(paper_tables.tables(none)[0])
+    text = render.markdown(paper_tables.table(none, "A_position"))
     assert "ours: scale synthetic runs none of this; snakemake --cores all --config scale=paper-released does" in text
     assert line_of(text, "fixed")["CB paper"] == "62.35" and "reproduced" not in text
 

@@ -1,5 +1,3 @@
-"""What was chosen for each question (or task) by the variants that are predicted to tell them apart."""
-
 from typing import Any
 
 import numpy as np
@@ -9,6 +7,7 @@ from dp.report.figures import style
 from dp.report.findings import Findings
 from dp.results import separation
 
+ABOUT = "What was chosen for each question (or task) by the variants that are predicted to tell them apart."
 COLUMNS = ("backbone", "regime", "k", "task", "factor", "variant", "runs", "group", "value", "share", "labels")
 ACROSS = 4
 

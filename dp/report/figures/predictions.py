@@ -1,5 +1,3 @@
-"""Predicted range and measured mean of every variant, one panel per regime and task."""
-
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -10,6 +8,7 @@ from dp.report.figures import style
 from dp.report.findings import Findings
 from dp.results import verdicts
 
+ABOUT = "Predicted range and measured mean of every variant, one panel per regime and task."
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "predicted_low", "predicted_high", "mean", "low", "high",
            "seeds", "verdict", "labels", "runs")  # fmt: skip
 BAND = "0.82"

@@ -27,11 +27,7 @@ FIELDS = ("kind", "backbone", "regime", "k", "task", "variant", "protocol", "pap
           "high", "difference", "tolerance", "seeds", "collapsed", "verdict", "reason", "labels", "runs")  # fmt: skip
 
 
-def tables(found: Findings) -> list[Table]:
-    return [_table(found, name) for name in TITLES]
-
-
-def _table(found: Findings, name: str) -> Table:
+def table(found: Findings, name: str) -> Table:
     claims = [row for row in found.claims if row["table"] == name and row["kind"] in ("cell", AVERAGE)]
     groups = [*_claimed(found, claims), *_further(found, claims)]
     records = [record for group in groups for line in group.lines for record in line.records.values()]
