@@ -17,8 +17,8 @@ from synthetic_results import N, one, predictions, report, study_in, write_resul
 from dp import files, paths
 from dp.errors import UserError
 from dp.results import separation
+from dp.results.predicted import verdict
 from dp.results.table import summary
-from dp.results.verdicts import verdict
 from dp.statistics.intervals import of_runs, wilson
 from dp.statistics.p_values import holm, p_better
 from dp.study.predictions import check, read

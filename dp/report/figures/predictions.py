@@ -6,7 +6,6 @@ from matplotlib.patches import Patch
 
 from dp.report.figures import style
 from dp.report.findings import Findings
-from dp.results import verdicts
 
 ABOUT = "Predicted range and measured mean of every variant, one panel per regime and task."
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "predicted_low", "predicted_high", "mean", "low", "high",
@@ -21,7 +20,7 @@ LOOKS: dict[str, dict[str, Any]] = {
 
 
 def data(found: Findings) -> list[dict[str, Any]]:
-    return verdicts.rows(found.study, found.runs)
+    return found.predictions
 
 
 def draw(rows: style.Rows) -> Figure:

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterable
 
 from dp.escapes import markdown as escaped
+from dp.report.findings import Findings
 from dp.results.labels import spelled_out
+from dp.results.predicted import OVERFLOWED
 from dp.results.table import OVERFLOW, Row
-from dp.results.verdicts import OVERFLOWED
-from dp.study.study import Study
 
 HOW_TO_READ = """\
 Numbers are percentages: mean [95 % interval] (predicted range) verdict; means and intervals are those of `results.csv`,
@@ -16,8 +16,9 @@ lies wholly outside, and is *unclear* otherwise: the seeds are too few for their
 and what the tests below are."""
 
 
-def document(study: Study, verdicts: list[Row], null: list[Row], choices: list[Row], figures: Iterable[str]) -> str:
+def document(found: Findings, figures: Iterable[str]) -> str:
     """The Markdown text, from the rows of predictions.csv, null_task.csv and planted_choices.csv."""
+    study, verdicts, null = found.study, found.predictions, found.null_task
     assert study.predictions
     task = study.predictions.null_task
     parts = [f"# Predictions of scale {study.scale_name}", _headline(verdicts, null, task.against), HOW_TO_READ]
@@ -33,7 +34,7 @@ def document(study: Study, verdicts: list[Row], null: list[Row], choices: list[R
             continue
         parts += [f"## {meaning}", "\n".join(map(_reason, listed)) or "Nothing."]
     parts += [f"## Null task: is any variant better than {task.against} on {task.task}, {task.regime}?", _null(null)]
-    parts += ["## Learned against planted", CHOICES, _choices(choices)]
+    parts += ["## Learned against planted", CHOICES, _choices(found.planted_choices)]
     parts += [f"## {name}\n\n![{name}](figures/{name}.png)" for name in figures]
     return "\n\n".join(parts) + "\n"
 
