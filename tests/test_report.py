@@ -14,7 +14,7 @@ from synthetic_results import SCALE, N, change, one, planted, predictions, repor
 
 from dp import files, paths
 from dp.errors import UserError
-from dp.jobs.project import project_inputs
+from dp.jobs.project import project_digest, project_files
 from dp.jobs.record import SUMS
 from dp.results import runs
 from dp.study.grid import cells
@@ -182,7 +182,7 @@ def test_the_record_names_what_was_read_and_what_was_written(tmp_path, monkeypat
     write_results(study, planted)
     folder = report()
     record = files.read_json(folder / "record.json")
-    data = project_inputs("report")
+    data = {name: project_digest(name) for name in project_files("report")}
     assert {"dp/paper/cells.csv", "dp/report/page/page.html"} <= data.keys()
     assert record["used"]["inputs"] == {str(path): files.sha256(path) for path in runs.inputs(study)} | data
     read = {path for cell in cells(study) for path in runs.sources(study, cell)}
