@@ -10,8 +10,8 @@ from dp.report import findings
 from dp.report.figures import every as drawings
 from dp.report.figures import style
 from dp.report.page.build import document
-from dp.report.pages import checklist, markdown, predictions_page
-from dp.report.tables import every, render
+from dp.report.pages import checklist, predictions_page, results_page
+from dp.report.tables import every
 from dp.results import jobs, runs, table
 from dp.study.report import FIGURES, OF_PREDICTIONS, figures
 from dp.study.study import Study
@@ -22,12 +22,12 @@ def report(study: Study, folder: Path) -> dict[str, Any]:
     read, made_before = runs.read(study), jobs.read(study)
     found = findings.find(study, read)
     texts = {
-        "results.md": markdown.document(study, found.results, read, FIGURES),
+        "results.md": results_page.document(study, found.results, read, FIGURES),
         "reproducibility.md": checklist.document(study, found.results, read, made_before),
     }
     texts |= {f"{name}.csv": table.to_csv(*of_table) for name, of_table in found.csv.items()}
     for one in every.tables(found):
-        texts |= render.texts(one)
+        texts |= every.texts(one)
     if study.predictions:
         texts["predictions.md"] = predictions_page.document(found, OF_PREDICTIONS)
     for name, text in texts.items():

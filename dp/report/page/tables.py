@@ -5,24 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from dp.report.findings import Findings
+from dp.report.layout import Column
 from dp.report.page.verdict import SIGN, tone
 from dp.results.table import OVERFLOW, Row, is_majority, is_overflow
-
-
-@dataclass(frozen=True)
-class Column:
-    """`kind`: text, number, long (sentences), verdict or flag.
-
-    `filter`: has a list to choose from. `opens`: shows where it comes from. `key` tells the page's script which column
-    it is, where that matters.
-    """
-
-    title: str
-    text: Callable[[Row], str]
-    kind: str = "text"
-    filter: bool = False
-    opens: bool = False
-    key: str = ""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,9 @@ from collections import Counter
 from collections.abc import Iterable
 
 from dp.escapes import markdown as escaped
+from dp.report import markdown
 from dp.report.findings import Findings
+from dp.report.markdown import Marked
 from dp.results.labels import spelled_out
 from dp.results.predicted import OVERFLOWED
 from dp.results.table import OVERFLOW, Row
@@ -63,15 +65,14 @@ def _without_number(count: Counter[str]) -> str:
 
 def _measured(rows: list[Row]) -> str:
     tasks = list(dict.fromkeys(row["task"] for row in rows))
-    cells = {(row["variant"], row["task"]): f"{_interval(row)} ({_range(row)}) {_marked(row)}" for row in rows}
-    lines = [["variant", *tasks], ["---", *["---:"] * len(tasks)]]
-    for variant in dict.fromkeys(row["variant"] for row in rows):
-        lines.append([variant, *[cells.get((variant, task), "") for task in tasks]])
-    return _table(lines)
+    cells = {(row["variant"], row["task"]): Marked(f"{_interval(row)} ({_range(row)}) {_marked(row)}") for row in rows}
+    lines = [[variant, *[cells.get((variant, task), "") for task in tasks]]
+             for variant in dict.fromkeys(row["variant"] for row in rows)]  # fmt: skip
+    return markdown.table(["variant", *tasks], lines, "l" + "r" * len(tasks))
 
 
-def _marked(row: Row) -> str:
-    return row["verdict"] if row["verdict"] == "holds" else f"**{row['verdict']}**"
+def _marked(row: Row) -> Marked:
+    return Marked(row["verdict"] if row["verdict"] == "holds" else f"**{row['verdict']}**")
 
 
 def _interval(row: Row) -> str:
@@ -90,8 +91,7 @@ def _reason(row: Row) -> str:
 
 
 def _null(rows: list[Row]) -> str:
-    lines = [["backbone", "variant", "seeds", "mean", "difference", "p", "p, Holm", "verdict"],
-             ["---", "---", *["---:"] * 5, "---"]]  # fmt: skip
+    head, lines = ["backbone", "variant", "seeds", "mean", "difference", "p", "p, Holm", "verdict"], []
     for row in rows:
         if row["p"] is None:
             lines.append([row["backbone"], row["variant"], str(row["seeds"]), OVERFLOW, "", "", "", _marked(row)])
@@ -99,7 +99,7 @@ def _null(rows: list[Row]) -> str:
         lines.append([row["backbone"], row["variant"], str(row["seeds"]), f"{100 * row['mean']:.1f}",
                       f"{100 * row['difference']:+.1f}", f"{row['p']:.3f}", f"{row['p_holm']:.3f}",
                       _marked(row)])  # fmt: skip
-    return _table(lines)
+    return markdown.table(head, lines, "llrrrrrl")
 
 
 CHOICES = """\
@@ -109,14 +109,9 @@ whether the variant was predicted to tell them apart; the other variants that le
 
 
 def _choices(rows: list[Row]) -> str:
-    lines = [["backbone", "regime", "task", "factor", "variant", "planted", "distance", "runs above 0.8"],
-             [*["---"] * 6, "---:", "---:"]]  # fmt: skip
+    head, lines = ["backbone", "regime", "task", "factor", "variant", "planted", "distance", "runs above 0.8"], []
     for row in rows:
         interval = "" if row["low"] is None else f" [{row['low']:.2f}, {row['high']:.2f}]"
         lines.append([row["backbone"], row["regime"], row["task"], row["factor"], row["variant"], row["planted"],
                       f"{row['mean']:.2f}{interval}", f"{row['agree'] * row['seeds']:.0f}/{row['seeds']}"])  # fmt: skip
-    return _table(lines)
-
-
-def _table(lines: list[list[str]]) -> str:
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown.table(head, lines, "llllllrr")

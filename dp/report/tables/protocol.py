@@ -3,8 +3,8 @@
 import re
 
 from dp.report.findings import Findings
+from dp.report.layout import Column, Group, Line, Shown, Table
 from dp.report.tables.cells import Setting, interval, label_notes, name_of
-from dp.report.tables.layout import Column, Group, Line, Shown, Table
 from dp.results.table import OVERFLOW, Row
 from dp.statistics import ALPHA
 from dp.study.protocols import MEANING
@@ -25,7 +25,9 @@ def table(found: Findings) -> Table:
         )
         for setting, of_variant in blocks.items()
     ]
-    columns = [Column(task, task, task, _price) for task in dict.fromkeys(row["task"] for row in found.prices)]
+    columns = [
+        Column(task, _price, "number", record=task) for task in dict.fromkeys(row["task"] for row in found.prices)
+    ]
     used = {name for row in found.prices for name in SWITCH.findall(row["switches"])}
     notes = [
         "Points of accuracy that a switch adds [95 % interval]: the variant with it minus the same without. *: p < "
