@@ -22,7 +22,7 @@ LONG = 10
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sample", type=_count, default=1, metavar="N",
-                        help="artifacts of each kind to make again (command, backbone, kind of variant); 1")  # fmt: skip
+                        help="artifacts of each kind (command, backbone, variant) to make again; 1")  # fmt: skip
     parser.add_argument("--all", action="store_true", help="make every artifact again, and compare it")
     parser.add_argument("--dry-run", action="store_true", help="say what would be made again, and how long that takes")
 

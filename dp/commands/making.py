@@ -121,8 +121,8 @@ def compute(job: Job, folder: Path, study: Study | Catalogue, inputs: dict[str, 
                             folder)  # fmt: skip
     assert isinstance(study, Study)
     if job.command == "tokenize":
+        from dp.commands.checks import checks
         from dp.compute.tokenize import tokenize
-        from dp.study.checks import checks
 
         needs.check(study, asked["backbone"])
         return tokenize(asked, load_task(asked["task"]), job.the("rows"), job.the("backbone"), folder,

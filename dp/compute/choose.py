@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dp import files
+from dp.training.trials import best
 
 
 def choose(trials: Iterable[Path], folder: Path) -> dict[str, Any]:
@@ -18,17 +19,3 @@ def choose(trials: Iterable[Path], folder: Path) -> dict[str, Any]:
     setting = tried[chosen]["setting"]
     files.write_json(folder / "choice.json", {"trials": tried, "chosen": chosen, "setting": setting})
     return {"trials": len(tried), "chosen": chosen, "setting": setting}
-
-
-def best(trials: list[dict[str, Any]]) -> int:
-    """The trial with the highest selection accuracy, then the lowest selection loss, then the earliest.
-
-    trials: {"accuracy", "loss"} of the selection split, in order; both None of one that ended in no number, which is
-    chosen only where all did, since every seed will then do so too.
-    """
-
-    def rank(i: int) -> tuple[bool, float, float, int]:
-        accuracy, loss = trials[i]["accuracy"], trials[i]["loss"]
-        return (True, 0.0, 0.0, i) if accuracy is None else (False, -accuracy, loss, i)
-
-    return min(range(len(trials)), key=rank)

@@ -21,8 +21,8 @@ from dp.numerics.finite import check_finite
 from dp.training import overflow
 from dp.training.loop import Rows
 from dp.training.loop import train as tune
-from dp.training.setting import applied
 from dp.training.state import load_choice
+from dp.training.trials import applied
 
 
 def train(

@@ -7,7 +7,7 @@ from pathlib import Path
 from dp import files
 from dp.jobs import state
 from dp.jobs.digests import Digests
-from dp.lineage.finding import Finding
+from dp.jobs.finding import Finding
 
 
 @dataclass(frozen=True)

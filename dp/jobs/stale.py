@@ -8,10 +8,10 @@ from typing import Any
 
 from dp import paths
 from dp.jobs.closure import code_digest, modules
+from dp.jobs.finding import some
 from dp.jobs.job import SUMS, Job
 from dp.jobs.pins import moved
 from dp.jobs.project import is_of_project, project_digest
-from dp.lineage.finding import some
 
 CODE = "code changed: "
 Now = Callable[[str], str | None]

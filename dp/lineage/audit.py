@@ -8,11 +8,11 @@ from typing import Any
 from dp.jobs import adoption, made, state
 from dp.jobs.adoption import Adoption
 from dp.jobs.digests import Digests
+from dp.jobs.finding import KINDS, Finding
 from dp.jobs.job import ADOPTED, Job
 from dp.jobs.look import Look, edits, look
 from dp.jobs.stale import Now, now_of
 from dp.lineage import environments, numbers, orphans, scales
-from dp.lineage.finding import KINDS, Finding
 from dp.lineage.numbers import touched as touched
 from dp.lineage.unlocked import unlocked
 from dp.study.resolve import jobs
@@ -48,13 +48,18 @@ def audit(study: Study, full: bool = False) -> Audit:
 
 
 def _adopted(asked: dict[Path, Job]) -> list[str]:
-    """A line for each kind of artifact that other code made."""
-    kinds: dict[str, list[Adoption]] = {}
-    for folder in asked:
+    """A line for each command and code of which artifacts were adopted."""
+    by_code: dict[tuple[str, str, str], list[Adoption]] = {}
+    for folder, job in asked.items():
         if found := adoption.of(folder):
-            kinds.setdefault(f"{found.compared['kind']}: {found}", []).append(found)
-    count = sum(map(len, kinds.values()))
-    return [f"adopted: {count}", *(f"  {kind}" for kind in kinds)] if kinds else []
+            by_code.setdefault((job.command, found.was[:12], found.now[:12]), []).append(found)
+    lines = []
+    for (command, was, now), members in by_code.items():
+        again = {folder for one in members for folder in one.compared["made again"]}
+        ways = ", ".join(sorted({one.compared["compared"] for one in members}))
+        lines.append(f"adopted: {len(members)} of {command}, made by code {was} and not {now}, which made {len(again)} "
+                     f"of {len({one.compared['kind'] for one in members})} kinds again, the same in {ways}")  # fmt: skip
+    return lines
 
 
 def _elsewhere(study: Study, asked: dict[Path, Job]) -> list[str]:

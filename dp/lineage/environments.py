@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from dp.jobs.finding import Finding
 from dp.jobs.job import Job
-from dp.lineage.finding import Finding
 from dp.study import grid
 from dp.study.study import Study
 

@@ -8,10 +8,10 @@ from dp import paths
 from dp.errors import UserError
 from dp.escapes import csv_rows
 from dp.jobs import record
+from dp.jobs.finding import BROKEN, Finding
 from dp.jobs.job import Cell
 from dp.jobs.look import Look
 from dp.jobs.stale import changed_modules
-from dp.lineage.finding import BROKEN, Finding
 from dp.results import outputs
 from dp.study import grid
 from dp.study.study import Study

@@ -10,9 +10,9 @@ from dp.closed import read_yaml, validated
 from dp.errors import UserError
 from dp.jobs import state
 from dp.jobs.digests import Digests
+from dp.jobs.finding import Finding
 from dp.jobs.job import ADOPTED, RECORD
 from dp.jobs.look import Look
-from dp.lineage.finding import Finding
 from dp.lineage.scales import PHASES, SCALES
 from dp.study.params import Scale
 from dp.study.study import Study

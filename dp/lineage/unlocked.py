@@ -7,8 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from dp.jobs import git
+from dp.jobs.finding import Finding
 from dp.lineage.dvc_lock import LOCK
-from dp.lineage.finding import Finding
 
 
 def unlocked() -> tuple[list[Finding], list[str]]:

@@ -17,7 +17,7 @@ from dp.study.study import (
     training_of,
 )
 from dp.study.variants import Baseline, Control, Prompted
-from dp.training.setting import applied
+from dp.training.trials import applied
 from dp.worlds.definitions import PlantedSource
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from dp.compute.choose import best
 from dp.escapes import markdown as escaped
 from dp.jobs.made import Made
 from dp.report import markdown
@@ -26,7 +25,7 @@ from dp.results.labels import spelled_out
 from dp.results.runs import Run
 from dp.results.table import Row
 from dp.study.study import Study
-from dp.training.setting import applied
+from dp.training.trials import applied, best
 
 
 def document(study: Study, table: list[Row], runs: list[Run], made: list[Made]) -> str:

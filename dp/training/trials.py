@@ -1,4 +1,4 @@
-"""A setting that a search tried: values of a resolved configuration, by axis."""
+"""Trials of a search: a setting (axis -> value) in a resolved configuration, and the best of several."""
 
 from typing import Any
 
@@ -24,3 +24,17 @@ def applied(config: dict[str, Any], setting: dict[str, Any]) -> dict[str, Any]:
 def _replaced(config: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
     head, *rest = path
     return config | {head: _replaced(config[head], tuple(rest), value) if rest else value}
+
+
+def best(trials: list[dict[str, Any]]) -> int:
+    """The trial with the highest selection accuracy, then the lowest selection loss, then the earliest.
+
+    trials: {"accuracy", "loss"} of the selection split, in order; both None of one that ended in no number, which is
+    chosen only where all did, since every seed will then do so too.
+    """
+
+    def rank(i: int) -> tuple[bool, float, float, int]:
+        accuracy, loss = trials[i]["accuracy"], trials[i]["loss"]
+        return (True, 0.0, 0.0, i) if accuracy is None else (False, -accuracy, loss, i)
+
+    return min(range(len(trials)), key=rank)
