@@ -2,6 +2,7 @@
 
 import csv
 import random
+import re
 import shutil
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from dp.jobs.inputs import inputs_of
 from dp.jobs.job import SUMS
 from dp.jobs.record import environment, sealed
 from dp.results import metrics
-from dp.study import resolve
+from dp.study.resolve import jobs
 from dp.study.study import load
 
 SCALE = {
@@ -54,7 +55,7 @@ def study_in(root, monkeypatch, **changes):
 
 def write_results(study, lines_of, dirty=False, metric_names=("accuracy",)):
     """Every artifact that the study asks for, report apart, with its record; `lines_of(cell)` are predictions."""
-    for artifact in resolve.jobs(study).values():
+    for artifact in jobs(study).values():
         match artifact.command:
             case "fetch-task":
                 made = _text(artifact, "train.jsonl", "validation.jsonl")
@@ -78,12 +79,11 @@ def write_results(study, lines_of, dirty=False, metric_names=("accuracy",)):
 
 def write_record(artifact, made, dirty=False):
     """The record of an artifact whose files are there; `made["outputs"]` holds their names."""
-    inputs = {name: digest for name, digest in inputs_of(artifact).items() if digest}
     code = {"digest": code_digest(artifact.command), "modules": modules(artifact.command)}
     outputs = vouch(artifact.folder, made["outputs"])
     made = made | {"status": "complete", "outputs": outputs, "started": "2026-01-02T03:04:05+00:00",
                    "wall_seconds": 12.5, "peak_memory_mib": 100, "gpu_peak_memory_mib": None}  # fmt: skip
-    used = {"inputs": inputs, "code": code}
+    used = {"inputs": inputs_of(artifact), "code": code}
     surroundings = environment() | {"dirty": dirty, "commit": "c" * 40}
     record = {"command": artifact.command, "asked": artifact.asked, "used": used, "with": surroundings, "made": made}
     files.write_json(artifact.folder / "record.json", sealed(record))
@@ -158,6 +158,11 @@ def report(*settings):
 def table(folder):
     with (folder / "results.csv").open() as file:
         return list(csv.DictReader(file))
+
+
+def unpadded(text):
+    """Markdown whose tables have cells of any width."""
+    return re.sub(r" {2,}", " ", text)
 
 
 def one(rows, **values):
