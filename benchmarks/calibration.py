@@ -15,8 +15,10 @@ from numpy.random import Generator
 from scipy import stats
 
 from dp.numerics.seeds import derive
-from dp.statistics import aggregate
-from dp.statistics.paired import RESAMPLES, Floats, Ints, compare
+from dp.statistics import over_tasks
+from dp.statistics.bootstraps import RESAMPLES, over_runs
+from dp.statistics.intervals import Floats
+from dp.statistics.paired import Ints, compare
 
 SEEDS = (3, 5)
 # (what it is, deviation of the run, of variant and example, of run and example)
@@ -136,8 +138,8 @@ def aggregates(draw: Generator, draws: int) -> Iterator[str]:
             found = []
             for _ in range(draws // 4):
                 one, other = ([draw.normal(0, 1, seeds) for _ in range(tasks)] for _ in range(2))
-                low, high = aggregate.interval(aggregate.mean, one)
-                below, above = aggregate.interval(aggregate.improvement, one, other)
+                low, high = over_runs(over_tasks.mean, one)
+                below, above = over_runs(over_tasks.improvement, one, other)
                 found.append((low <= 0 <= high, below is not None and below <= 0.5 <= above, below is None))
             mean, improvement, empty = np.mean(found, axis=0) * 100
             yield (f"{seeds} seeds, {tasks} tasks {mean:5.1f} | {improvement:5.1f} "

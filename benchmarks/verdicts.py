@@ -20,7 +20,7 @@ import numpy as np
 from dp.numerics.seeds import derive
 from dp.paper.claims import load
 from dp.paper.verdicts import verdict
-from dp.statistics.intervals import over_runs, wilson
+from dp.statistics.intervals import of_runs, wilson
 
 CELLS = ("A_t5_small_lm_fixed_boolq", "A_t5_small_lm_fixed_cb")
 DIFFERENCES = (0.0, 1.0, 2.0, 3.0, 5.0, 10.0)
@@ -55,7 +55,7 @@ def shares(setting: Setting, sets: int) -> dict[str, float]:
 @cache
 def interval(rights: tuple[int, ...], n: int) -> tuple[float, float]:
     """Percent, as in results.csv: Student's t over runs where they differ, else Wilson's over the rows."""
-    low, high = over_runs([right / n for right in rights]) if len(set(rights)) > 1 else wilson(rights[0], n)
+    low, high = of_runs([right / n for right in rights]) if len(set(rights)) > 1 else wilson(rights[0], n)
     return 100 * low, 100 * high
 
 

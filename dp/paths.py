@@ -1,5 +1,6 @@
 """Where every artifact lies (design section 10). Paths are relative to the project's root."""
 
+import re
 from pathlib import Path
 
 RESULTS = Path("results")
@@ -56,3 +57,8 @@ def report(scale: str) -> Path:
 def state(folder: Path) -> Path:
     """What became of the job that makes a folder: there while it runs and after it failed, gone once it is made."""
     return LOGS / folder.relative_to(RESULTS).with_name(f"{folder.name}.state.json")
+
+
+def natural(name: Path | str) -> list[str | int]:
+    """A key that sorts seed2 before seed10."""
+    return [int(part) if place % 2 else part for place, part in enumerate(re.split(r"(\d+)", str(name)))]

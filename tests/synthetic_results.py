@@ -2,6 +2,7 @@
 
 import csv
 import random
+import re
 import shutil
 from pathlib import Path
 
@@ -157,6 +158,11 @@ def report(*settings):
 def table(folder):
     with (folder / "results.csv").open() as file:
         return list(csv.DictReader(file))
+
+
+def unpadded(text):
+    """Markdown whose tables have cells of any width."""
+    return re.sub(r" {2,}", " ", text)
 
 
 def one(rows, **values):

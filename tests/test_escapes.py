@@ -23,8 +23,8 @@ from dp.commands import cli
 from dp.errors import UserError, printable
 from dp.escapes import cell, csv_rows, markdown
 from dp.lineage import status, status_text
+from dp.report import latex
 from dp.report.figures import style
-from dp.report.tables import render
 from dp.results.table import to_csv
 from dp.tasks import model
 
@@ -125,7 +125,7 @@ def test_no_page_of_a_report_has_raw_html_or_another_column(tmp_path, monkeypatc
 
 
 def test_latex_has_no_line_of_its_own():
-    assert render.tex("a\n\nb\\input{c}") == "a b\\textbackslash{}input\\{c\\}"
+    assert latex.tex("a\n\nb\\input{c}") == "a b\\textbackslash{}input\\{c\\}"
 
 
 @pytest.mark.parametrize("text", ["$x$", "$\\frac$", "costs $5 and $6", "a_b^c", "<b>&amp;", "\\$"])

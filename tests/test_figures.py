@@ -7,6 +7,7 @@ import json
 import math
 import os
 import random
+import re
 import subprocess
 import sys
 from itertools import pairwise
@@ -20,14 +21,14 @@ from matplotlib.colors import to_rgb
 from synthetic_results import change, predictions, study_in, write_results
 
 from dp import files, paths
+from dp.jobs.closure import closure
+from dp.paper import claims
 from dp.report import findings
-from dp.report.figures import by_variant, cost, curves, gain_over_fixed, style
+from dp.report.figures import by_variant, cost, curves, every, gain_over_fixed, style
 from dp.report.figures import split_by_input_length as by_length
 from dp.results import runs, steps, table
+from dp.study.report import FIGURES, OF_PREDICTIONS, TABLES
 
-NEW = ("paper_comparison", "gain_over_fixed", "fewshot_curves", "chosen_lengths", "split_by_input_length",
-       "pool_weights", "optimism", "cost")  # fmt: skip
-NAMES = ("accuracy_by_variant", "chosen_splits", "learning_curves", *NEW)
 CELL = {"backbone": "b", "regime": "full", "k": "", "task": "t", "variant": "v", "labels": "", "runs": "0" * 12}
 
 
@@ -71,10 +72,22 @@ def lightness(colour):
     return float(np.dot(to_rgb(colour), (0.299, 0.587, 0.114)))
 
 
-# Empty figures, looks, layout
+# Registration, empty figures, looks, layout
 
 
-@pytest.mark.parametrize("name", NAMES)
+def test_every_figure_says_in_a_sentence_what_it_shows():
+    said = [one.ABOUT for one in every.ALL.values()]
+    assert len(set(said)) == len(said) and all(re.fullmatch(r"[A-Z].{20,}\.", text) for text in said)
+    assert all({"backbone", "labels", "runs"} <= set(one.COLUMNS) for one in every.ALL.values())
+
+
+def test_the_code_of_a_report_holds_every_figure_and_table_that_is_named():
+    files_of = {path.as_posix() for path in closure("report")}
+    assert {f"dp/report/figures/{name}.py" for name in (*FIGURES, *OF_PREDICTIONS)} <= files_of
+    assert {f"dp/report/tables/{name}.py" for name in TABLES if name not in claims.TABLES} <= files_of
+
+
+@pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_with_nothing_to_draw_says_why(tmp_path, name):
     figure = drawn(name, [], tmp_path)
     assert not figure.axes
@@ -565,7 +578,7 @@ print(json.dumps(found))
 
 
 def some_rows():
-    """A few rows of every new figure."""
+    """A few rows of some figures."""
     weights = [CELL | {"run": f"seed{s}", "prompt": n, "weight": 0.5, "examples": 1} for s in (0, 1) for n in (0, 1)]
     bins = [CELL | {"bin": n, "tokens_low": 1, "tokens_high": 2, "tokens": 3.0**n, "split": 1.5, "split_q1": 1.0,
                     "split_q3": 2.0, "last": 3, "examples": 5, "seeds": 1} for n in range(5)]  # fmt: skip
@@ -610,7 +623,7 @@ def test_bytes_are_the_same_under_another_hash_seed_time_zone_locale_and_folder(
         done = subprocess.run([sys.executable, "-c", DRAW, str(folder)], cwd=folder, env=environment, check=True,
                               capture_output=True, text=True)  # fmt: skip
         digests.append(json.loads(done.stdout))
-    assert set(digests[0]) == {f"{name}.{kind}" for name in NEW for kind in ("svg", "png")}
+    assert set(digests[0]) == {f"{name}.{kind}" for name in some_rows() for kind in ("svg", "png")}
     assert digests[0] == digests[1]
 
 

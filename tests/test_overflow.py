@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from small_project import Project
-from synthetic_results import reseal
+from synthetic_results import reseal, unpadded
 from test_battery import config_of, features_of
 
 from dp import files, paths
@@ -119,7 +119,7 @@ def test_every_csv_says_it_and_no_number_takes_it_in(inside):
 
 
 def test_every_page_and_drawing_says_it(inside):
-    assert "| adap_length | overflow |" in text("results.md")
+    assert "| adap_length | overflow |" in unpadded(text("results.md"))
     assert "- overflow: the gradient of the fillers" in text("results.md")
     assert "overflow: 8 of " in text("reproducibility.md")
     assert "Ended in an overflow and in no number" in text("reproducibility.md")

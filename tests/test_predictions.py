@@ -12,14 +12,15 @@ import pytest
 import yaml
 from conftest import ROOT
 from scipy import stats
-from synthetic_results import N, one, predictions, report, study_in, write_results
+from synthetic_results import N, one, predictions, report, reseal, study_in, unpadded, write_results
 
 from dp import files, paths
 from dp.errors import UserError
 from dp.results import separation
+from dp.results.predicted import verdict
 from dp.results.table import summary
-from dp.results.verdicts import holm, p_better, verdict
-from dp.statistics.intervals import over_runs, wilson
+from dp.statistics.intervals import of_runs, wilson
+from dp.statistics.p_values import holm, p_better
 from dp.study.predictions import check, read
 from dp.study.report import report_config
 from dp.study.study import load, training_of
@@ -242,7 +243,14 @@ def lines_of(cell):
 def write_all(study):
     write_results(study, lines_of)
     rows = [{"id": f"e{i}", "fields": {"question": f"word {1 + i % 2}, feature 0"}} for i in range(N)]
-    files.write_jsonl(paths.task_rows("alpha", "made_up") / "validation.jsonl", rows)
+    write_rows(rows)
+
+
+def write_rows(rows):
+    """As if they had been fetched."""
+    folder = paths.task_rows("alpha", "made_up")
+    files.write_jsonl(folder / "validation.jsonl", rows)
+    reseal(folder)
 
 
 @pytest.fixture(scope="module")
@@ -269,7 +277,7 @@ def test_predictions_csv_holds_every_evaluated_cell_once(made):
     assert {name: alpha[name]["verdict"] for name in ("adap_ins_pos", "fixed", "adap_pos", "majority")} == {
         "adap_ins_pos": "holds", "fixed": "fails", "adap_pos": "unclear", "majority": "holds"}  # fmt: skip
     row = alpha["fixed"]
-    low, high = over_runs(ACCURACIES["fixed"])
+    low, high = of_runs(ACCURACIES["fixed"])
     assert [float(row[key]) for key in ("predicted_low", "predicted_high", "mean", "low", "high")] == pytest.approx(
         [0, 0.7, np.mean(ACCURACIES["fixed"]), low, high], abs=1e-6
     )
@@ -304,7 +312,7 @@ def test_planted_choices_csv(made):
     }
     assert found["multitask", "split", "adap_pos"]["task"] == "alpha + beta"
     assert found["full", "pool", "adap_ins_vec"]["low"] == ""
-    assert float(found["full", "split", "adap_ins_pos"]["low"]) == pytest.approx(over_runs([1, 1, 0.5])[0], abs=1e-6)
+    assert float(found["full", "split", "adap_ins_pos"]["low"]) == pytest.approx(of_runs([1, 1, 0.5])[0], abs=1e-6)
     details = csv_of(made[2] / "figures", "planted_choices.csv")
     shares = {(row["runs"], row["group"], row["value"]): float(row["share"]) for row in details
               if row["variant"] == "adap_ins_pos"}  # fmt: skip
@@ -318,7 +326,7 @@ def test_planted_choices_csv(made):
 
 
 def test_predictions_md(made):
-    text = (made[2] / "predictions.md").read_text()
+    text = unpadded((made[2] / "predictions.md").read_text())
     assert "**Of 28 predicted cells 26 hold, 1 fail and 1 are unclear; on the null task none of 5" in text
     assert "| fixed | 85.3 [81.5, 89.1] (predicted 0 to 70) **fails** | 60.0 [" in text
     assert "- fixed on alpha (tiny-t5, full): 85.3 [81.5, 89.1], predicted 0 to 70 because it cannot.\n" in text
@@ -380,14 +388,14 @@ def test_rows_without_a_question_and_with_a_single_one_are_refused(tmp_path, mon
     write_all(predicted_study(tmp_path, monkeypatch))
     path = paths.task_rows("alpha", "made_up") / "validation.jsonl"
     for fields, message in (({}, "no field 'question'"), ({"question": "same"}, "all ask 'same'")):
-        files.write_jsonl(path, [{"id": f"e{i}", "fields": fields} for i in range(N)])
+        write_rows([{"id": f"e{i}", "fields": fields} for i in range(N)])
         with pytest.raises(SystemExit):
             report()
         assert message in capsys.readouterr().err
     path.unlink()
     with pytest.raises(SystemExit):
         report()
-    assert f"missing: {path}" in capsys.readouterr().err
+    assert f"{path}: is missing" in capsys.readouterr().err
 
 
 def test_a_scale_without_predictions_has_no_such_pages(tmp_path, monkeypatch):

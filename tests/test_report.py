@@ -10,7 +10,19 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 from PIL import Image
-from synthetic_results import SCALE, N, change, one, planted, predictions, report, study_in, table, write_results
+from synthetic_results import (
+    SCALE,
+    N,
+    change,
+    one,
+    planted,
+    predictions,
+    report,
+    study_in,
+    table,
+    unpadded,
+    write_results,
+)
 
 from dp import files, paths
 from dp.errors import UserError
@@ -83,7 +95,7 @@ def test_runs_that_agree_exactly_are_not_given_an_interval_of_no_width(tmp_path,
 def test_results_md(tmp_path, monkeypatch):
     study = study_in(tmp_path, monkeypatch)
     write_results(study, planted)
-    text = (report() / "results.md").read_text()
+    text = unpadded((report() / "results.md").read_text())
     assert "| variant | alpha (n = 100) | beta (n = 100) |" in text
     cell = "90.0 [82.6, 94.5]"
     assert f"| adap_ins_pos | {cell} | {cell} |" in text
@@ -99,7 +111,7 @@ def test_results_md(tmp_path, monkeypatch):
 def test_results_md_names_the_majority_rate_where_no_variant_does(tmp_path, monkeypatch):
     study = study_in(tmp_path, monkeypatch, variants=["fixed"])
     write_results(study, planted, metric_names=("accuracy", "macro_f1"))
-    text = (report() / "results.md").read_text()
+    text = unpadded((report() / "results.md").read_text())
     assert text.count("| *majority rate* | 60.0 | 60.0 |") == 1
     assert "## tiny-t5, full: macro_f1" in text
 

@@ -16,9 +16,10 @@ from dp.results import aggregates, comparisons, optimism, prices
 from dp.results import runs as evaluated
 from dp.results.table import to_csv
 from dp.results.twins import twins
-from dp.statistics import aggregate
-from dp.statistics.mean import t_interval
-from dp.statistics.multiple import holm
+from dp.statistics import over_tasks
+from dp.statistics.bootstraps import over_runs
+from dp.statistics.intervals import of_values
+from dp.statistics.p_values import holm
 from dp.statistics.paired import compare
 from dp.study.study import load
 
@@ -81,12 +82,12 @@ def binary(draw, *shares, examples=200):
 
 
 def test_the_interquartile_mean_is_that_of_the_middle_half_of_all_runs():
-    assert aggregate.interquartile_mean([np.array([0.0, 1, 2, 3]), np.array([10.0, 11, 50, 100])]) == 6.5
-    assert aggregate.interquartile_mean([np.array([1.0, 2, 6])]) == 3  # a quarter of three is rounded down to none
+    assert over_tasks.interquartile_mean([np.array([0.0, 1, 2, 3]), np.array([10.0, 11, 50, 100])]) == 6.5
+    assert over_tasks.interquartile_mean([np.array([1.0, 2, 6])]) == 3  # a quarter of three is rounded down to none
 
 
 def test_the_mean_weighs_tasks_equally_whatever_their_runs():
-    assert aggregate.mean([np.array([0.0, 1.0]), np.array([1.0])]) == 0.75
+    assert over_tasks.mean([np.array([0.0, 1.0]), np.array([1.0])]) == 0.75
 
 
 def test_improvement_counts_pairs_and_halves_ties():
@@ -99,13 +100,13 @@ def test_improvement_counts_pairs_and_halves_ties():
     ]
     by_ranks = [stats.mannwhitneyu(a, b).statistic / (len(a) * len(b)) for a, b in zip(ours, theirs, strict=True)]
     assert any((a[:, None] == b).any() for a, b in zip(ours, theirs, strict=True))
-    assert aggregate.improvement(ours, theirs) == pytest.approx(np.mean(by_hand)) == pytest.approx(np.mean(by_ranks))
-    assert aggregate.improvement(ours, ours) == 0.5
+    assert over_tasks.improvement(ours, theirs) == pytest.approx(np.mean(by_hand)) == pytest.approx(np.mean(by_ranks))
+    assert over_tasks.improvement(ours, ours) == 0.5
 
 
 def test_the_bootstrap_draws_runs_within_tasks():
     # The lowest mean takes the lower run of each task twice, with probability 1/16; across tasks it would be 0.
-    low, high = aggregate.interval(aggregate.mean, [np.array([0.0, 1.0]), np.array([0.2, 0.4])])
+    low, high = over_runs(over_tasks.mean, [np.array([0.0, 1.0]), np.array([0.2, 0.4])])
     assert (low, high) == pytest.approx((0.1, 0.7))
 
 
@@ -117,15 +118,15 @@ def test_the_bootstrap_equals_the_enumerated_one():
         for b in itertools.product(scores[1], repeat=3)
     ]
     expected = np.quantile(resamples, [0.025, 0.975])
-    np.testing.assert_allclose(aggregate.interval(aggregate.mean, scores), expected, atol=0.02)
+    np.testing.assert_allclose(over_runs(over_tasks.mean, scores), expected, atol=0.02)
 
 
 def test_no_interval_where_resampling_moves_nothing():
     scores = [np.array([0.1]), np.array([0.5])]
-    assert aggregate.interval(aggregate.mean, scores) == (None, None)
+    assert over_runs(over_tasks.mean, scores) == (None, None)
     above = [np.array([0.8, 0.9, 0.7])]
-    assert aggregate.interval(aggregate.improvement, above, [np.array([0.1, 0.2, 0.3])]) == (None, None)
-    assert aggregate.interval(aggregate.mean, above) != (None, None)
+    assert over_runs(over_tasks.improvement, above, [np.array([0.1, 0.2, 0.3])]) == (None, None)
+    assert over_runs(over_tasks.mean, above) != (None, None)
 
 
 # Two variants on the same examples
@@ -280,8 +281,8 @@ def test_holm_by_its_definition():
 
 
 def test_the_interval_of_a_mean():
-    assert t_interval([1.0, 2.0, 3.0]) == pytest.approx((2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5))
-    assert t_interval([0.1]) == t_interval([0.1, 0.1]) == (None, None)
+    assert of_values([1.0, 2.0, 3.0]) == pytest.approx((2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5))
+    assert of_values([0.1]) == of_values([0.1, 0.1]) == (None, None)
 
 
 # End to end
@@ -388,7 +389,7 @@ def test_optimism_of_held_out_and_of_reported_looks(usual):
     assert (held_out["rows"], held_out["evaluations"], held_out["seeds"]) == ("selection", 3, 3)
     assert (held_out["best"], held_out["last"]) == pytest.approx((0.8, 0.7))
     assert (held_out["chosen"], held_out["best_minus_chosen"]) == (pytest.approx(0.61), pytest.approx(0.19))
-    assert (held_out["low"], held_out["high"]) == pytest.approx(t_interval([0.2, 0.18, 0.19]))
+    assert (held_out["low"], held_out["high"]) == pytest.approx(of_values([0.2, 0.18, 0.19]))
     reported = one(rows, variant="adap_ins_pos-select_on_reported")
     assert (reported["rows"], reported["chosen"]) == ("reported", pytest.approx(0.85))  # of adap_ins_pos
     assert reported["best_minus_chosen"] == pytest.approx(-0.05)

@@ -17,6 +17,8 @@ from conftest import ROOT
 from synthetic_results import change, predictions, study_in, write_results
 
 from dp import paths
+from dp.report import latex, markdown
+from dp.report.layout import Column, Group, Line, Shown, Table
 from dp.report.tables import (
     cost,
     every,
@@ -24,9 +26,7 @@ from dp.report.tables import (
     multitask,
     paper_tables,
     protocol,
-    render,
 )
-from dp.report.tables.layout import Column, Group, Line, Shown, Table
 from dp.results import choices, runs, table
 from dp.study.report import TABLES
 from dp.study.study import load
@@ -119,6 +119,10 @@ def found(tmp_path_factory):
         return found_in(tmp_path_factory.mktemp("tables"), monkeypatch)
 
 
+def csv_of(made):
+    return table.to_csv(made.fields, made.records)
+
+
 def rows_of(text):
     return list(csv.DictReader(io.StringIO(text)))
 
@@ -139,12 +143,12 @@ def line_of(text, first, group=None):
 
 
 def tex_rows(text):
-    """The rows of all tabulars as lists of (cell, columns spanned), heads apart from the lines behind \\midrule."""
+    """The rows of the table as lists of (cell, columns spanned), heads apart from the lines behind \\midrule."""
     rows = []
-    for body in re.findall(r"\\begin\{tabular\}\{\w+\}\n(.*?)\\end\{tabular\}", text, flags=re.S):
+    for _, body in re.findall(r"\\begin\{(tabular|longtable)\}\{\w+\}\n(.*?)\\end\{\1\}", text, flags=re.S):
         for line in body.splitlines():
-            if line.endswith("\\\\"):
-                cells = re.split(r"(?<!\\)&", line.removesuffix("\\\\"))
+            if re.search(r"\\\\\*?$", line) and not line.startswith("\\caption"):
+                cells = re.split(r"(?<!\\)&", line.removesuffix("*").removesuffix("\\\\"))
                 spans = [re.match(r"\s*\\multicolumn\{(\d+)\}\{.\}\{(.*)\}\s*$", cell) for cell in cells]
                 rows.append([(span[2], int(span[1])) if span else (cell.strip(), 1)
                              for cell, span in zip(cells, spans, strict=True)])  # fmt: skip
@@ -197,7 +201,7 @@ def recorded(rows, name):
 def test_all_seven_in_their_order_in_three_forms(found):
     made = every.tables(found)
     assert tuple(one.name for one in made) == TABLES
-    files = {name for one in made for name in render.texts(one)}
+    files = {name for one in made for name in every.texts(one)}
     assert files == {f"tables/{name}.{kind}" for name in TABLES for kind in ("csv", "md", "tex")}
     assert not any(one.empty for one in made)
 
@@ -205,7 +209,7 @@ def test_all_seven_in_their_order_in_three_forms(found):
 @pytest.mark.parametrize("name", TABLES)
 def test_all_renderings_say_the_same_numbers(found, name):
     (made,) = [one for one in every.tables(found) if one.name == name]
-    texts = render.texts(made)
+    texts = every.texts(made)
     expected = recorded(rows_of(texts[f"tables/{name}.csv"]), name)
     assert len(expected) > 3
     for kind in ("md", "tex"):
@@ -219,7 +223,7 @@ def test_all_renderings_say_the_same_numbers(found, name):
 @pytest.mark.parametrize("name", TABLES)
 def test_latex_is_well_formed(found, name):
     (made,) = [one for one in every.tables(found) if one.name == name]
-    check_tex(render.latex(made), len(made.stubs) + len(made.columns))
+    check_tex(latex.document(made), len(made.stubs) + len(made.columns))
 
 
 def check_tex(text, width):
@@ -229,7 +233,8 @@ def check_tex(text, width):
     for what, name in opened:
         assert what == "begin" or stack.pop() == name
         stack += [name] if what == "begin" else []
-    assert not stack and ("begin", "tabular") in opened
+    long = "\\begin{longtable}" in text
+    assert not stack and ("begin", "longtable" if long else "tabular") in opened
     plain = re.sub(r"\\[{}]", "", text)
     assert plain.count("{") == plain.count("}")
     for above, rules in re.findall(r"^(.*) \\\\\n(\\cmidrule.*)$", text, flags=re.M):
@@ -237,7 +242,7 @@ def check_tex(text, width):
         starts = [width - sum(spans[number:]) + 1 for number in range(len(spans))]
         expected = [f"\\cmidrule(lr){{{at}-{at + span - 1}}}" for at, span in zip(starts, spans, strict=True)]
         assert rules.split(" ") == expected
-    assert text.count("\\toprule") == text.count("\\bottomrule") == text.count("\\begin{tabular}")
+    assert text.count("\\toprule") == 1 + long and text.count("\\bottomrule") == 1
     assert len(set(re.findall(r"\\label\{(.*?)\}", text))) == text.count("\\label") == 1
 
 
@@ -247,12 +252,12 @@ def test_specials_of_latex_and_markdown_are_escaped():
         r"a\_b \& 50\% \#1 \{x\} \textasciitilde{} \textasciicircum{} \textbackslash{} \$ \textless{}y\textgreater{} "
         r"\textbar{} \textasciigrave{}z\textasciigrave{} -{}-q"
     )
-    assert render.tex(odd) == escaped
-    assert render.tex("[a] --- [b]") == "{[}a] -{}-{}- [b]" and render.tex("*a*b") == "{*}a*b"
-    columns = [Column(odd, "one", "r", lambda row: Shown(row["x"], mark="&")),
-               Column(odd, "two", "r", lambda row: Shown(row["x"], "[1, 2]"))]  # fmt: skip
+    assert latex.tex(odd) == escaped
+    assert latex.tex("[a] --- [b]") == "{[}a] -{}-{}- [b]" and latex.tex("*a*b") == "{*}a*b"
+    columns = [Column("one", lambda row: Shown(row["x"], mark="&"), "number", odd, "r"),
+               Column("two", lambda row: Shown(row["x"], "[1, 2]"), "number", odd, "r")]  # fmt: skip
     made = Table("odd", odd, ("x",), (odd,), columns, [Group(odd, [Line((odd,), {"r": {"x": odd}})])], [odd])
-    text = render.latex(made)
+    text = latex.document(made)
     check_tex(text, 3)
     body = text.partition("\n")[2].replace(escaped, "").replace("\\&", "")
     assert not re.search(r"[#$~^<>|`]", body) and "%" not in body
@@ -260,17 +265,17 @@ def test_specials_of_latex_and_markdown_are_escaped():
 
 
 def test_markdown_escapes_and_keeps_its_columns():
-    columns = [Column("a|b", "a|b", "r", lambda row: Shown(row["x"]))]
+    columns = [Column("a|b", lambda row: Shown(row["x"]), record="r")]
     made = Table(
         "odd", "T", ("x",), ("s",), columns, [Group("g", [Line(("*a_b*",), {"r": {"x": "1 | 2 \\ <b>"}})])], []
     )
-    head, group, line = markdown_rows(render.markdown(made))
+    head, group, line = markdown_rows(markdown.document(made))
     assert (head, group, line) == (["s", "a|b"], ["**g**", ""], ["*a_b*", "1 | 2  &lt;b>"])
-    assert r"\*a_b\*" in render.markdown(made) and r"1 \| 2 \\ &lt;b>" in render.markdown(made)
+    assert r"\*a_b\*" in markdown.document(made) and r"1 \| 2 \\ &lt;b>" in markdown.document(made)
 
 
 def test_a_paper_table_has_its_layout_and_a_mark_for_each_verdict(found):
-    text = render.markdown(paper_tables.tables(found)[0])
+    text = markdown.document(paper_tables.table(found, "A_position"))
     head, *rows = markdown_rows(text)
     assert head == ["method", *(f"{task} {of}" for task in ("BoolQ", "MultiRC", "WiC", "CB", "RTE", "average")
                                 for of in ("paper", "ours"))]  # fmt: skip
@@ -289,9 +294,9 @@ def test_a_paper_table_has_its_layout_and_a_mark_for_each_verdict(found):
 
 
 def test_what_else_this_scale_ran_follows_the_paper(found):
-    position, length, prompt = paper_tables.tables(found)
+    position, length, prompt = (paper_tables.table(found, name) for name in paper_tables.TITLES)
     group = "**tiny-t5 (not in the paper's table)**"
-    text = render.markdown(position)
+    text = markdown.document(position)
     fixed, adap = line_of(text, "fixed", group), line_of(text, "adap_pos", group)
     assert fixed["RTE ours"].startswith("68.5 [") and fixed["RTE ours"].endswith("] c 1/2")
     assert fixed["BoolQ paper"] == "" and re.fullmatch(r"72\.0 \[.*\]", fixed["BoolQ ours"])
@@ -303,7 +308,7 @@ def test_what_else_this_scale_ran_follows_the_paper(found):
     ]  # fmt: skip
     assert [line.stubs for line in length.groups[-1].lines] == [("fixed",)]
     assert [one.title for one in prompt.groups] == ["t5-base-lm", "t5-large-lm"], "none of its variants was run"
-    rows = [row for row in rows_of(render.csv(position)) if row["backbone"] == "tiny-t5"]
+    rows = [row for row in rows_of(csv_of(position)) if row["backbone"] == "tiny-t5"]
     assert [(row["kind"], row["task"]) for row in rows[:6]] == [
         *[("cell", task) for task in TASKS], ("average", " + ".join(TASKS))
     ]  # fmt: skip
@@ -316,14 +321,14 @@ def test_an_average_has_the_interval_of_the_same_tasks_alone(tmp_path, monkeypat
     found = found_in(tmp_path, monkeypatch, grid)
     found.aggregates[0]["tasks"] += ";alpha"
     group = "**tiny-t5 (not in the paper's table)**"
-    assert line_of(render.markdown(paper_tables.tables(found)[0]), "fixed", group)["average ours"] == "72.5"
-    assert line_of(render.markdown(cost.table(found)), "fixed")["accuracy"].endswith(" [60.1, 79.9]")
+    assert line_of(markdown.document(paper_tables.table(found, "A_position")), "fixed", group)["average ours"] == "72.5"
+    assert line_of(markdown.document(cost.table(found)), "fixed")["accuracy"].endswith(" [60.1, 79.9]")
 
 
 def test_our_collapsed_runs_are_marked_beside_any_verdict(found):
     one = claim(backbone="tiny-t5", task="rte", ours=68.5, low=30.0, high=99.0, verdict="not comparable", seeds=2)
     changed = SimpleNamespace(**(vars(found) | {"claims": [one, one | {"variant": "adap_pos"}]}))
-    text = render.markdown(paper_tables.tables(changed)[0])
+    text = markdown.document(paper_tables.table(changed, "A_position"))
     assert line_of(text, "fixed")["RTE ours"] == "68.5 [30.0, 99.0] n/c, c 1/2"
     assert line_of(text, "adap_pos")["RTE ours"] == "68.5 [30.0, 99.0] n/c"
     assert "not in the paper's table" not in text, "what the paper has does not follow a second time"
@@ -331,7 +336,7 @@ def test_our_collapsed_runs_are_marked_beside_any_verdict(found):
 
 def test_fewshot_has_a_column_for_each_k_and_a_block_for_the_mean(found):
     made = fewshot.table(found)
-    text = render.markdown(made)
+    text = markdown.document(made)
     assert markdown_rows(text)[0] == ["variant", "k = 16", "k = 4"], "the order of the scale"
     assert [group.title for group in made.groups] == ["tiny-t5, mean of 2 tasks", "tiny-t5, cb", "tiny-t5, rte"]
     assert [line.stubs[0] for line in made.groups[0].lines] == ["adap_pos", "fixed"], "the order of the scale"
@@ -342,7 +347,7 @@ def test_fewshot_has_a_column_for_each_k_and_a_block_for_the_mean(found):
 
 
 def test_multitask_stands_beside_the_same_variant_trained_alone(found):
-    text = render.markdown(multitask.table(found))
+    text = markdown.document(multitask.table(found))
     fixed = line_of(text, "fixed", "**tiny-t5, multitask-two**")
     assert list(fixed) == [
         "variant",
@@ -357,7 +362,7 @@ def test_multitask_stands_beside_the_same_variant_trained_alone(found):
     assert fixed["rte union"].startswith("76.0 [") and fixed["average union"] == "75.5 [50.0, 79.9]"
     assert fixed["average alone"] == "71.8", "over two of the five tasks, of which aggregates.csv has no interval"
     assert "Not trained, so the same alone and in a union: zero-shot." in text
-    rows = rows_of(render.csv(multitask.table(found)))
+    rows = rows_of(csv_of(multitask.table(found)))
     assert {row["union"] for row in rows} == {"multitask-two"}
     assert {row["regime"] for row in rows} == {"full", "multitask-two"}
 
@@ -365,9 +370,9 @@ def test_multitask_stands_beside_the_same_variant_trained_alone(found):
 def test_multitask_without_the_same_runs_alone(tmp_path, monkeypatch):
     grid = GRID | {"regimes": [{"kind": "multitask"}], "variants": ["fixed"], "seeds": [0]}
     found = found_in(tmp_path, monkeypatch, grid)
-    text = render.markdown(multitask.table(found))
+    text = markdown.document(multitask.table(found))
     assert markdown_rows(text)[0] == ["variant", *(f"{task} union" for task in TASKS), "average union"]
-    (row,) = rows_of(render.csv(cost.table(found)))
+    (row,) = rows_of(csv_of(cost.table(found)))
     assert (row["regime"], row["tasks"], row["trainings"]) == ("multitask", "5", "1"), "one training for all tasks"
 
 
@@ -383,7 +388,7 @@ def test_cost_is_that_of_the_trainings(tmp_path, monkeypatch):
     found = SimpleNamespace(study=study, runs=read, results=table.rows(study, read), aggregates=[])
     made = cost.table(found)
     assert [group.title for group in made.groups] == ["tiny-t5, full"], "full is what is compared, where there is one"
-    text = render.markdown(made)
+    text = markdown.document(made)
     assert [line.stubs[0] for line in made.groups[0].lines] == GRID["variants"][:-1], "controls train nothing"
     assert line_of(text, "adap_pos") == {
         "variant": "adap_pos", "trainable": "103", "updates": "120", "seconds": "10.5", "tokens/s": "1,500",
@@ -391,7 +396,7 @@ def test_cost_is_that_of_the_trainings(tmp_path, monkeypatch):
     }  # fmt: skip
     assert line_of(text, "fixed")["tokens/s"] == "not recorded"
     assert line_of(text, "majority")["seconds"] == "" and line_of(text, "majority")["accuracy"] == "60.0"
-    (row,) = [row for row in rows_of(render.csv(made)) if row["variant"] == "adap_pos"]
+    (row,) = [row for row in rows_of(csv_of(made)) if row["variant"] == "adap_pos"]
     assert (row["trainings"], row["task"], len(row["runs"].split(";"))) == ("4", "cb + rte", 4)
 
 
@@ -404,14 +409,14 @@ def test_cost_has_the_memory_of_a_gpu_where_there_is_one(tmp_path, monkeypatch):
     change(path, lambda one: one | {"with": one["with"] | {"device": "H"}, "made": one["made"] | gpu})
     read = runs.read(study)
     made = cost.table(SimpleNamespace(study=study, runs=read, results=table.rows(study, read), aggregates=[]))
-    text = render.markdown(made)
+    text = markdown.document(made)
     assert line_of(text, "fixed")["GPU, MiB"] == "7,001" and line_of(text, "adap_ins_pos")["GPU, MiB"] == "no GPU"
     assert "Trained on: H, cpu." in text
     assert line_of(text, "majority")["accuracy"] == "60.0 [50.2, 69.1]", "the majority class is no collapsed run"
 
 
 def test_protocol_prices_each_switch_in_points(found):
-    text = render.markdown(protocol.table(found))
+    text = markdown.document(protocol.table(found))
     first, second = (dict(zip(markdown_rows(text)[0], row, strict=True)) for row in markdown_rows(text)[2:])
     assert first == {"variant": "fixed", "switch": "dropout", "cb": "-2.7 [-4.1, -1.3] *", "rte": "+1.1 [-2.0, 4.2]"}
     assert (second["switch"], second["cb"], second["rte"]) == ("2 together", "+3.1 [-4.1, -1.3]", "")
@@ -424,9 +429,9 @@ def test_nothing_to_show_says_why_and_where(found, tmp_path, monkeypatch):
     made = every.tables(bare)
     assert [one.name for one in made] == list(TABLES)
     for one in made:
-        texts = render.texts(one)
+        texts = every.texts(one)
         assert one.empty and "\n" not in one.empty
-        assert one.empty in texts[f"tables/{one.name}.md"] and render.tex(one.empty) in texts[f"tables/{one.name}.tex"]
+        assert one.empty in texts[f"tables/{one.name}.md"] and latex.tex(one.empty) in texts[f"tables/{one.name}.tex"]
         assert texts[f"tables/{one.name}.csv"] == ",".join(one.fields) + "\n"
         assert texts[f"tables/{one.name}.tex"].count("\\begin{table*}") == 1
     few, many = (next(one.empty for one in made if one.name == name) for name in ("fewshot", "multitask"))
@@ -437,7 +442,7 @@ def test_nothing_to_show_says_why_and_where(found, tmp_path, monkeypatch):
 
 def test_a_scale_that_runs_nothing_of_the_paper_says_so(found):
     none = SimpleNamespace(**(vars(found) | {"results": [], "claims": [claim(), claim(task="cb")]}))
-    text = render.markdown(paper_tables.tables(none)[0])
+    text = markdown.document(paper_tables.table(none, "A_position"))
     assert "ours: scale synthetic runs none of this; snakemake --cores all --config scale=paper-released does" in text
     assert line_of(text, "fixed")["CB paper"] == "62.35" and "reproduced" not in text
 
@@ -451,7 +456,7 @@ def test_every_line_of_a_csv_leads_to_the_runs_that_it_names(found, monkeypatch)
     for made in every.tables(found):
         path = paths.report("synthetic") / "tables" / f"{made.name}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(render.csv(made))
+        path.write_text(csv_of(made))
         for line, row in enumerate(rows_of(path.read_text()), start=2):
             if row["backbone"] == "tiny-t5" and made.name != "protocol":
                 address = number(f"{path}:{line}", lambda: found.study)
@@ -461,39 +466,40 @@ def test_every_line_of_a_csv_leads_to_the_runs_that_it_names(found, monkeypatch)
 
 
 def long_table(groups, lines, interval=""):
-    columns = [Column("x", "x", "r", lambda row: Shown(row["x"], interval))]
+    columns = [Column("x", lambda row: Shown(row["x"], interval), "number", record="r")]
     return Table("long", "Long", ("x",), ("n",), columns,
                  [Group(f"g{g}", [Line((f"{g}.{n}",), {"r": {"x": f"{g}.{n}"}}) for n in range(lines)])
                   for g in range(groups)], ["note"])  # fmt: skip
 
 
 @pytest.mark.parametrize(("groups", "lines", "interval"), [(1, 3, ""), (5, 29, "[1, 2]"), (1, 200, ""), (30, 3, "")])
-def test_a_long_table_goes_on_in_further_floats(groups, lines, interval):
-    text = render.latex(long_table(groups, lines, interval))
+def test_what_is_longer_than_a_page_is_a_longtable(groups, lines, interval):
+    text = latex.document(long_table(groups, lines, interval))
     check_tex(text, 2)
-    floats = text.split("\\begin{table*}")[1:]
-    printed = [len(tex_rows(one)) - 1 for one in floats]
-    assert max(printed) <= render.PAGE and (len(floats) > 1) == (sum(printed) > render.PAGE)
+    printed = groups * (1 + lines * (2 if interval else 1))
+    assert ("\\begin{longtable}" in text) == (printed > latex.PAGE) == ("\\begin{table*}" not in text)
     names = [row[0][0] for row in tex_rows(text) if len(row) == 2 and row[0][0] not in ("n", "")]
     assert names == [f"{g}.{n}" for g in range(groups) for n in range(lines)], "none lost, none twice"
-    assert not re.search(r"\\textbf\{g\d+\}\} \\\\\n\\(midrule|bottomrule)", text), "no block without a line"
-    assert text.count("note\\par") == 1 and "note\\par" in floats[-1]
-    for number, one in enumerate(floats):
-        suffix = f" ({number + 1} of {len(floats)})" if len(floats) > 1 else ""
-        assert f"\\caption{{Long{suffix}}}" in one
+    assert text.count("note\\par") == 1 and text.index("note\\par") > text.index(f"{names[-1]} &")
+    if printed > latex.PAGE:
+        first, again = re.findall(r"(\\caption.*?)\\end(?:first)?head", text, flags=re.S)
+        assert first.startswith("\\caption{Long}\\label{tab:long}") and again.startswith("\\caption[]{Long, continued}")
+        assert "\nn & x \\\\\n" in first and "\nn & x \\\\\n" in again, "the head stands on each page"
+        assert "booktabs,longtable" in text.splitlines()[0]
+        assert text.count("\\\\*\n") == groups * (1 + lines * bool(interval)), "kept with what follows"
 
 
 SCRIPT = """
 import hashlib, json, sys
 from types import SimpleNamespace
 from dp.results import runs, table
-from dp.study import load
-from dp.report.tables import every, render
+from dp.study.study import load
+from dp.report.tables import every
 study = load(settings={"scale": "synthetic"})
 read = runs.read(study)
 found = SimpleNamespace(study=study, runs=read, results=table.rows(study, read), **json.loads(sys.argv[1]))
 for made in every.tables(found):
-    for name, text in render.texts(made).items():
+    for name, text in every.texts(made).items():
         print(name, hashlib.sha256(text.encode()).hexdigest())
 """
 
@@ -501,7 +507,7 @@ for made in every.tables(found):
 def test_the_same_bytes_each_time(found):
     rest = json.dumps({name: getattr(found, name) for name in ("claims", "prices", "aggregates")})
     expected = [f"{name} {hashlib.sha256(text.encode()).hexdigest()}"
-                for made in every.tables(found) for name, text in render.texts(made).items()]  # fmt: skip
+                for made in every.tables(found) for name, text in every.texts(made).items()]  # fmt: skip
     for seed in ("1", "2"):
         around = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-c", SCRIPT, rest]
@@ -521,9 +527,9 @@ def _has_tex():
 @pytest.mark.skipif(not _has_tex(), reason="no pdflatex with booktabs here")
 def test_all_seven_compile(found, tmp_path):
     for made in every.tables(found):
-        (tmp_path / f"{made.name}.tex").write_text(render.latex(made))
+        (tmp_path / f"{made.name}.tex").write_text(latex.document(made))
     body = "\n".join(f"\\input{{{name}}}" for name in TABLES)
-    head = "\\documentclass{article}\\usepackage[margin=2.5cm,a4paper]{geometry}\\usepackage{booktabs}"
+    head = "\\documentclass{article}\\usepackage[margin=2.5cm,a4paper]{geometry}\\usepackage{booktabs,longtable}"
     (tmp_path / "all.tex").write_text(f"{head}\\begin{{document}}{body}\\end{{document}}")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)

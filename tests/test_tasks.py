@@ -10,7 +10,9 @@ import pytest
 import yaml
 from conftest import ROOT
 
+from dp.commands import cli
 from dp.errors import UserError
+from dp.results import metrics
 from dp.tasks import model
 from dp.tasks.text import spans
 from dp.worlds import made_up
@@ -112,18 +114,27 @@ def test_label_words_stand_in_class_order(name):
     assert choices == {name in ("copa_val_resplit", "toy_choice")}
 
 
-def test_f1a_is_of_two_classes(tmp_path):
-    path = tmp_path / "cb.yaml"
-    path.write_text(yaml.safe_dump(yaml.safe_load((model.FOLDER / "cb.yaml").read_text()) | {"metrics": ["f1a"]}))
-    with pytest.raises(UserError, match="metrics: f1a is the F1 of the second of two classes, and there are 3"):
-        model.read(path)
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        ("f1a", "dp/tasks/f1a.yaml: metrics: f1a is for 2 classes, and there are 3; take it out"),
+        ("macro-f1", "dp/tasks/macro-f1.yaml: metrics: 'macro-f1' is unknown; the nearest valid name is 'macro_f1'"),
+    ],
+)
+def test_a_metric_that_does_not_fit_is_refused_before_a_fetch(tmp_path, monkeypatch, capsys, metric, message):
+    odd = yaml.safe_load((model.FOLDER / "cb.yaml").read_text()) | {"name": metric, "metrics": [metric]}
+    (tmp_path / f"{metric}.yaml").write_text(yaml.safe_dump(odd))
+    monkeypatch.setattr(model, "FOLDER", tmp_path)
+    with pytest.raises(SystemExit):
+        cli.main(["fetch-task", "--task", metric, "--set", "source=hub"])
+    assert message in capsys.readouterr().err
 
 
 def test_metrics_and_labels():
-    metrics = {name: model.load(name).metrics for name in SAMPLE}
-    assert metrics.pop("multirc") == ["accuracy", "f1a", "exact_match"]
-    assert metrics.pop("cb") == ["accuracy", "macro_f1"]
-    assert all(names == ["accuracy"] for names in metrics.values())
+    named = {name: model.load(name).metrics for name in SAMPLE}
+    assert named.pop("multirc") == ["accuracy", "f1a", "exact_match"]
+    assert named.pop("cb") == ["accuracy", "macro_f1"]
+    assert all(names == ["accuracy"] for names in named.values())
     labels = {name: model.load(name).labels for name in SAMPLE}
     assert {name for name in SAMPLE if "re-split" in labels[name]} == {"copa_val_resplit", "rte_val_resplit"}
     assert {name for name in SAMPLE if "planted-world" in labels[name]} == set(PLANTED)
@@ -164,8 +175,7 @@ def test_every_task_is_counted_as_its_metrics_need(name):
     task = model.load(name)
     for split, expected in task.expected.items():
         assert min(expected.label_counts) > 0, f"{split} has no row of a class"
-    if {"f1a", "exact_match"} & set(task.metrics):
-        assert len(task.label_names) == 2, "these metrics go by question, over right and wrong answers"
+    metrics.check(task.metrics, len(task.label_names), name)
 
 
 @pytest.mark.slow
@@ -216,7 +226,6 @@ def test_unknown_task_names_the_nearest():
         (lambda t: t["templates"]["causal"].update(words=["{question:>9}", " no"]), "words: {question} is not a field"),
         (lambda t: t["expected"]["train"].update(rows=9428), "must be 2 counts that add up to rows"),
         (lambda t: t["expected"].pop("validation"), "expected: 'validation' is missing"),
-        (lambda t: t["metrics"].append("f1"), "metrics"),
         (lambda t: t["metrics"].append("accuracy"), "metrics: 'accuracy' stands there twice"),
         (lambda t: t["label_names"].__setitem__(1, t["label_names"][0]), "label_names: '.*' stands there twice"),
         (

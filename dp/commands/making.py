@@ -91,8 +91,11 @@ def compute(job: Job, folder: Path, study: Study | Catalogue, inputs: dict[str, 
     match job.command:
         case "fetch-task":
             from dp.compute.fetch_task import fetch_task
+            from dp.results import metrics
 
-            return fetch_task(load_task(asked["task"]), asked["source"], asked["folder"], folder)
+            task = load_task(asked["task"])
+            metrics.check(task.metrics, len(task.label_names), f"dp/tasks/{task.name}.yaml")
+            return fetch_task(task, asked["source"], asked["folder"], folder)
         case "fetch-backbone":
             from dp.compute.fetch_backbone import fetch_backbone
 

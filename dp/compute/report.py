@@ -9,11 +9,10 @@ from dp.lineage.published import parameters
 from dp.report import findings
 from dp.report.figures import every as drawings
 from dp.report.figures import style
-from dp.report.findings import Findings
 from dp.report.page.build import document
-from dp.report.pages import checklist, markdown, predictions_page
-from dp.report.tables import every, render
-from dp.results import jobs, runs, separation, table, verdicts
+from dp.report.pages import checklist, predictions_page, results_page
+from dp.report.tables import every
+from dp.results import jobs, runs, table
 from dp.study.report import FIGURES, OF_PREDICTIONS, figures
 from dp.study.study import Study
 
@@ -23,15 +22,14 @@ def report(study: Study, folder: Path) -> dict[str, Any]:
     read, made_before = runs.read(study), jobs.read(study)
     found = findings.find(study, read)
     texts = {
-        "results.md": markdown.document(study, found.results, read, FIGURES),
+        "results.md": results_page.document(study, found.results, read, FIGURES),
         "reproducibility.md": checklist.document(study, found.results, read, made_before),
     }
-    texts |= {f"{name}.csv": table.to_csv(module.COLUMNS, getattr(found, name))
-              for name, module in findings.CSV.items()}  # fmt: skip
+    texts |= {f"{name}.csv": table.to_csv(*of_table) for name, of_table in found.csv.items()}
     for one in every.tables(found):
-        texts |= render.texts(one)
+        texts |= every.texts(one)
     if study.predictions:
-        texts |= _predictions(found)
+        texts["predictions.md"] = predictions_page.document(found, OF_PREDICTIONS)
     for name, text in texts.items():
         files.write_text(folder / name, text)
     for name in figures(study):
@@ -47,15 +45,3 @@ def _made_by(study: Study, before: list[Made]) -> dict[str, object]:
     ran = jobs.grouped(before, lambda job: job.command)
     code = {command: sorted({job.code for job in members}) for command, members in ran.items()}
     return {"parameters": parameters(study), "code": code}
-
-
-def _predictions(found: Findings) -> dict[str, str]:
-    study, read = found.study, found.runs
-    judged, null = verdicts.rows(study, read), verdicts.null_rows(study, read)
-    chosen = separation.rows(study, read)
-    return {
-        "predictions.csv": table.to_csv(verdicts.COLUMNS, judged),
-        "null_task.csv": table.to_csv(verdicts.NULL_COLUMNS, null),
-        "planted_choices.csv": table.to_csv(separation.COLUMNS, chosen),
-        "predictions.md": predictions_page.document(study, judged, null, chosen, OF_PREDICTIONS),
-    }

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from dp.numerics import seeds
+from dp.numerics.shares import largest_remainder
 
 Row = dict[str, Any]
 
@@ -31,7 +32,8 @@ def draw(rows: list[Row], count: int | None, seed: int, purpose: str) -> list[in
     if len({row["cluster"] for row in rows}) < len(rows):
         return _whole_clusters(rows, count, seed, purpose)
     strata = _by(rows, "label")
-    quota = _largest_remainder({label: len(members) for label, members in strata.items()}, count)
+    sizes = {label: len(members) for label, members in strata.items()}
+    quota = largest_remainder(sizes, count, least=int(count >= len(sizes)))
     return sorted(
         i for label, members in strata.items() for i in _shuffled(members, seed, purpose, label)[: quota[label]]
     )
@@ -62,18 +64,3 @@ def _whole_clusters(rows: list[Row], count: int, seed: int, purpose: str) -> lis
         if len(chosen) + len(clusters[name]) <= count:
             chosen += clusters[name]
     return sorted(chosen)
-
-
-def _largest_remainder(sizes: dict[Any, int], count: int) -> dict[Any, int]:
-    total = sum(sizes.values())
-    exact = {label: count * size / total for label, size in sizes.items()}
-    quota = {label: int(share) for label, share in exact.items()}
-    if count >= len(sizes):
-        quota = {label: max(1, share) for label, share in quota.items()}
-    by_remainder = sorted(exact, key=lambda label: (quota[label] - exact[label], label))
-    while sum(quota.values()) < count:
-        label = by_remainder.pop(0)
-        quota[label] += 1
-    while sum(quota.values()) > count:
-        quota[max(quota, key=lambda label: (quota[label] - exact[label], quota[label]))] -= 1
-    return quota

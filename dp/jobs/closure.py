@@ -70,7 +70,7 @@ def _file(module: str) -> Path:
 
 @cache
 def _imports(module: str) -> list[str]:
-    """Absolute names of the `dp` modules that one module names in an import statement."""
+    """Absolute names of the `dp` modules that one module imports, by a statement or as any module of a room."""
     tree = ast.parse(_file(module).read_text(encoding="utf-8"))
     found = []
     for node in ast.walk(tree):
@@ -80,4 +80,13 @@ def _imports(module: str) -> list[str]:
             found.append(node.module)
             names = [f"{node.module}.{alias.name}" for alias in node.names]
             found += [name for name in names if _file(name).is_file()]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            found += _any_of(node.args[0])
     return found
+
+
+def _any_of(name: ast.expr) -> list[str]:
+    """`import_module(f"dp.room.{name}")` may mean every module of that room."""
+    room = ast.unparse(name).removeprefix("f'").partition(".{")[0]
+    folder = _file(room).parent
+    return [f"{room}.{path.stem}" for path in sorted(folder.glob("*.py")) if path.stem != "__init__"]

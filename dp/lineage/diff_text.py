@@ -1,11 +1,11 @@
 """The difference of two states of the study as plain text: no colour, no line cut, whatever the terminal."""
 
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from dp import paths
 from dp.lineage.diff import ESTIMATE, Entry, changed
 
 LONGEST_LIST = 60  # characters of a list that is shown whole; of a longer one, what came and went, or how many did
@@ -57,12 +57,7 @@ def _names(product: tuple[frozenset[str], ...], place: int, domains: Domains) ->
     if len(names) == 1:
         return next(iter(names))
     known = set().union(*(domains.get((phase, len(product), place), set()) for phase in product[1]))
-    return "*" if place > 1 and names == known else "{" + ",".join(sorted(names, key=_natural)) + "}"
-
-
-def _natural(name: str) -> list[Any]:
-    """seed2 before seed10."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+    return "*" if place > 1 and names == known else "{" + ",".join(sorted(names, key=paths.natural)) + "}"
 
 
 def _state(state: Entry) -> str:

@@ -10,7 +10,7 @@ from dp.paper import measures
 from dp.paper.audit import collapsed_cells
 from dp.paper.claims import AVERAGE, Claim, Paper, Setup, load
 from dp.paper.matching import Match, Matcher
-from dp.results import verdicts
+from dp.results import predicted
 from dp.results.runs import Run
 from dp.results.table import Row, digests, group, labels, protocol
 from dp.study.study import Study
@@ -18,7 +18,7 @@ from dp.study.study import Study
 COLUMNS = ("claim", "table", "kind", "backbone", "variant", "task", "regime", "k", "protocol", "metric", "value",
            "ours", "low", "high", "difference", "tolerance", "seeds", "verdict", "reason", "paper_collapsed", "labels",
            "runs")  # fmt: skip
-OVERFLOWED = verdicts.OVERFLOWED
+OVERFLOWED = predicted.OVERFLOWED
 VERDICTS = ("reproduced", "differs", "unclear", "collapsed", OVERFLOWED, "not comparable", "not run")
 NO_EVIDENCE = {
     "made-up": "rows made up by the project",
@@ -73,7 +73,7 @@ def rows(study: Study, runs: Iterable[Run], claims: Iterable[Claim] | None = Non
 
 def verdict(low: float, high: float, value: float, tolerance: float) -> str:
     """`reproduced`: the whole interval lies within value +- tolerance. `differs`: wholly outside. Else `unclear`."""
-    return WORDS[verdicts.verdict(low, high, (value - tolerance, value + tolerance))]
+    return WORDS[predicted.verdict(low, high, (value - tolerance, value + tolerance))]
 
 
 def direction(low: float, high: float) -> str:
@@ -159,8 +159,7 @@ class _Judge:
         if claim.task != AVERAGE:
             return Evidence(groups, *measures.of_cell(groups[claim.variant][0]), note)
         found = measures.of_groups(groups[claim.variant])
-        low, high = found.interval
-        return Evidence(groups, found.mean, max(low, 0.0), min(high, 100.0), note)
+        return Evidence(groups, found.mean, *found.clipped(100.0), note)
 
     def _best(self, claim: Claim) -> Evidence | str:
         """The largest of several numbers; none where one of them is missing, for that one might be larger."""

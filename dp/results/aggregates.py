@@ -7,7 +7,9 @@ import numpy as np
 from dp.results.comparisons import AGAINST
 from dp.results.runs import Run
 from dp.results.table import Row, accuracies, group, made_from, overflowed
-from dp.statistics.aggregate import Floats, Scores, improvement, interquartile_mean, interval, mean
+from dp.statistics.bootstraps import Scores, over_runs
+from dp.statistics.intervals import Floats
+from dp.statistics.over_tasks import improvement, interquartile_mean, mean
 from dp.study.study import Study
 
 COLUMNS = ("backbone", "regime", "k", "variant", "against", "tasks", "seeds", "mean", "mean_low", "mean_high", "iqm",
@@ -18,7 +20,7 @@ NO_NUMBER: Row = dict.fromkeys(COLUMNS[7:16])
 def rows(study: Study, runs: list[Run]) -> list[Row]:
     """One row per variant, over the tasks on which both it and `fixed` were run in one backbone, regime and k.
 
-    Accuracies alone; dp.statistics.aggregate says what the three numbers are. `seeds` counts the runs of a task (the
+    Accuracies alone; dp.statistics.over_tasks says what the three numbers are. `seeds` counts the runs of a task (the
     fewest, where tasks differ). The row of `fixed` has no improvement over itself. Where a run of a task overflowed,
     there is no number over the tasks.
     """
@@ -48,5 +50,5 @@ def _scores(cells: list[list[Run]]) -> list[Floats]:
 
 
 def _with_interval(name: str, statistic: Callable[..., Floats], *samples: Scores) -> Row:
-    low, high = interval(statistic, *samples)
+    low, high = over_runs(statistic, *samples)
     return {name: float(statistic(*samples)), f"{name}_low": low, f"{name}_high": high}

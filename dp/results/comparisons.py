@@ -3,7 +3,7 @@
 from dp.results.answers import answers, cluster_numbers, right
 from dp.results.runs import Run
 from dp.results.table import OVERFLOW, Row, group, made_from, overflowed
-from dp.statistics.multiple import holm
+from dp.statistics.p_values import holm
 from dp.statistics.paired import Difference, compare
 from dp.study.study import Study
 

@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
-from dp.escapes import markdown
 from dp.jobs import adoption, record
 from dp.jobs.made import Made
 from dp.study import resolve
@@ -69,8 +68,3 @@ def as_text(value: Any) -> str:
     if isinstance(value, dict) and not value:
         return "as asked"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def as_table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *[[markdown(cell) for cell in row] for row in rows]]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,11 +1,59 @@
 """The metrics of one evaluation, each with an interval over examples, and whether the run collapsed."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from dp.statistics.intervals import Floats, cluster_bootstrap, wilson
+from dp.closed import nearest
+from dp.errors import UserError
+from dp.statistics.bootstraps import over_clusters
+from dp.statistics.intervals import Floats, Ints, wilson
+
+
+class Answers(NamedTuple):
+    """Of N examples; groups and clusters are numbered from 0."""
+
+    gold: Ints
+    predicted: Ints
+    group: Ints
+    cluster: Ints
+    classes: int
+
+
+class Metric(NamedTuple):
+    """A statistic of counts that add up over clusters, so that clusters can be drawn again for its interval.
+
+    counts: -> [G, S], S counts of each of G clusters. value: totals [R, S] -> [R], shares in 0..1. classes: how many a
+    task must have; None: any number.
+    """
+
+    counts: Callable[[Answers], Floats]
+    value: Callable[[Floats], Floats]
+    classes: int | None = None
+
+
+def _right(answers: Answers) -> Floats:
+    """Right examples, and all."""
+    clusters = answers.cluster.max() + 1
+    right = np.bincount(answers.cluster, answers.gold == answers.predicted, clusters)
+    return np.stack([right, np.bincount(answers.cluster, minlength=clusters)], 1)
+
+
+def _right_groups(answers: Answers) -> Floats:
+    """Groups without a wrong example, and all."""
+    clusters = answers.cluster.max() + 1
+    wrong = np.bincount(answers.group, answers.gold != answers.predicted)
+    home = np.zeros(len(wrong), dtype=int)
+    home[answers.group] = answers.cluster
+    return np.stack([np.bincount(home, wrong == 0, clusters), np.bincount(home, minlength=clusters)], 1)
+
+
+def _confusion(answers: Answers) -> Floats:
+    """[G, C * C], gold by prediction."""
+    clusters, cells = answers.cluster.max() + 1, answers.classes**2
+    where = answers.cluster * cells + answers.gold * answers.classes + answers.predicted
+    return np.bincount(where, minlength=clusters * cells).reshape(clusters, cells).astype(float)
 
 
 def _share(totals: Floats) -> Floats:
@@ -14,7 +62,7 @@ def _share(totals: Floats) -> Floats:
 
 
 def _f1(totals: Floats) -> tuple[Floats, Floats]:
-    """Confusion counts [R, C * C], gold by prediction -> F1 [R, C] (0 where undefined), and which classes occur."""
+    """Confusion counts [R, C * C] -> F1 [R, C] (0 where undefined), and which classes occur."""
     classes = round(totals.shape[1] ** 0.5)
     confusion = totals.reshape(-1, classes, classes)
     hits = np.diagonal(confusion, axis1=1, axis2=2)
@@ -31,12 +79,24 @@ def _macro_f1(totals: Floats) -> Floats:
     return (scores * occurs).sum(axis=1) / occurs.sum(axis=1)
 
 
-STATISTICS: dict[str, Callable[[Floats], Floats]] = {
-    "accuracy": _share,
-    "exact_match": _share,
-    "f1a": _f1a,
-    "macro_f1": _macro_f1,
+METRICS = {
+    "accuracy": Metric(_right, _share),
+    "exact_match": Metric(_right_groups, _share),
+    "f1a": Metric(_confusion, _f1a, classes=2),
+    "macro_f1": Metric(_confusion, _macro_f1),
 }
+"""accuracy: share of examples. exact_match: share of groups (questions) with every example right. f1a: F1 of class 1
+over all examples (answers). macro_f1: mean F1 of the classes that occur among the gold labels or the predictions."""
+
+
+def check(names: Sequence[str], classes: int, where: str) -> None:
+    """Raises UserError where a metric is unknown, or is not for so many classes."""
+    for name in names:
+        if name not in METRICS:
+            raise UserError(f"{where}: metrics: '{name}' is unknown{nearest(name, METRICS)}.")
+        wanted = METRICS[name].classes
+        if wanted not in (None, classes):
+            raise UserError(f"{where}: metrics: {name} is for {wanted} classes, and there are {classes}; take it out.")
 
 
 def compute(
@@ -48,31 +108,30 @@ def compute(
 ) -> dict[str, Any]:
     """The content of metrics.json, from predictions with `gold`, `prediction`, `group` and `cluster`.
 
-    accuracy: share of examples. exact_match: share of groups (questions) with every example right. f1a: F1 of class 1
-    over all examples (answers). macro_f1: mean F1 of the classes that occur among the gold labels or the predictions.
-    Each is a share in 0..1 with a 95 % interval: Wilson for the accuracy of examples that are their own clusters,
-    otherwise 1,000 resamples of the clusters.
+    Each of METRICS is a share in 0..1 with a 95 % interval: Wilson for the accuracy of examples that are their own
+    clusters, otherwise 1,000 resamples of the clusters.
 
     `majority` is the share of the most frequent class among these very examples: what a constant answer can reach
     here. `majority_class` is the one given, the most frequent class of the train split. A run has collapsed
     (paper.md section 4) if it predicts one class throughout or its accuracy interval contains `majority`.
 
-    Raises ValueError on no predictions, an unknown metric, a label outside 0..classes-1, f1a with more than two
-    classes, and, for exact_match, a group that spans clusters.
+    Raises ValueError on no predictions, a label outside 0..classes-1 and, for exact_match, a group that spans clusters;
+    as `check`.
     """
     _check(predictions, metric_names, classes)
     gold = np.array([row["gold"] for row in predictions])
     predicted = np.array([row["prediction"] for row in predictions])
-    cluster = _codes([row["cluster"] for row in predictions])
-    group = _codes([row["group"] for row in predictions])
+    group, cluster = (_codes([row[key] for row in predictions]) for key in ("group", "cluster"))
+    answers = Answers(gold, predicted, group, cluster, classes)
     metrics = {}
     for name in dict.fromkeys(("accuracy", *metric_names)):
-        sums = _cluster_sums(name, gold, predicted, group, cluster, classes)
-        value = float(STATISTICS[name](sums.sum(axis=0, keepdims=True))[0])
-        if name == "accuracy" and len(sums) == len(gold):
+        metric = METRICS[name]
+        counts = metric.counts(answers)
+        value = float(metric.value(counts.sum(axis=0, keepdims=True))[0])
+        if name == "accuracy" and len(counts) == len(gold):
             kind, (low, high) = "wilson", wilson(int((gold == predicted).sum()), len(gold))
         else:
-            kind, (low, high) = "cluster_bootstrap", cluster_bootstrap(sums, STATISTICS[name])
+            kind, (low, high) = "cluster_bootstrap", over_clusters(counts, metric.value)
         metrics[name] = {"value": value, "low": low, "high": high, "interval": kind}
     majority = float(np.bincount(gold).max() / len(gold))
     because = _collapse(predicted, metrics["accuracy"], majority)
@@ -104,7 +163,7 @@ def absent(
     }
 
 
-def _collapse(predicted: np.ndarray, accuracy: dict[str, Any], majority: float) -> str | None:
+def _collapse(predicted: Ints, accuracy: dict[str, Any], majority: float) -> str | None:
     if len(np.unique(predicted)) == 1:
         return f"class {predicted[0]} is predicted throughout"
     if accuracy["low"] <= majority <= accuracy["high"]:
@@ -112,37 +171,15 @@ def _collapse(predicted: np.ndarray, accuracy: dict[str, Any], majority: float) 
     return None
 
 
-def _codes(names: list[str]) -> np.ndarray:
+def _codes(names: list[str]) -> Ints:
     """Each name's number among the distinct names, counted from 0."""
     return np.unique(np.array(names), return_inverse=True)[1]
-
-
-def _cluster_sums(
-    name: str, gold: np.ndarray, predicted: np.ndarray, group: np.ndarray, cluster: np.ndarray, classes: int
-) -> Floats:
-    """The additive counts [G, S] of every cluster that the metric's statistic needs."""
-    clusters = cluster.max() + 1
-    right = gold == predicted
-    if name == "accuracy":
-        return np.stack([np.bincount(cluster, right, clusters), np.bincount(cluster, minlength=clusters)], 1)
-    if name == "exact_match":
-        wrong = np.bincount(group, ~right)
-        home = np.zeros(len(wrong), dtype=int)
-        home[group] = cluster
-        return np.stack([np.bincount(home, wrong == 0, clusters), np.bincount(home, minlength=clusters)], 1)
-    cells = classes * classes
-    where = cluster * cells + gold * classes + predicted
-    return np.bincount(where, minlength=clusters * cells).reshape(clusters, cells).astype(float)
 
 
 def _check(predictions: Sequence[dict[str, Any]], metric_names: Sequence[str], classes: int) -> None:
     if not predictions:
         raise ValueError("there are no predictions to compute metrics from")
-    unknown = set(metric_names) - set(STATISTICS)
-    if unknown:
-        raise ValueError(f"unknown metrics {sorted(unknown)}; the known ones are {sorted(STATISTICS)}")
-    if "f1a" in metric_names and classes != 2:
-        raise ValueError(f"f1a is the F1 of class 1 of two classes, and the task has {classes}")
+    check(metric_names, classes, "predictions")
     homes: dict[str, str] = {}
     for row in predictions:
         for key in ("gold", "prediction"):

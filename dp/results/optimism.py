@@ -10,7 +10,7 @@ from dp.results import steps
 from dp.results.runs import Run
 from dp.results.table import Row, accuracies, group, made_from, overflowed
 from dp.results.twins import paired, twins
-from dp.statistics.mean import t_interval
+from dp.statistics.intervals import of_values
 from dp.study.grid import switches
 from dp.study.study import Study
 from dp.study.variants import Control
@@ -46,7 +46,7 @@ def rows(study: Study, runs: list[Run]) -> list[Row]:
         looks = [_looks(run) for run in members]
         best, last = [max(one) for one in looks], [one[-1] for one in looks]
         gap, more = _minus(best, last), _minus(best, accuracies(by)) if by else []
-        low, high = t_interval(more or gap)
+        low, high = of_values(more or gap)
         found.append(
             about
             | {"rows": "reported" if reported else "selection", "evaluations": max(map(len, looks)),

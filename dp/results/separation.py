@@ -1,6 +1,6 @@
 """planted_choices.csv: how far what a variant chose differs between the questions, or tasks, that call for it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -8,10 +8,10 @@ import numpy as np
 
 from dp import files, paths
 from dp.errors import UserError
+from dp.results.predicted import by_cell
 from dp.results.runs import Run
 from dp.results.table import Row, digests, labels, overflowed
-from dp.results.verdicts import by_cell
-from dp.statistics.intervals import Floats, over_runs
+from dp.statistics.intervals import Floats, of_runs
 from dp.study.predictions import Planted
 from dp.study.study import Study, learned_factors, length_of
 
@@ -21,7 +21,7 @@ AGREES = 0.8
 """A run whose distance is above this tells the groups apart."""
 
 
-class Found(NamedTuple):
+class Separation(NamedTuple):
     """What the runs of one variant chose in the groups (questions or tasks) of one planted entry."""
 
     about: dict[str, Any]
@@ -29,16 +29,16 @@ class Found(NamedTuple):
     shares: list[dict[str, Floats]]  # of each run: group -> share of each candidate, adding up to 1
 
 
-def rows(study: Study, runs: list[Run]) -> list[Row]:
+def rows(separations: Iterable[Separation]) -> list[Row]:
     """One row per planted entry and variant that learns its factor; `planted` says whether the entry names it.
 
     mean: of the runs' distances; low, high: Student's t interval over runs, empty where there is one run or all agree
     exactly. agree: the share of runs whose distance is above 0.8.
     """
     table = []
-    for one in found(study, runs):
+    for one in separations:
         distances = [distance(shares) for shares in one.shares]
-        low, high = over_runs(distances) if len(set(distances)) > 1 else (None, None)
+        low, high = of_runs(distances) if len(set(distances)) > 1 else (None, None)
         numbers = {"seeds": len(distances), "mean": float(np.mean(distances)), "low": low, "high": high}
         agree = sum(value > AGREES for value in distances) / len(distances)
         table.append(one.about | numbers | {"agree": agree})
@@ -51,7 +51,7 @@ def distance(shares: dict[str, Floats]) -> float:
     return min(float(np.mean([np.abs(a - b).sum() / 2 for a, b in pairs])), 1.0)
 
 
-def found(study: Study, runs: list[Run]) -> Iterator[Found]:
+def separations(study: Study, runs: list[Run]) -> Iterator[Separation]:
     """For each planted entry, backbone and variant that learns its factor and is evaluated there without an overflow.
 
     Raises UserError where a task's rows have no `question`, or the reported ones a single one.
@@ -75,7 +75,7 @@ def found(study: Study, runs: list[Run]) -> Iterator[Found]:
                          "labels": ";".join(labels(members)),
                          "runs": digests(members)}  # fmt: skip
                 shares = [_shares(study, entry, of_seed, questions) for of_seed in zip(*by_task, strict=True)]
-                yield Found(about, [run.cell.seed for run in by_task[0]], shares)
+                yield Separation(about, [run.cell.seed for run in by_task[0]], shares)
 
 
 def _shares(study: Study, entry: Planted, runs: tuple[Run, ...], questions: dict[str, str]) -> dict[str, Floats]:

@@ -10,7 +10,7 @@ from typing import Any
 from dp.errors import UserError
 from dp.escapes import cell
 from dp.results.runs import Run
-from dp.statistics.intervals import over_runs
+from dp.statistics.intervals import of_runs
 from dp.study.grid import switches
 from dp.study.study import Study
 from dp.study.variants import Baseline
@@ -161,7 +161,7 @@ def summary(members: list[Run], metric: str) -> Row:
     found = [run.metrics["metrics"][metric] for run in members]
     values = [one["value"] for one in found]
     if len(set(values)) > 1:
-        low, high = over_runs(values)
+        low, high = of_runs(values)
         return {"mean": fmean(values), "low": low, "high": high, "interval": "seeds"}
     low, high = min(one["low"] for one in found), max(one["high"] for one in found)
     return {"mean": values[0], "low": low, "high": high, "interval": "examples"}

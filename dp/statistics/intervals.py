@@ -1,16 +1,18 @@
-"""95 % intervals: Wilson over independent examples, a bootstrap over clusters of them, Student's t over runs."""
+"""95 % intervals: Wilson's of a share, percentiles of what was resampled, Student's t of means."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf
+from statistics import fmean, variance
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from dp.numerics.seeds import derive
+from dp.statistics import LEVEL
 
-LEVEL = 0.95
-RESAMPLES = 1000
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int_]
 
 
 def wilson(right: int, n: int) -> tuple[float, float]:
@@ -19,24 +21,55 @@ def wilson(right: int, n: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
-def cluster_bootstrap(sums: Floats, statistic: Callable[[Floats], Floats]) -> tuple[float, float]:
-    """Percentile interval of a statistic over clusters drawn with replacement.
-
-    `sums` [G, S] holds S additive counts of each of G clusters; `statistic` maps their totals [R, S] to [R]. The draw
-    depends on G alone, so all metrics of one evaluation see the same resamples. Where every cluster says the same, the
-    interval has no width.
-    """
-    clusters = len(sums)
-    drawn = np.random.default_rng(derive(0, "cluster bootstrap")).integers(clusters, size=(RESAMPLES, clusters))
-    offsets = clusters * np.arange(RESAMPLES)[:, None]
-    weights = np.bincount((drawn + offsets).ravel(), minlength=RESAMPLES * clusters).reshape(RESAMPLES, clusters)
-    low, high = np.quantile(statistic(weights.astype(float) @ sums), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+def percentiles(resampled: Floats) -> tuple[float, float]:
+    """Of a statistic's values [R] over resamples."""
+    low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 
-def over_runs(values: Sequence[float]) -> tuple[float, float]:
-    """Student's t interval of the mean of at least two runs of a metric, clipped to the metric's range 0..1."""
-    spread = float(stats.sem(values))
-    half = float(stats.t.ppf((1 + LEVEL) / 2, len(values) - 1)) * spread
-    centre = float(np.mean(values))
-    return max(centre - half, 0.0), min(centre + half, 1.0)
+def t_quantile(freedom: float) -> float:
+    """Of Student's t for a two-sided interval; of the normal distribution where the degrees of freedom are infinite."""
+    return float(stats.t.ppf((1 + LEVEL) / 2, freedom))
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean, the variance of that mean, and its degrees of freedom (infinite: nothing was estimated from runs)."""
+
+    mean: float
+    variance: float
+    freedom: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Mean":
+        """Of at least two values."""
+        return cls(fmean(values), variance(values) / len(values), len(values) - 1)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        half = t_quantile(self.freedom) * self.variance**0.5
+        return self.mean - half, self.mean + half
+
+    def clipped(self, most: float) -> tuple[float, float]:
+        """The interval within 0..most."""
+        low, high = self.interval
+        return max(low, 0.0), min(high, most)
+
+
+def combined(parts: Sequence[Mean], weights: Sequence[float]) -> Mean:
+    """The weighted sum of independent means, with Welch and Satterthwaite's degrees of freedom."""
+    variances = [weight**2 * part.variance for part, weight in zip(parts, weights, strict=True)]
+    total = sum(variances)
+    spent = sum(one**2 / part.freedom for one, part in zip(variances, parts, strict=True))
+    mean = sum(weight * part.mean for part, weight in zip(parts, weights, strict=True))
+    return Mean(mean, total, total**2 / spent if spent else inf)
+
+
+def of_values(values: Sequence[float]) -> tuple[float, float] | tuple[None, None]:
+    """Of the mean of values that may be negative; (None, None) where they do not say how they spread: one, or equal."""
+    return Mean.of(values).interval if len(set(values)) > 1 else (None, None)
+
+
+def of_runs(values: Sequence[float]) -> tuple[float, float]:
+    """Of the mean of at least two runs of a metric, clipped to the metric's range 0..1."""
+    return Mean.of(values).clipped(1.0)

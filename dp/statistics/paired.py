@@ -13,16 +13,11 @@ Which test covers what depends on what there is:
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
-from dp.numerics.seeds import derive
-from dp.statistics import LEVEL
-
-RESAMPLES = 2000
-FLIPS = 9999
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int_]
+from dp.statistics import bootstraps
+from dp.statistics.intervals import Floats, Ints, t_quantile
+from dp.statistics.p_values import mcnemar, sign_flip
 
 
 class Difference(NamedTuple):
@@ -77,41 +72,17 @@ def one_run_each(one: Sums, other: Sums) -> Difference:
     """McNemar's exact test, or a sign flip of clusters; a bootstrap over clusters for the interval."""
     gained = one.right[0] - other.right[0]
     difference = float(gained.sum() / one.examples)
-    low, high = bootstrap(gained, one.size)
+    low, high = bootstraps.of_difference(*_with_imaginary(gained, one.size))
     if one.size.max() == 1:
-        wins, losses = int((gained > 0).sum()), int((gained < 0).sum())
-        p = stats.binomtest(wins, wins + losses).pvalue if wins + losses else 1.0
-        return Difference(difference, low, high, float(p), "exact McNemar")
+        p = mcnemar(int((gained > 0).sum()), int((gained < 0).sum()))
+        return Difference(difference, low, high, p, "exact McNemar")
     return Difference(difference, low, high, sign_flip(gained), "sign flip of clusters")
 
 
-def sign_flip(gained: Floats) -> float:
-    """Two-sided p that the differences of clusters [G] have no direction; exact where there are few clusters."""
-    told = gained[gained != 0]
-    if not len(told):
-        return 1.0
-    test = stats.permutation_test(
-        (told, np.zeros_like(told)), lambda x, y, axis: (x - y).sum(axis=axis), permutation_type="samples",
-        vectorized=True, n_resamples=FLIPS, rng=np.random.default_rng(derive(0, "sign flip of clusters")),
-    )  # fmt: skip
-    return float(test.pvalue)
-
-
-def bootstrap(gained: Floats, size: Floats) -> tuple[float, float]:
-    """Percentile interval of the difference over clusters [G] drawn with replacement.
-
-    Two imaginary examples, one won and one lost, are among them, as in Agresti and Coull's interval: without them two
+def _with_imaginary(gained: Floats, size: Floats) -> tuple[Floats, Floats]:
+    """Two imaginary examples, one won and one lost, are added, as in Agresti and Coull's interval: without them two
     runs that differ on no example would have an interval of no width, and a few differences one that is too narrow.
     """
-    gained, size = _with_imaginary(gained, size)
-    clusters = len(gained)
-    draw = np.random.default_rng(derive(0, "paired bootstrap"))
-    weights = draw.multinomial(clusters, np.full(clusters, 1 / clusters), size=RESAMPLES)
-    low, high = np.quantile(weights @ gained / (weights @ size), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
-
-
-def _with_imaginary(gained: Floats, size: Floats) -> tuple[Floats, Floats]:
     return np.append(gained, [1.0, -1.0]), np.append(size, [1.0, 1.0])
 
 
@@ -140,7 +111,7 @@ def over_runs_and_examples(drawn: list[Sums], one: Sums, other: Sums) -> Differe
             squares += between**2 / (count - 1)
     freedom = total**2 / squares
     error = total**0.5
-    half = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * error
+    half = t_quantile(freedom) * error
     p = 2 * float(stats.t.sf(abs(difference) / error, freedom))
     return Difference(difference, max(difference - half, -1.0), min(difference + half, 1.0), p,
                       "t over runs and examples")  # fmt: skip

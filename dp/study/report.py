@@ -6,6 +6,7 @@ from dp.study.grid import cells
 from dp.study.study import Study
 
 ROWS = ("results", "choices", "claims", "comparisons", "aggregates", "optimism", "prices")
+PREDICTED = ("predictions", "null_task", "planted_choices")
 TABLES = ("A_position", "B_length", "C_prompt", "fewshot", "multitask", "cost", "protocol")
 FIGURES = (
     "paper_comparison", "gain_over_fixed", "accuracy_by_variant", "fewshot_curves", "chosen_splits", "chosen_lengths",
@@ -24,10 +25,11 @@ def report_config(study: Study) -> dict[str, Any]:
 def report_files(study: Study) -> list[str]:
     """What a report consists of besides its record."""
     pages = ["report.html", "results.md", "reproducibility.md"]
-    predicted = ["predictions.csv", "null_task.csv", "planted_choices.csv", "predictions.md"]
+    summary = ["predictions.md"] if study.predictions else []
+    rows = [*ROWS, *(PREDICTED if study.predictions else ())]
     tables = [f"tables/{name}.{kind}" for name in TABLES for kind in ("csv", "md", "tex")]
     drawn = [f"figures/{name}.{kind}" for name in figures(study) for kind in ("csv", "svg", "png")]
-    return [*pages, *(f"{name}.csv" for name in ROWS), *(predicted if study.predictions else []), *tables, *drawn]
+    return [*pages, *(f"{name}.csv" for name in rows), *summary, *tables, *drawn]
 
 
 def figures(study: Study) -> list[str]:

@@ -128,7 +128,7 @@ class Task(Closed):
     )
     label_names: list[str] = Field(min_length=2, description="class order")
     templates: dict[Family, Template]
-    metrics: list[Literal["accuracy", "f1a", "exact_match", "macro_f1"]] = Field(min_length=1)
+    metrics: list[Name] = Field(min_length=1, description="of `dp/results/metrics.py`")
     labels: list[Label] = Field([], description="marks that every number of this task carries, such as re-split")
     expected: dict[Split, Expected]
     sources: Sources
@@ -145,8 +145,6 @@ class Task(Closed):
         for name in self.label_names:
             if not name.isprintable():  # a mark of direction lets what stands behind it, numbers too, look reversed
                 raise ValueError(f"label_names: {name!a} holds what cannot be printed; take it out")
-        if "f1a" in self.metrics and classes != 2:
-            raise ValueError(f"metrics: f1a is the F1 of the second of two classes, and there are {classes}")
         if LABEL in self.fields:
             raise ValueError(f"fields: '{LABEL}' is the name of a row's class; give the field another, and its column")
         if self.truncate not in self.fields:

@@ -1,6 +1,5 @@
 """The records behind a number: which job read which other job's outputs, and where that does not hold."""
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -178,9 +177,4 @@ def _differences(node: Node, nodes: dict[Path, Node]) -> Iterator[str]:
 
 def _place(node: Node) -> tuple[int, list[str | int]]:
     """By command, then by path with numbers in their order."""
-    return ORDER.index(node.command) if node.command in ORDER else len(ORDER), natural(node.folder)
-
-
-def natural(folder: Path) -> list[str | int]:
-    """A key that sorts seed2 before seed10."""
-    return [int(part) if place % 2 else part for place, part in enumerate(re.split(r"(\d+)", str(folder)))]
+    return ORDER.index(node.command) if node.command in ORDER else len(ORDER), paths.natural(node.folder)

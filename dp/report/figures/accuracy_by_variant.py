@@ -1,5 +1,3 @@
-"""Accuracy of every variant with its interval, one panel per task, against the majority rate."""
-
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -7,6 +5,7 @@ from matplotlib.figure import Figure
 from dp.report.figures import by_variant, style
 from dp.report.findings import Findings
 
+ABOUT = "Accuracy of every variant with its interval, one panel per task, against the majority rate."
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "mean", "low", "high", "interval", "majority", "collapsed",
            "labels", "runs")  # fmt: skip
 MOST = 8

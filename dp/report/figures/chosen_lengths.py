@@ -1,5 +1,3 @@
-"""How many vectors a variant that chooses uses: how often each length was taken on the reported examples."""
-
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -7,6 +5,7 @@ from matplotlib.figure import Figure
 from dp.report.figures import strips, style
 from dp.report.findings import Findings
 
+ABOUT = "How many vectors a variant that chooses uses: how often each length was taken on the reported examples."
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "length", "share", "examples", "seeds", "labels", "runs")
 
 

@@ -1,5 +1,3 @@
-"""Where a variant that chooses puts the input: how often each split was taken on the reported examples."""
-
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -7,6 +5,7 @@ from matplotlib.figure import Figure
 from dp.report.figures import strips, style
 from dp.report.findings import Findings
 
+ABOUT = "Where a variant that chooses puts the input: how often each split was taken on the reported examples."
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "split", "share", "examples", "seeds", "labels", "runs")
 
 

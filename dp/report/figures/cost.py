@@ -1,5 +1,3 @@
-"""What accuracy costs: trainable parameters and seconds of training of every variant."""
-
 from statistics import fmean
 from typing import Any
 
@@ -12,6 +10,7 @@ from dp.report.findings import Findings
 from dp.study.study import Study
 from dp.study.variants import Baseline, Control
 
+ABOUT = "What accuracy costs: trainable parameters and seconds of training of every variant."
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "tasks", "chooses", "mean", "trainable", "seconds", "majority",
            "seeds", "labels", "runs")  # fmt: skip
 MOST = 8

@@ -1,5 +1,3 @@
-"""Accuracy against the examples per label, one line per variant, beside what the full train split gives."""
-
 from math import log2
 from typing import Any
 
@@ -10,6 +8,7 @@ from dp.report.figures import curves, style
 from dp.report.findings import Findings
 from dp.study.variants import Baseline
 
+ABOUT = "Accuracy against the examples per label, one line per variant, beside what the full train split gives."
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "mean", "low", "high", "interval", "seeds", "majority",
            "labels", "runs")  # fmt: skip
 

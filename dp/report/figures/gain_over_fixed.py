@@ -1,5 +1,3 @@
-"""What each variant gains over `fixed`, averaged over tasks, from the smallest backbone to the largest."""
-
 from math import hypot
 from statistics import fmean
 from typing import Any
@@ -13,6 +11,7 @@ from dp.report.figures import by_variant, style
 from dp.report.findings import Findings
 from dp.study.grid import is_union
 
+ABOUT = "What each variant gains over `fixed`, averaged over tasks, from the smallest backbone to the largest."
 COLUMNS = ("backbone", "parameters", "regime", "k", "task", "variant", "against", "gain", "low", "high", "paper",
            "labels", "runs")  # fmt: skip
 AGAINST, AVERAGE = "fixed", "average"

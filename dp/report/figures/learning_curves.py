@@ -1,5 +1,3 @@
-"""Training loss and selection accuracy by step, with the steps that selection picked."""
-
 from typing import Any
 
 import numpy as np
@@ -12,6 +10,7 @@ from dp.results import steps
 from dp.results.table import OVERFLOW, digests, group, labels
 from dp.study.variants import Control
 
+ABOUT = "Training loss and selection accuracy by step, with the steps that selection picked."
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "quantity", "step", "value", "seeds", "labels", "runs")
 POINTS = 50
 MOST = 5

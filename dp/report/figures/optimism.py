@@ -1,5 +1,3 @@
-"""What the best of many looks at the same rows adds: best, last and chosen evaluation of a training."""
-
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -8,6 +6,7 @@ from matplotlib.lines import Line2D
 from dp.report.figures import by_variant, style
 from dp.report.findings import Findings
 
+ABOUT = "What the best of many looks at the same rows adds: best, last and chosen evaluation of a training."
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "rows", "evaluations", "seeds", "best", "last", "chosen",
            "best_minus_last", "best_minus_chosen", "low", "high", "labels", "runs")  # fmt: skip
 MOST = 8

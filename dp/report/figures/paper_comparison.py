@@ -1,5 +1,3 @@
-"""The accuracies of the paper's tables, and beside each what our runs say, with the verdict."""
-
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -8,6 +6,7 @@ from matplotlib.lines import Line2D
 from dp.report.figures import by_variant, style
 from dp.report.findings import Findings
 
+ABOUT = "The accuracies of the paper's tables, and beside each what our runs say, with the verdict."
 COLUMNS = ("claim", "table", "kind", "backbone", "variant", "task", "regime", "k", "protocol", "value", "ours", "low",
            "high", "seeds", "verdict", "paper_collapsed", "labels", "runs")  # fmt: skip
 # Shape, fill and lightness all tell the verdicts apart.

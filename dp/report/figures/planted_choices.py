@@ -1,5 +1,3 @@
-"""What was chosen for each question (or task) by the variants that are predicted to tell them apart."""
-
 from typing import Any
 
 import numpy as np
@@ -7,8 +5,8 @@ from matplotlib.figure import Figure
 
 from dp.report.figures import style
 from dp.report.findings import Findings
-from dp.results import separation
 
+ABOUT = "What was chosen for each question (or task) by the variants that are predicted to tell them apart."
 COLUMNS = ("backbone", "regime", "k", "task", "factor", "variant", "runs", "group", "value", "share", "labels")
 ACROSS = 4
 
@@ -17,7 +15,7 @@ def data(found: Findings) -> list[dict[str, Any]]:
     """One row per group and candidate; split, length: means over runs. Prompts of two runs' pools have nothing in
     common but a number, so a pool is told by run (`runs` is its seed)."""
     rows = []
-    for one in separation.found(found.study, found.runs):
+    for one in found.separations:
         if one.about["planted"] == "no":
             continue
         told = {f"seed {seed}": shares for seed, shares in zip(one.seeds, one.shares, strict=True)}

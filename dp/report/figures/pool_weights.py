@@ -1,5 +1,3 @@
-"""Which prompts of its pool a variant uses: their mean weights over the reported examples, run by run."""
-
 from statistics import fmean
 from typing import Any
 
@@ -10,6 +8,7 @@ from dp.report.figures import style
 from dp.report.findings import Findings
 from dp.study.variants import Control
 
+ABOUT = "Which prompts of its pool a variant uses: their mean weights over the reported examples, run by run."
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "run", "prompt", "weight", "examples", "labels", "runs")
 STEP = 0.125
 """Inches of one run."""

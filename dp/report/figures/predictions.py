@@ -1,5 +1,3 @@
-"""Predicted range and measured mean of every variant, one panel per regime and task."""
-
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -8,8 +6,8 @@ from matplotlib.patches import Patch
 
 from dp.report.figures import style
 from dp.report.findings import Findings
-from dp.results import verdicts
 
+ABOUT = "Predicted range and measured mean of every variant, one panel per regime and task."
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "predicted_low", "predicted_high", "mean", "low", "high",
            "seeds", "verdict", "labels", "runs")  # fmt: skip
 BAND = "0.82"
@@ -22,7 +20,7 @@ LOOKS: dict[str, dict[str, Any]] = {
 
 
 def data(found: Findings) -> list[dict[str, Any]]:
-    return verdicts.rows(found.study, found.runs)
+    return found.predictions
 
 
 def draw(rows: style.Rows) -> Figure:

@@ -1,5 +1,3 @@
-"""Whether the split that an instance variant chooses goes with the length of the input."""
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +10,7 @@ from dp.report.findings import Findings
 from dp.results.table import digests, group, labels, overflowed
 from dp.study.variants import Prompted
 
+ABOUT = "Whether the split that an instance variant chooses goes with the length of the input."
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "bin", "tokens_low", "tokens_high", "tokens", "split",
            "split_q1", "split_q3", "last", "examples", "seeds", "labels", "runs")  # fmt: skip
 BINS = 10

@@ -10,10 +10,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from dp.jobs.made import Made
-from dp.report.figures.every import ABOUT
+from dp.report.figures import every
 from dp.report.findings import Findings
 from dp.report.page import facts, glance, lineage, tables, verdict
-from dp.results import verdicts
 from dp.results.labels import WORDS, spelled_out
 from dp.results.table import Row
 from dp.study import report
@@ -39,8 +38,6 @@ def document(found: Findings, folder: Path, made: list[Made]) -> str:
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "sort_keys": False}
     study = found.study
     style, script = _source(STYLE), _source(SCRIPTS)
-    predicted = verdicts.rows(study, found.runs) if study.predictions else []
-    null = verdicts.null_rows(study, found.runs) if study.predictions else []
     traced = lineage.data(found, made)
     return environment.get_template("page.html").render(
         policy=_policy(style, script),
@@ -53,11 +50,11 @@ def document(found: Findings, folder: Path, made: list[Made]) -> str:
         collapse=verdict.of_collapse(found.results),
         overflow=verdict.of_overflow(found.results),
         claims=verdict.of_claims(found.claims),
-        predictions=verdict.of_predictions(predicted, null) if predicted else None,
-        predicted_maps=glance.of_predictions(predicted),
+        predictions=verdict.of_predictions(found.predictions, found.null_task) if found.predictions else None,
+        predicted_maps=glance.of_predictions(found.predictions),
         claimed_maps=glance.of_claims(found.claims),
         matrices=glance.of_results(found.results),
-        tables=tables.views(found, predicted, null, traced.cells_of),
+        tables=tables.views(found, traced.cells_of),
         figures=[_figure(folder / "figures", name) for name in report.figures(study)],
         facts=facts.tables(made),
         labels=spelled_out(found.results),
@@ -91,5 +88,5 @@ def _figure(folder: Path, name: str) -> dict[str, Any]:
     """A drawing as a data URI, so that nothing in it (ids, scripts, styles) reaches the page."""
     svg = (folder / f"{name}.svg").read_bytes()
     kind, content = ("svg+xml", svg) if len(svg) <= LARGEST_SVG else ("png", (folder / f"{name}.png").read_bytes())
-    return {"name": name, "title": name.replace("_", " ").capitalize(), "about": ABOUT[name],
+    return {"name": name, "title": name.replace("_", " ").capitalize(), "about": every.ALL[name].ABOUT,
             "source": f"data:image/{kind};base64,{b64encode(content).decode()}"}  # fmt: skip

@@ -5,24 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from dp.report.findings import Findings
+from dp.report.layout import Column
 from dp.report.page.verdict import SIGN, tone
 from dp.results.table import OVERFLOW, Row, is_majority, is_overflow
-
-
-@dataclass(frozen=True)
-class Column:
-    """`kind`: text, number, long (sentences), verdict or flag.
-
-    `filter`: has a list to choose from. `opens`: shows where it comes from. `key` tells the page's script which column
-    it is, where that matters.
-    """
-
-    title: str
-    text: Callable[[Row], str]
-    kind: str = "text"
-    filter: bool = False
-    opens: bool = False
-    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,9 +22,7 @@ class View:
     rows: list[tuple[int, str, list[tuple[str, str]]]]
 
 
-def views(
-    found: Findings, predicted: list[Row], null: list[Row], cells_of: Callable[[Row], list[int]]
-) -> dict[str, View]:
+def views(found: Findings, cells_of: Callable[[Row], list[int]]) -> dict[str, View]:
     """Every table of the page, by id."""
     constant = {name for name in found.study.params.variants if is_majority(found.study, name)}
     results = list(enumerate(found.results, 2))
@@ -49,8 +32,8 @@ def views(
     parts: list[tuple[str, str, str, str, list[Column], Iterable[tuple[int, Row]]]] = [
         ("claims", "The paper's claims", "claims.csv", ABOUT_CLAIMS, CLAIMS, enumerate(found.claims, 2)),
         ("predictions", "Predicted and measured", "predictions.csv", ABOUT_PREDICTIONS, PREDICTIONS,
-         enumerate(predicted, 2)),
-        ("null", "The null task", "null_task.csv", ABOUT_NULL, NULL, enumerate(null, 2)),
+         enumerate(found.predictions, 2)),
+        ("null", "The null task", "null_task.csv", ABOUT_NULL, NULL, enumerate(found.null_task, 2)),
         ("results", "All results", "results.csv", ABOUT_RESULTS, _results(constant), results),
         ("comparisons", "Each variant against its baseline", "comparisons.csv", ABOUT_COMPARISONS, COMPARISONS,
          enumerate(found.comparisons, 2)),

@@ -10,11 +10,11 @@ from typing import Any
 
 from dp.escapes import markdown as escaped
 from dp.jobs.made import Made
+from dp.report import markdown
 from dp.results import steps
 from dp.results.jobs import (
     UNKNOWN,
     as_number,
-    as_table,
     as_text,
     by_jobs,
     grouped,
@@ -63,7 +63,7 @@ def _infrastructure(made: list[Made]) -> list[str]:
     rows += [["CUDA", *line] for line in by_jobs(on_gpu, said("with", "cuda"))]
     names = sorted({name for job in made for name in job.said("with", "packages") or {}})
     versions = [[name, *line] for name in names for line in by_jobs(made, partial(version, name))]
-    return [as_table(["fact", "value", "jobs"], rows), as_table(["package", "version", "jobs"], versions)]
+    return [markdown.table(["fact", "value", "jobs"], rows), markdown.table(["package", "version", "jobs"], versions)]
 
 
 def _code(made: list[Made]) -> list[str]:
@@ -76,8 +76,8 @@ def _code(made: list[Made]) -> list[str]:
     for command, members in grouped(made, lambda job: job.command).items():
         digests += [[command, *line] for line in by_jobs(members, lambda job: job.code)]
     return [
-        as_table(["commit", "jobs"], by_jobs(made, commit)),
-        as_table(["command", "digest of the code it runs", "jobs"], digests),
+        markdown.table(["commit", "jobs"], by_jobs(made, commit)),
+        markdown.table(["command", "digest of the code it runs", "jobs"], digests),
         *_adopted(made),
     ]
 
@@ -89,7 +89,7 @@ def _adopted(made: list[Made]) -> list[str]:
         return []
     rows = [[kind, f"{len(members):,}", said] for (kind, said), members in of_kind.items()]
     return ["Some results were made by other code, and adopted by this one:",
-            as_table(["kind", "jobs", "evidence"], rows)]  # fmt: skip
+            markdown.table(["kind", "jobs", "evidence"], rows)]  # fmt: skip
 
 
 def _cost(study: Study, made: list[Made]) -> list[str]:
@@ -102,8 +102,8 @@ def _cost(study: Study, made: list[Made]) -> list[str]:
             [backbone, variant, command, *_spent(of[command])] for command in ("train", "evaluate") if command in of
         ]
     head = ["jobs", "total, s", "median, s", "peak memory, MiB", "GPU peak, MiB"]
-    return ["Wall time; the largest memory of any job.", as_table(["command", *head], by_command),
-            as_table(["backbone", "variant", "command", *head], rows)]  # fmt: skip
+    return ["Wall time; the largest memory of any job.", markdown.table(["command", *head], by_command),
+            markdown.table(["backbone", "variant", "command", *head], rows)]  # fmt: skip
 
 
 def _spent(members: list[Made]) -> list[str]:
@@ -131,7 +131,7 @@ def _trainable(study: Study, made: list[Made]) -> list[str]:
     for (backbone, variant), members in _by_variant(study, trained).items():
         counts = sorted(set(_known(members, "trainable_parameters")))
         rows.append([backbone, variant, ", ".join(f"{count:,}" for count in counts) or UNKNOWN])
-    return [as_table(["backbone", "variant", "trainable parameters (each count that occurs)"], rows)]
+    return [markdown.table(["backbone", "variant", "trainable parameters (each count that occurs)"], rows)]
 
 
 NOT_SETTINGS = ("scale", "backbone", "family", "backbone_head", "random_weights", "regime", "task", "source", "variant",
@@ -157,7 +157,7 @@ def _hyperparameters(made: list[Made]) -> list[str]:
         "As resolved for each training, with what a search chose for it; a variant that has no such parameter is not "
         "counted."
     )
-    return [words, as_table(["parameter", "value", "elsewhere"], rows)]
+    return [words, markdown.table(["parameter", "value", "elsewhere"], rows)]
 
 
 def _share(pairs: list[tuple[str, str]], value: str, runs: Counter[str]) -> list[str]:
@@ -195,7 +195,7 @@ def _seeds(made: list[Made]) -> list[str]:
         "weights of a random or planted backbone": (random, said("made", "seed")),
     }
     rows = [[name, *line] for name, (members, seed) in kinds.items() for line in by_jobs(members, seed)]
-    return [as_table(["seed of", "value", "jobs"], rows)]
+    return [markdown.table(["seed of", "value", "jobs"], rows)]
 
 
 def _of(command: str, made: list[Made]) -> list[Made]:
@@ -227,9 +227,9 @@ def _search(made: list[Made]) -> list[str]:
     picked = [[*job.folder.parts[3:7], str(job.said("made", "chosen")), as_text(job.said("made", "setting"))]
               for job in chosen]  # fmt: skip
     return [
-        as_table(["search", "value", "searches"], rows),
+        markdown.table(["search", "value", "searches"], rows),
         words,
-        as_table(["backbone", "regime", "task", "variant", "trial", "setting"], picked),
+        markdown.table(["backbone", "regime", "task", "variant", "trial", "setting"], picked),
     ]
 
 
@@ -249,7 +249,7 @@ def _data(made: list[Made]) -> list[str]:
         for job in tasks
     ]
     parts = [
-        as_table(["task", "version", "source", "revision", "rows (of each class)"], origin),
+        markdown.table(["task", "version", "source", "revision", "rows (of each class)"], origin),
         _source_files(tasks, "task"),
     ]
     rows = []
@@ -263,7 +263,7 @@ def _data(made: list[Made]) -> list[str]:
                 [job.said("asked", "backbone"), job.said("asked", "task"), split, count, available, classes, cut]
             )
     head = ["backbone", "task", "split", "rows used", "rows there are", "of each class", "inputs cut"]
-    return [*parts, as_table(head, rows)]
+    return [*parts, markdown.table(head, rows)]
 
 
 def _origin(job: Made) -> str:
@@ -298,7 +298,7 @@ def _source_files(fetched: list[Made], what: str) -> str:
         own = job.folder.parts[3]
         rows += [[own, name, digest] for name, digest in sorted((found or {}).items())]
         rows += [[own, "none: the project makes it" if found == {} else UNKNOWN, ""]] if not found else []
-    return as_table([what, "source file", "sha256"], rows)
+    return markdown.table([what, "source file", "sha256"], rows)
 
 
 def _backbones(made: list[Made]) -> list[str]:
@@ -326,7 +326,7 @@ def _backbones(made: list[Made]) -> list[str]:
         "sha256 of model.safetensors",
         "frozen",
     ]
-    return [as_table(head, rows), _source_files(fetched, "backbone")]
+    return [markdown.table(head, rows), _source_files(fetched, "backbone")]
 
 
 FROZEN = {True: "frozen", False: "tuned", None: f"{UNKNOWN}"}
@@ -344,7 +344,7 @@ def _splits(runs: list[Run]) -> list[str]:
     carved = sorted({as_text(run.tokens["made"].get("selection_split")) for run in runs})
     return [
         f"The split called selection: {escaped('; '.join(carved))}.",
-        as_table(["backbone", "regime", "task", "trained on", "selected by", "reported on"], rows),
+        markdown.table(["backbone", "regime", "task", "trained on", "selected by", "reported on"], rows),
     ]
 
 
@@ -380,9 +380,9 @@ def _selection(runs: list[Run]) -> list[str]:
         rows.append([backbone, regime, variant, as_number(len(members)), each, at, trials])
     head = ["backbone", "regime", "variant", "trainings", "looks of each", "at split", "settings tried"]
     return [
-        as_table(["rule", "trainings"], [[rule, f"{count:,}"] for rule, count in sorted(Counter(rules).items())]),
+        markdown.table(["rule", "trainings"], [[rule, f"{count:,}"] for rule, count in sorted(Counter(rules).items())]),
         "Looks are the evaluations on the rows to select by that a training made, of which the rule took one.",
-        as_table(head, rows),
+        markdown.table(head, rows),
     ]
 
 
@@ -414,9 +414,9 @@ def _trouble(runs: list[Run], made: list[Made]) -> list[str]:
     return [
         f"How jobs ended: {words}. A failed job leaves no record, and there is no report before all have ended well.",
         f"Collapsed, majority baselines among them: {collapsed:,} of {len(runs):,} evaluations.",
-        *([as_table(head, rows)] if rows else []),
+        *([markdown.table(head, rows)] if rows else []),
         *([f"Ended in an overflow and in no number, and so in no mean, interval or comparison: {len(over):,} of "
-           f"{len(runs):,} evaluations.", as_table(["evaluation", "because"], over)] if over else []),
+           f"{len(runs):,} evaluations.", markdown.table(["evaluation", "because"], over)] if over else []),
     ]  # fmt: skip
 
 

@@ -4,10 +4,12 @@ from collections import Counter
 from collections.abc import Iterable
 
 from dp.escapes import markdown as escaped
+from dp.report import markdown
+from dp.report.findings import Findings
+from dp.report.markdown import Marked
 from dp.results.labels import spelled_out
+from dp.results.predicted import OVERFLOWED
 from dp.results.table import OVERFLOW, Row
-from dp.results.verdicts import OVERFLOWED
-from dp.study.study import Study
 
 HOW_TO_READ = """\
 Numbers are percentages: mean [95 % interval] (predicted range) verdict; means and intervals are those of `results.csv`,
@@ -16,8 +18,9 @@ lies wholly outside, and is *unclear* otherwise: the seeds are too few for their
 and what the tests below are."""
 
 
-def document(study: Study, verdicts: list[Row], null: list[Row], choices: list[Row], figures: Iterable[str]) -> str:
+def document(found: Findings, figures: Iterable[str]) -> str:
     """The Markdown text, from the rows of predictions.csv, null_task.csv and planted_choices.csv."""
+    study, verdicts, null = found.study, found.predictions, found.null_task
     assert study.predictions
     task = study.predictions.null_task
     parts = [f"# Predictions of scale {study.scale_name}", _headline(verdicts, null, task.against), HOW_TO_READ]
@@ -33,7 +36,7 @@ def document(study: Study, verdicts: list[Row], null: list[Row], choices: list[R
             continue
         parts += [f"## {meaning}", "\n".join(map(_reason, listed)) or "Nothing."]
     parts += [f"## Null task: is any variant better than {task.against} on {task.task}, {task.regime}?", _null(null)]
-    parts += ["## Learned against planted", CHOICES, _choices(choices)]
+    parts += ["## Learned against planted", CHOICES, _choices(found.planted_choices)]
     parts += [f"## {name}\n\n![{name}](figures/{name}.png)" for name in figures]
     return "\n\n".join(parts) + "\n"
 
@@ -62,15 +65,14 @@ def _without_number(count: Counter[str]) -> str:
 
 def _measured(rows: list[Row]) -> str:
     tasks = list(dict.fromkeys(row["task"] for row in rows))
-    cells = {(row["variant"], row["task"]): f"{_interval(row)} ({_range(row)}) {_marked(row)}" for row in rows}
-    lines = [["variant", *tasks], ["---", *["---:"] * len(tasks)]]
-    for variant in dict.fromkeys(row["variant"] for row in rows):
-        lines.append([variant, *[cells.get((variant, task), "") for task in tasks]])
-    return _table(lines)
+    cells = {(row["variant"], row["task"]): Marked(f"{_interval(row)} ({_range(row)}) {_marked(row)}") for row in rows}
+    lines = [[variant, *[cells.get((variant, task), "") for task in tasks]]
+             for variant in dict.fromkeys(row["variant"] for row in rows)]  # fmt: skip
+    return markdown.table(["variant", *tasks], lines, "l" + "r" * len(tasks))
 
 
-def _marked(row: Row) -> str:
-    return row["verdict"] if row["verdict"] == "holds" else f"**{row['verdict']}**"
+def _marked(row: Row) -> Marked:
+    return Marked(row["verdict"] if row["verdict"] == "holds" else f"**{row['verdict']}**")
 
 
 def _interval(row: Row) -> str:
@@ -89,8 +91,7 @@ def _reason(row: Row) -> str:
 
 
 def _null(rows: list[Row]) -> str:
-    lines = [["backbone", "variant", "seeds", "mean", "difference", "p", "p, Holm", "verdict"],
-             ["---", "---", *["---:"] * 5, "---"]]  # fmt: skip
+    head, lines = ["backbone", "variant", "seeds", "mean", "difference", "p", "p, Holm", "verdict"], []
     for row in rows:
         if row["p"] is None:
             lines.append([row["backbone"], row["variant"], str(row["seeds"]), OVERFLOW, "", "", "", _marked(row)])
@@ -98,7 +99,7 @@ def _null(rows: list[Row]) -> str:
         lines.append([row["backbone"], row["variant"], str(row["seeds"]), f"{100 * row['mean']:.1f}",
                       f"{100 * row['difference']:+.1f}", f"{row['p']:.3f}", f"{row['p_holm']:.3f}",
                       _marked(row)])  # fmt: skip
-    return _table(lines)
+    return markdown.table(head, lines, "llrrrrrl")
 
 
 CHOICES = """\
@@ -108,14 +109,9 @@ whether the variant was predicted to tell them apart; the other variants that le
 
 
 def _choices(rows: list[Row]) -> str:
-    lines = [["backbone", "regime", "task", "factor", "variant", "planted", "distance", "runs above 0.8"],
-             [*["---"] * 6, "---:", "---:"]]  # fmt: skip
+    head, lines = ["backbone", "regime", "task", "factor", "variant", "planted", "distance", "runs above 0.8"], []
     for row in rows:
         interval = "" if row["low"] is None else f" [{row['low']:.2f}, {row['high']:.2f}]"
         lines.append([row["backbone"], row["regime"], row["task"], row["factor"], row["variant"], row["planted"],
                       f"{row['mean']:.2f}{interval}", f"{row['agree'] * row['seeds']:.0f}/{row['seeds']}"])  # fmt: skip
-    return _table(lines)
-
-
-def _table(lines: list[list[str]]) -> str:
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown.table(head, lines, "llllllrr")

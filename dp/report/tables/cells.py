@@ -5,7 +5,7 @@ from math import fsum
 from typing import Any
 
 from dp.report.findings import Findings
-from dp.report.tables.layout import Shown
+from dp.report.layout import Shown
 from dp.results.labels import spelled_out
 from dp.results.table import OVERFLOW, Row, is_majority
 from dp.study.study import Study

@@ -5,6 +5,7 @@ from math import fsum
 from typing import Any
 
 from dp.report.findings import Findings
+from dp.report.layout import Column, Group, Line, Shown, Table
 from dp.report.tables.cells import (
     COLLAPSED,
     Setting,
@@ -14,7 +15,6 @@ from dp.report.tables.cells import (
     name_of,
     percent,
 )
-from dp.report.tables.layout import Column, Group, Line, Shown, Table
 from dp.results.labels import spelled_out
 from dp.results.runs import Run
 from dp.results.table import Row
@@ -108,7 +108,7 @@ def _over(made: list[dict[str, Any]], fact: str, how: Callable[[list[Any]], Any]
 
 
 def _column(name: str, show: Callable[[Row], Shown]) -> Column:
-    return Column(name, name, "", show)
+    return Column(name, show, "number")
 
 
 def _count(row: Row, key: str) -> Shown:

@@ -1,16 +1,24 @@
-"""All tables of a report."""
+"""All tables of a report: each is a module here with a `table`, but for those of the paper."""
 
+from importlib import import_module
+
+from dp.paper import claims
+from dp.report import latex, markdown
 from dp.report.findings import Findings
-from dp.report.tables import cost, fewshot, multitask, paper_tables, protocol
-from dp.report.tables.layout import Table
+from dp.report.layout import Table
+from dp.report.tables import paper_tables
+from dp.results.table import to_csv
+from dp.study.report import TABLES
+
+MODULES = {name: import_module(f"dp.report.tables.{name}") for name in TABLES if name not in claims.TABLES}
 
 
 def tables(found: Findings) -> list[Table]:
     """The tables that dp/study/report.py names, in that order; one that has nothing to show says why."""
-    return [
-        *paper_tables.tables(found),
-        fewshot.table(found),
-        multitask.table(found),
-        cost.table(found),
-        protocol.table(found),
-    ]
+    return [MODULES[name].table(found) if name in MODULES else paper_tables.table(found, name) for name in TABLES]
+
+
+def texts(table: Table) -> dict[str, str]:
+    """File below the report's folder -> its text."""
+    kinds = {"csv": to_csv(table.fields, table.records), "md": markdown.document(table), "tex": latex.document(table)}
+    return {f"tables/{table.name}.{kind}": text for kind, text in kinds.items()}

@@ -3,8 +3,8 @@
 from functools import partial
 
 from dp.report.findings import Findings
+from dp.report.layout import Column, Group, Line, Table
 from dp.report.tables.cells import COLLAPSED, MEANS, accuracies, average, label_notes, percent
-from dp.report.tables.layout import Column, Group, Line, Table
 from dp.results.table import Row
 
 FIELDS = ("backbone", "regime", "k", "task", "variant", "protocol", "seeds", "mean", "low", "high", "majority",
@@ -25,7 +25,7 @@ def table(found: Findings) -> Table:
         for name, over in blocks.items():
             lines = [Line((variant,), _records(found, by_k, variant, over)) for variant in variants]
             groups.append(Group(f"{backbone}, {name}", [line for line in lines if line.records]))
-    columns = [Column("k =", str(k), str(k), partial(percent, found.study)) for k in counts]
+    columns = [Column(f"k = {k}", partial(percent, found.study), "number", record=str(k)) for k in counts]
     rows = [record for group in groups for line in group.lines for record in line.records.values()]
     notes = [
         f"{MEANS} Runs differ in training seed and in the sample of rows.",

@@ -3,6 +3,7 @@
 from functools import partial
 
 from dp.report.findings import Findings
+from dp.report.layout import Column, Group, Line, Table
 from dp.report.tables.cells import (
     AVERAGE,
     COLLAPSED,
@@ -12,7 +13,6 @@ from dp.report.tables.cells import (
     label_notes,
     percent,
 )
-from dp.report.tables.layout import Column, Group, Line, Table
 from dp.results.table import Row
 from dp.study.grid import is_trained, is_union
 
@@ -37,7 +37,7 @@ def table(found: Findings) -> Table:
         groups.append(Group(f"{backbone}, {regime}", lines))
     shown = {name for group in groups for line in group.lines for name in line.records}
     columns = [
-        Column(name, head, f"{name} {part}", partial(percent, found.study))
+        Column(head, partial(percent, found.study), "number", name, f"{name} {part}")
         for name in dict.fromkeys([*every, AVERAGE])
         for part, head in PARTS.items()
         if f"{name} {part}" in shown

@@ -3,6 +3,7 @@
 from typing import Any
 
 from dp.report.findings import Findings
+from dp.report.layout import Column, Group, Line, Shown, Table
 from dp.report.tables.cells import (
     AVERAGE,
     Setting,
@@ -12,7 +13,6 @@ from dp.report.tables.cells import (
     interval,
     label_notes,
 )
-from dp.report.tables.layout import Column, Group, Line, Shown, Table
 from dp.results.table import OVERFLOW, Row, is_overflow
 
 TASKS = {"boolq": "BoolQ", "multirc": "MultiRC", "wic": "WiC", "cb": "CB", "rte": "RTE"}
@@ -27,18 +27,14 @@ FIELDS = ("kind", "backbone", "regime", "k", "task", "variant", "protocol", "pap
           "high", "difference", "tolerance", "seeds", "collapsed", "verdict", "reason", "labels", "runs")  # fmt: skip
 
 
-def tables(found: Findings) -> list[Table]:
-    return [_table(found, name) for name in TITLES]
-
-
-def _table(found: Findings, name: str) -> Table:
+def table(found: Findings, name: str) -> Table:
     claims = [row for row in found.claims if row["table"] == name and row["kind"] in ("cell", AVERAGE)]
     groups = [*_claimed(found, claims), *_further(found, claims)]
     records = [record for group in groups for line in group.lines for record in line.records.values()]
     columns = [
-        Column(head, sub, task, show)
-        for task, head in (TASKS | {AVERAGE: "average"}).items()
-        for sub, show in (("paper", _paper), ("ours", _ours))
+        Column(title, show, "number", above, task)
+        for task, above in (TASKS | {AVERAGE: "average"}).items()
+        for title, show in (("paper", _paper), ("ours", _ours))
     ]
     empty = "" if claims else f"claims.csv has no row of {name}, so there is nothing to set ours beside."
     return Table(name, TITLES[name], FIELDS, ("method",), columns, groups, _notes(found, records), empty)

@@ -3,14 +3,14 @@
 import re
 
 from dp.report.findings import Findings
+from dp.report.layout import Column, Group, Line, Shown, Table
 from dp.report.tables.cells import Setting, interval, label_notes, name_of
-from dp.report.tables.layout import Column, Group, Line, Shown, Table
 from dp.results.table import OVERFLOW, Row
+from dp.statistics import ALPHA
 from dp.study.protocols import MEANING
 
 FIELDS = ("backbone", "regime", "k", "task", "variant", "switches", "against", "n", "seeds", "with", "without",
           "difference", "low", "high", "p", "p_holm", "test", "labels", "runs")  # fmt: skip
-LEVEL = 0.05
 SWITCH = re.compile(r"\w+")
 
 
@@ -25,11 +25,13 @@ def table(found: Findings) -> Table:
         )
         for setting, of_variant in blocks.items()
     ]
-    columns = [Column(task, task, task, _price) for task in dict.fromkeys(row["task"] for row in found.prices)]
+    columns = [
+        Column(task, _price, "number", record=task) for task in dict.fromkeys(row["task"] for row in found.prices)
+    ]
     used = {name for row in found.prices for name in SWITCH.findall(row["switches"])}
     notes = [
         "Points of accuracy that a switch adds [95 % interval]: the variant with it minus the same without. *: p < "
-        f"{LEVEL} after Holm's correction within a block. protocol.csv has both "
+        f"{ALPHA} after Holm's correction within a block. protocol.csv has both "
         "accuracies, p, its test, and the names where several switches are on together.",
         *(f"{name}: {meaning}." for name, meaning in MEANING.items() if name in used),
         *label_notes(found.prices),
@@ -53,5 +55,5 @@ def _stubs(row: Row) -> tuple[str, str]:
 def _price(row: Row) -> Shown:
     if row["difference"] is None:
         return Shown(OVERFLOW)
-    small = row["p_holm"] not in (None, "") and row["p_holm"] < LEVEL
+    small = row["p_holm"] not in (None, "") and row["p_holm"] < ALPHA
     return Shown(f"{100 * row['difference']:+.1f}", interval(row["low"], row["high"], 100), "*" if small else "")

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 
 from dp.escapes import markdown as escaped
+from dp.report import markdown
+from dp.report.markdown import Marked
 from dp.results.labels import spelled_out
 from dp.results.runs import Run
 from dp.results.table import OVERFLOW, Row, is_majority
@@ -36,32 +38,28 @@ def _table(study: Study, rows: list[Row]) -> str:
     variants = list(dict.fromkeys(row["variant"] for row in rows))
     cells = {(row["variant"], row["task"]): _cell(study, row) for row in rows}
     sizes = {row["task"]: row["n"] for row in rows}
-    lines = [["variant", *[f"{task} (n = {sizes[task]:,})" for task in tasks]], ["---", *["---:"] * len(tasks)]]
-    lines += [[variant, *[cells.get((variant, task), "") for task in tasks]] for variant in variants]
+    head = ["variant", *[f"{task} (n = {sizes[task]:,})" for task in tasks]]
+    lines = [[variant, *[cells.get((variant, task), "") for task in tasks]] for variant in variants]
     if rows[0]["metric"] == "accuracy" and not any(is_majority(study, variant) for variant in variants):
         rate = {row["task"]: f"{100 * row['majority']:.1f}" for row in rows}
-        lines.append(["*majority rate*", *[rate[task] for task in tasks]])
-    return _lines(lines)
+        lines.append([Marked("*majority rate*"), *[rate[task] for task in tasks]])
+    return markdown.table(head, lines, "l" + "r" * len(tasks))
 
 
 def _cost(rows: list[Row]) -> str:
     """Trainable parameters / updates / seconds in them of a run, and the settings that were tried for it."""
     tasks = list(dict.fromkeys(row["task"] for row in rows))
-    lines = [["variant", "protocol", *tasks, "trials", "chosen"], ["---", "---", *["---:"] * len(tasks), "---:", "---"]]
+    lines = []
     for variant in dict.fromkeys(row["variant"] for row in rows if row["steps"]):
         own = {row["task"]: row for row in rows if row["variant"] == variant}
         costs = [
             f"{own[task]['trainable']:,} / {own[task]['steps']:,} / {own[task]['seconds']:.0f} s" if task in own else ""
             for task in tasks
         ]
-        chosen = [escaped(f"{task}: {row['chosen']}") for task, row in own.items() if row["chosen"]]
+        chosen = [f"{task}: {row['chosen']}" for task, row in own.items() if row["chosen"]]
         first = next(iter(own.values()))
         lines.append([variant, first["protocol"], *costs, str(first["trials"]), "; ".join(chosen)])
-    return _lines(lines)
-
-
-def _lines(cells: list[list[str]]) -> str:
-    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+    return markdown.table(["variant", "protocol", *tasks, "trials", "chosen"], lines, f"ll{'r' * len(tasks)}rl")
 
 
 def _cell(study: Study, row: Row) -> str:

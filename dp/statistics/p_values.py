@@ -1,0 +1,59 @@
+"""p values of single comparisons, and of many, corrected for their number."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+from dp.numerics.seeds import derive
+from dp.statistics.intervals import Floats
+
+FLIPS = 9999
+
+
+def mcnemar(wins: int, losses: int) -> float:
+    """Two-sided, exact: of the examples that one of two runs got right and the other did not."""
+    return float(stats.binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
+
+
+def sign_flip(gained: Floats) -> float:
+    """Two-sided p that the differences of clusters [G] have no direction; exact where there are few clusters."""
+    told = gained[gained != 0]
+    if not len(told):
+        return 1.0
+    test = stats.permutation_test(
+        (told, np.zeros_like(told)), lambda x, y, axis: (x - y).sum(axis=axis), permutation_type="samples",
+        vectorized=True, n_resamples=FLIPS, rng=np.random.default_rng(derive(0, "sign flip of clusters")),
+    )  # fmt: skip
+    return float(test.pvalue)
+
+
+def p_better(runs: Sequence[float], against: Sequence[float], examples: int) -> float:
+    """One-sided p of Welch's t test that the mean accuracy of `runs` is above that of `against`.
+
+    Not paired: runs of one seed share the order of the batches and little else, so pairing would halve the degrees of
+    freedom and remove next to no variance. Runs that agree exactly tell nothing about the spread over seeds; as in
+    results.csv, theirs is the binomial one of a single run over its examples, (right + 2) / (n + 4) of them right.
+    """
+
+    def moments(values: Sequence[float]) -> tuple[float, float, int]:
+        if len(set(values)) > 1:
+            return float(np.mean(values)), float(np.std(values, ddof=1)), len(values)
+        share = (values[0] * examples + 2) / (examples + 4)
+        return values[0], (share * (1 - share)) ** 0.5, examples
+
+    test = stats.ttest_ind_from_stats(*moments(runs), *moments(against), equal_var=False, alternative="greater")
+    return float(test.pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p values corrected by Holm's step-down procedure, which holds for dependent tests too, in the order given.
+
+    A row is called different at 5 % where the corrected value is below 0.05: the chance that any of the true null
+    hypotheses of the family is rejected is then at most 5 %.
+    """
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for rank, number in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min((len(p_values) - rank) * p_values[number], 1.0))
+        corrected[number] = largest
+    return corrected
