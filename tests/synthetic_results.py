@@ -7,10 +7,10 @@ from pathlib import Path
 
 import yaml
 from conftest import ROOT
+from dp.jobs.artifacts import artifacts
 
 from dp import files, paths
 from dp.commands import cli
-from dp.jobs.artifacts import artifacts
 from dp.jobs.closure import code_digest, modules
 from dp.jobs.project import project_digest
 from dp.jobs.record import SUMS, environment, outputs_of, record_of, sealed

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dp.jobs.artifacts import artifacts
 from synthetic_results import change, predictions, report, study_in, write_results
 
 from dp import files, paths
 from dp.commands import cli
 from dp.jobs import closure, record, stale, state
-from dp.jobs.artifacts import artifacts
 from dp.lineage import audit, environments, numbers, orphans, scales
 from dp.lineage.finding import KINDS, Finding
 from dp.study.study import load

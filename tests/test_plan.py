@@ -5,7 +5,8 @@ import sys
 
 import pytest
 import torch
-from conftest import FAMILIES, ROOT, TINY
+from conftest import FAMILIES, ROOT, TINY, typed
+from dp.jobs.artifacts import artifacts
 from records import record
 from small_project import SCALE, small_study
 from torch.utils.flop_counter import FlopCounterMode
@@ -14,7 +15,6 @@ from dp import files, paths
 from dp.classifier.classifier import classifier
 from dp.commands import cli
 from dp.errors import UserError
-from dp.jobs.artifacts import artifacts
 from dp.planning import inputs, measure, parts, speeds, work
 from dp.planning.costs import Cost, Counter, needed
 from dp.planning.inputs import Inputs, inputs_of
@@ -138,8 +138,8 @@ def test_what_a_variant_adds_is_what_its_model_has(family, variant, tiny, tiny_f
     study = small_study(needs, backbones=[name], regimes=[{"kind": "full"}])
     cell = next(cell for cell in grid.trainings(study) if cell.variant == variant)
     config = grid.run_config(study, cell)
-    model = classifier(config, tiny(family), [2], [], "cpu")
-    found = tuned(shape(config_of(name, study.params.backbones[name]), family == "encoder"), config, [2])
+    model = classifier(typed(config), tiny(family), [2], [], "cpu")
+    found = tuned(shape(config_of(name, study.params.backbones[name]), family == "encoder"), typed(config), [2])
     assert found.kept == sum(p.numel() for p in model.kept().values())
     assert found.trained == sum(p.numel() for p in model.trained().values())
     assert found.copies == model.copies
@@ -317,7 +317,7 @@ def test_evaluations_during_training_are_counted(tmp_path, monkeypatch):
         cell = grid.trainings(study)[0]
         config, own = grid.run_config(study, cell), Counter(study).shapes["tiny-t5"]
         texts = work.Texts(10.0, [(9, 10.0)], (9, 10.0))
-        return work.selections(own, config, tuned(own, config, [2]), texts).layers / own.layers
+        return work.selections(own, typed(config), tuned(own, typed(config), [2]), texts).layers / own.layers
 
     assert passes(2, 4) == 2 * 2  # 9 rows are two batches of 8
     assert passes(2, 5) == 3 * 2
@@ -330,7 +330,7 @@ def test_the_released_protocol_pays_for_padding_and_for_the_reported_rows(tmp_pa
     config = grid.run_config(study, grid.trainings(study)[0])
     one = inputs_of(study, "tiny-t5", "toy")
     short = one._replace(tokens=dict.fromkeys(one.tokens, 5.0))
-    texts = work.texts_of(grid.trainings(study)[0], config, {"toy": short})
+    texts = work.texts_of(grid.trainings(study)[0], typed(config), {"toy": short})
     assert texts.train == 32 and texts.selection == [(one.rows("validation", "full"), 32)]
 
 
@@ -344,7 +344,7 @@ def test_a_union_mixes_its_tasks(tmp_path, monkeypatch):
     means = {"boolq": 158.9, "multirc": 373.0, "wic": 29.5, "cb": 94.5, "rte": 82.0}
     roots = {task: rows**0.5 for task, rows in sizes.items()}
     expected = sum(roots[task] * means[task] for task in sizes) / sum(roots.values()) / (1 - work.PADDING)
-    assert work.texts_of(cell, config, each).train == pytest.approx(expected, rel=0.01)
+    assert work.texts_of(cell, typed(config), each).train == pytest.approx(expected, rel=0.01)
 
 
 def test_a_line_is_found_again():
@@ -384,8 +384,8 @@ def write_trainings(study, rate, threads=1, **environment):
     """Records of trainings whose steps ran at `rate` FLOP/s, on rows of 10 tokens."""
     for cell in grid.trainings(study):
         config, own = grid.run_config(study, cell), Counter(study).shapes[cell.backbone]
-        what = tuned(own, config, [2])
-        seconds = work.updates(own, config, what, 10.0).flops / rate
+        what = tuned(own, typed(config), [2])
+        seconds = work.updates(own, typed(config), what, 10.0).flops / rate
         rows = config["training"]["steps"] * config["training"]["batch_size"] * what.copies
         tokens = rows * (10.0 * 0.9 + what.vectors + what.beside)
         made = {"classes": [2], "step_seconds": seconds, "tokens_per_second": tokens / seconds, "padding_share": 0.1,
