@@ -23,8 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from dp.commands.train import rows_of_run
-from dp.study.run import run_of
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
@@ -33,11 +31,13 @@ from dp import files, paths
 from dp.backbones.load import load
 from dp.classifier.classifier import Classifier, classifier
 from dp.classifier.scoring import score
+from dp.compute.train import rows_of_run
 from dp.data import tokens
 from dp.data.batches import collate
 from dp.jobs.job import Cell
 from dp.prompts.choice import Moment
 from dp.results import table
+from dp.study.resolve import training_job
 from dp.study.study import Study
 from dp.study.study import load as load_study
 from dp.training.loop import Rows, expected_losses, train
@@ -146,8 +146,8 @@ def _prepared(
     """Training rows, selection rows, configuration, model and reported rows of one training."""
     regime, task, variant = cell
     factor, candidates = CELLS[cell]
-    this = run_of(study, Cell("planted-t5", regime, task, "fixed" if name == "fixed" else variant, seed))
-    config = copy.deepcopy(this.config)
+    job = training_job(study, Cell("planted-t5", regime, task, "fixed" if name == "fixed" else variant, seed))
+    config = copy.deepcopy(job.asked)
     settings = dict(ESTIMATORS.get(name, {}))
     config["switches"] = [*config["switches"], *settings.pop("switches", ["raw_feature"] if name == ORACLE else [])]
     if config["choice"]:
@@ -156,11 +156,11 @@ def _prepared(
         config["learned"] = {factor: "instance"}  # frozen
         config["definition"][factor] = {"learned_by": "an oracle"}
     torch.set_num_threads(1)
-    rows, selection, facts, _ = rows_of_run(this, config)
-    splits, _ = tokens.load(this.tokens[task])
-    cached = load_file(this.features[task] / "features.safetensors")["validation"] if this.features else None
+    rows, selection, facts, _ = rows_of_run(job.all("tokens"), job.all("features"), config)
+    splits, _ = tokens.load(job.all("tokens")[task])
+    cached = load_file(features / "features.safetensors")["validation"] if (features := job.get("features")) else None
     reported = Rows(splits["validation"], cached)
-    backbone = load(this.backbone, config["family"], config["backbone_head"], "float32", "cpu")
+    backbone = load(job.the("backbone"), config["family"], config["backbone_head"], "float32", "cpu")
     model = classifier(config, backbone, [facts[0]["classes"]], [], "cpu")
     model.fit_features(rows.features)
     if name == ORACLE:

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import yaml
 from conftest import ROOT
-from dp.jobs.artifacts import artifacts
 
 from dp import files, paths
 from dp.commands import cli
 from dp.jobs.closure import code_digest, modules
-from dp.jobs.project import project_digest
-from dp.jobs.record import SUMS, environment, outputs_of, record_of, sealed
+from dp.jobs.inputs import inputs_of
+from dp.jobs.job import SUMS
+from dp.jobs.record import environment, sealed
 from dp.results import metrics
+from dp.study.resolve import jobs
 from dp.study.study import load
 
 SCALE = {
@@ -53,7 +54,7 @@ def study_in(root, monkeypatch, **changes):
 
 def write_results(study, lines_of, dirty=False, metric_names=("accuracy",)):
     """Every artifact that the study asks for, report apart, with its record; `lines_of(cell)` are predictions."""
-    for artifact in artifacts(study).values():
+    for artifact in jobs(study).values():
         match artifact.command:
             case "fetch-task":
                 made = _text(artifact, "train.jsonl", "validation.jsonl")
@@ -77,16 +78,11 @@ def write_results(study, lines_of, dirty=False, metric_names=("accuracy",)):
 
 def write_record(artifact, made, dirty=False):
     """The record of an artifact whose files are there; `made["outputs"]` holds their names."""
-    inputs = {name: digest for name in artifact.project if (digest := project_digest(name))}
-    for folder in artifact.upstream:
-        inputs |= outputs_of(folder)
-        if artifact.command == "evaluate" and folder.parts[1] == "train":
-            inputs |= record_of(folder)
     code = {"digest": code_digest(artifact.command), "modules": modules(artifact.command)}
     outputs = vouch(artifact.folder, made["outputs"])
     made = made | {"status": "complete", "outputs": outputs, "started": "2026-01-02T03:04:05+00:00",
                    "wall_seconds": 12.5, "peak_memory_mib": 100, "gpu_peak_memory_mib": None}  # fmt: skip
-    used = {"inputs": inputs, "code": code}
+    used = {"inputs": inputs_of(artifact), "code": code}
     surroundings = environment() | {"dirty": dirty, "commit": "c" * 40}
     record = {"command": artifact.command, "asked": artifact.asked, "used": used, "with": surroundings, "made": made}
     files.write_json(artifact.folder / "record.json", sealed(record))

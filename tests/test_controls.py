@@ -15,6 +15,7 @@ from test_battery import config_of, features_of
 from dp import files, paths
 from dp.classifier.classifier import classifier
 from dp.classifier.scoring import score
+from dp.compute.evaluate import _another_row
 from dp.data.batches import collate
 from dp.prompts.choice import Moment
 

@@ -13,7 +13,8 @@ from test_sources import random_llama
 from dp import files, paths
 from dp.classifier.classifier import classifier
 from dp.classifier.scoring import score
-from dp.commands import cli, features
+from dp.commands import cli
+from dp.compute import features
 from dp.errors import UserError
 from dp.sources import weights as fetch
 from dp.sources.definitions import Backbone

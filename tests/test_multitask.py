@@ -7,7 +7,6 @@ import pytest
 import torch
 import yaml
 from conftest import FAMILIES, typed
-from dp.study.run import run_of
 from safetensors.torch import load_file
 from small_project import Project
 from test_battery import config_of, features_of
@@ -16,12 +15,12 @@ from torch.nn import functional
 from dp import files, paths
 from dp.classifier.classifier import classifier
 from dp.classifier.scoring import score
-from dp.commands import train as training
+from dp.compute import train as training
 from dp.data.batches import collate, mixing_shares, training_batches
 from dp.data.tokens import Split, union
 from dp.prompts.choice import Moment
 from dp.prompts.estimators import objective
-from dp.study import grid
+from dp.study import grid, resolve
 from dp.tasks import model as tasks
 from dp.training import loop
 
@@ -359,7 +358,8 @@ def test_the_commands_evaluate_a_task_with_its_own_choice_and_head(built, backbo
         folder = paths.train_run("small", f"{backbone}/multitask/all/{variant}/seed0")
         tuned, config = load_file(folder / "tuned.safetensors"), files.read_json(folder / "config.json")
         source = grid.Cell(backbone, "multitask", "all", variant, 0)
-        whole, *_ = training.rows_of_run(run_of(built.study, source), config)
+        job = resolve.training_job(built.study, source)
+        whole, *_ = training.rows_of_run(job.all("tokens"), job.all("features"), config)
         assert whole.split.tasks.bincount().tolist() == [86, 36]
         for number, task in enumerate(("toy", "toy-three")):
             predictions = built.predictions[f"{backbone}/multitask/{task}/{variant}/seed0"]
@@ -388,10 +388,10 @@ def _load(study, backbone, config, tuned):
 
 def test_a_union_reads_each_rows_own_features(built, monkeypatch):
     monkeypatch.chdir(built.root)
-    this = run_of(built.study, grid.Cell("tiny-t5", "multitask", "all", "adap_ins_pos", 0))
-    whole, selection, facts, _ = training.rows_of_run(this, this.config)
+    job = resolve.training_job(built.study, grid.Cell("tiny-t5", "multitask", "all", "adap_ins_pos", 0))
+    whole, selection, facts, _ = training.rows_of_run(job.all("tokens"), job.all("features"), job.asked)
     assert [fact["task"] for fact in facts] == ["toy", "toy-three"]
-    backbone = training.load(this.backbone, "seq2seq")
+    backbone = training.load(job.the("backbone"), "seq2seq")
     torch.testing.assert_close(whole.features, features_of(backbone, whole.split), rtol=1e-4, atol=1e-5)
     for number, rows in enumerate(selection):
         assert set(rows.split.tasks.tolist()) == {number}

@@ -16,10 +16,10 @@ from test_battery import config_of, features_of
 from dp import files, paths
 from dp.classifier.classifier import classifier
 from dp.commands import cli
+from dp.compute.choose import best
 from dp.errors import UserError
 from dp.lineage import audit, status
 from dp.results.table import to_csv
-from dp.study.search import best
 from dp.training import loop, overflow
 
 VARIANTS = ["majority", "fixed", "adap_length", "adap_length-frozen", "adap_ins_pos"]

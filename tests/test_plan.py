@@ -6,7 +6,6 @@ import sys
 import pytest
 import torch
 from conftest import FAMILIES, ROOT, TINY, typed
-from dp.jobs.artifacts import artifacts
 from records import record
 from small_project import SCALE, small_study
 from torch.utils.flop_counter import FlopCounterMode
@@ -24,6 +23,7 @@ from dp.planning.speeds import Sample, Speed, fitted
 from dp.planning.text import size
 from dp.planning.work import Work, flops, tuned
 from dp.study import grid
+from dp.study.resolve import jobs
 from dp.study.study import load
 
 PAPER = {"scale": "paper"}
@@ -161,7 +161,7 @@ def test_counts_are_those_of_the_grid(settings, tmp_path, monkeypatch):
     total = sum(by_backbone.values(), rows)
     assert total.trainings == len(grid.needed_trainings(study))
     assert total.evaluations == len(grid.cells(study))
-    assert total.jobs + 1 == len(artifacts(study))  # and the report
+    assert total.jobs + 1 == len(jobs(study))  # and the report
 
 
 def test_counts_under_a_search(tmp_path, monkeypatch):
@@ -170,7 +170,7 @@ def test_counts_under_a_search(tmp_path, monkeypatch):
     by_backbone, rows = whole(study)
     total = sum(by_backbone.values(), rows)
     assert total.trainings == 3 * (2 + 2) == len(grid.needed_trainings(study))
-    assert total.jobs + 1 == len(artifacts(study))
+    assert total.jobs + 1 == len(jobs(study))
 
 
 def test_trials_cost_what_their_own_settings_do(tmp_path, monkeypatch):

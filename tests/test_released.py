@@ -10,7 +10,6 @@ import pytest
 import torch
 import yaml
 from conftest import ROOT, typed
-from dp.study.run import run_of
 from safetensors.torch import load_file
 from small_project import params_with, small_study
 from test_battery import LENGTH, config_of, features_of, study_with
@@ -29,7 +28,7 @@ from dp.numerics import seeds
 from dp.prompts import choice
 from dp.prompts.choice import Moment, Policy, temperature
 from dp.prompts.config import Temperature
-from dp.study import grid, protocols
+from dp.study import grid, protocols, resolve
 from dp.study.variants import Control
 from dp.training.loop import Rows, train
 
@@ -754,7 +753,7 @@ def test_the_switch_chooses_the_feature():
     assert grid.pooling(study, "adap_ins_pos") == "padded_mean"
     assert grid.pooling(study_with(), "adap_ins_pos") == "masked_mean"
     cell = grid.Cell("tiny-t5", "full", "toy", "adap_ins_pos", 0)
-    assert run_of(study, cell).features["toy"].name == "padded_mean"
+    assert resolve.evaluation_job(study, cell).all("features")["toy"].name == "padded_mean"
     assert grid.features_config(study, "tiny-t5", "toy", "padded_mean")["width"] == study.scale.max_tokens
 
 

@@ -14,14 +14,15 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from dp.jobs.artifacts import Artifact, artifacts
 from synthetic_results import change, predictions, study_in, write_record, write_results
 
 from dp import files, paths
 from dp.commands import cli
 from dp.jobs import project, stale, state
+from dp.jobs.job import Job
 from dp.lineage import status, status_text
 from dp.lineage.status import Cost, Standing, Survey, left
+from dp.study.resolve import jobs
 
 REGIMES = [{"kind": "full"}, {"kind": "fewshot", "k": [4], "sample_seeds": [0, 1]}, {"kind": "multitask"}]
 CHANGES = {"regimes": REGIMES, "variants": ["majority", "fixed", "adap_ins_pos"], "seeds": [0, 1]}
@@ -38,7 +39,7 @@ def made(tmp_path_factory):
         found = study_in(root, patch, **CHANGES)
         write_results(found, lambda cell: predictions(0.8, cell.seed))
         files.write_text(REPORT / "results.csv", "word\n")
-        write_record(artifacts(found)[REPORT], {"outputs": ["results.csv"]})
+        write_record(jobs(found)[REPORT], {"outputs": ["results.csv"]})
     return root
 
 
@@ -74,7 +75,7 @@ def test_all_is_done(study):
     assert states(study) == {}
     found = Survey(study).standings()
     assert len(found) == 2 + 1 + 2 + 2 + (2 * 2 * 2 * 3 + 2 * 2) + (5 * 2 * 3 + 5 * 2) + 1
-    assert Counter(one.artifact.command for one in found.values())["evaluate"] == 2 * (3 + 1) * (2 * 2 + 1)
+    assert Counter(one.job.command for one in found.values())["evaluate"] == 2 * (3 + 1) * (2 * 2 + 1)
 
 
 def test_nothing_is_made(tmp_path, monkeypatch):
@@ -196,7 +197,7 @@ def test_a_survey_sees_what_changed_since_its_last_look(study):
 
 
 def job(folder, command="train", state="done", cost=None):
-    return Standing(Artifact(Path("results", folder), command, {}), state, cost=cost)
+    return Standing(Job(Path("results", folder), command, {}, ()), state, cost=cost)
 
 
 def runs(count, *costs, where="b/full/t/v"):
