@@ -30,6 +30,7 @@ COMMANDS = MAKING | {
     "diff": "say what changed between two states of the study: revisions or folders of results",
     "audit": "say whether what lies here is what the code, the parameters and the data say",
     "plan": "say what a scale costs before it is run: jobs, hours, disk and download",
+    "adopt": "take over results that other code made, with evidence that this code makes the same",
     "status": "say how far a scale is, and how long the rest will take",
     "export": "write a scale's results, with their history, as a Workflow Run RO-Crate",
     "publish": "copy the default scale's results to docs/demo, or check that copy",

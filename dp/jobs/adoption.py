@@ -4,6 +4,7 @@ It stands beside the record and not in it: jobs downstream and results.csv name 
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,11 @@ class Adoption(BaseModel):
     dirty: bool | None
     day: str
     compared: dict[str, Any]
+
+    def __str__(self) -> str:
+        again, of = len(self.compared["made again"]), self.compared["of"]
+        codes = f"made by other code ({self.was[:12]}), adopted on {self.day} by {self.now[:12]}"
+        return f"{codes}: {again} of {of} of its kind were made again, the same in {self.compared['compared']}"
 
 
 def write(folder: Path, adoption: Adoption) -> None:
@@ -61,10 +67,13 @@ def of(folder: Path, record: str | None = None) -> Adoption | None:
         return None
 
 
-def by(folder: Path, record: str | None = None) -> str | None:
-    """Digest of the code that adopted an artifact, if any."""
-    adoption = of(folder, record)
-    return adoption.now if adoption else None
+def resting(jobs: Iterable[Job]) -> set[Path]:
+    """Folders of jobs, upstream first, that were adopted or rest on one that was."""
+    folders: set[Path] = set()
+    for job in jobs:
+        if not folders.isdisjoint(job.upstream) or of(job.folder):
+            folders.add(job.folder)
+    return folders
 
 
 def noted(job: Job) -> str:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dp.jobs import made, state
+from dp.jobs import adoption, made, state
+from dp.jobs.adoption import Adoption
 from dp.jobs.digests import Digests
-from dp.jobs.job import Job
+from dp.jobs.job import ADOPTED, Job
 from dp.jobs.look import Look, edits, look
 from dp.jobs.stale import Now, now_of
 from dp.lineage import environments, numbers, orphans, scales
@@ -42,8 +43,18 @@ def audit(study: Study, full: bool = False) -> Audit:
     astray, unread = orphans.orphans(study, asked, looks, digests)
     unrecorded, unchecked = unlocked()
     found = sorted([*found, *astray, *unrecorded], key=lambda one: KINDS.index(one.kind))
-    notes = [*unread, *unchecked, *_elsewhere(study, asked)]
+    notes = [*_adopted(asked), *unread, *unchecked, *_elsewhere(study, asked)]
     return Audit(found, len(asked), digests.read, digests.hashed, notes)
+
+
+def _adopted(asked: dict[Path, Job]) -> list[str]:
+    """A line for each kind of artifact that other code made."""
+    kinds: dict[str, list[Adoption]] = {}
+    for folder in asked:
+        if found := adoption.of(folder):
+            kinds.setdefault(f"{found.compared['kind']}: {found}", []).append(found)
+    count = sum(map(len, kinds.values()))
+    return [f"adopted: {count}", *(f"  {kind}" for kind in kinds)] if kinds else []
 
 
 def _elsewhere(study: Study, asked: dict[Path, Job]) -> list[str]:
@@ -87,6 +98,8 @@ def _of_artifacts(asked: dict[Path, Job], looks: dict[Path, Look]) -> tuple[list
             continue
         found += [Finding("missing", folder / name, "is gone, though its record is there") for name in one.gone]
         found += edits(folder, one)
+        if (folder / ADOPTED).is_file() and adoption.of(folder, one.record) is None:
+            found.append(Finding("tampered", folder / ADOPTED, "is not what `adopt` wrote about this record"))
         if one.outputs is not None and (record := _read(artifact)):
             settings[folder] = record.record["with"]
             if why := "; ".join(record.reasons(now)):

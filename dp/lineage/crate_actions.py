@@ -39,7 +39,8 @@ def add(entities: Entities, job: Made) -> Any:
         f"#job/{folder}",
         "CreateAction",
         name=f"dp {job.command}: {folder}",
-        description=f"The job that made {folder}, without a container.",
+        description=f"The job that made {folder}, without a container."
+        + (f" It was {job.adoption}." if job.adoption else ""),
         instrument=tool,
         object=[*(_input(entities, job, tool, path) for path in job.inputs), *parameters],
         result=[_output(entities, job, tool, path) for path in job.outputs],

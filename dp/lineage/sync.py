@@ -2,20 +2,16 @@
 
 import json
 import shlex
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from dp import files
-from dp.errors import Interrupted, UserError, shown
-from dp.jobs import git, made
+from dp.errors import UserError, shown
+from dp.jobs import made
 from dp.jobs.job import RECORD, Job
 from dp.jobs.stale import now_of
+from dp.lineage import doors
 from dp.lineage.dvc_lock import LOCK, parse
 from dp.study.resolve import jobs
 from dp.study.study import load, settings_of
@@ -35,16 +31,16 @@ def sync(remote: str | None = None, pull: bool = True) -> None:
     settings = recorded_settings(stages)
     study = load(Path(), settings_of(settings, f"{LOCK}: --config"))
     if pull:
-        with _step("pulling what dvc.lock names (dvc pull)"):
+        with doors.step("pulling what dvc.lock names (dvc pull)"):
             _pull(stages, remote)
-    with _step("comparing code, parameters and results with dvc.lock (dvc status)"):
+    with doors.step("comparing code, parameters and results with dvc.lock (dvc status)"):
         _compare()
     asked = jobs(study)
-    with _step(f"checking {len(asked)} artifacts of scale {study.scale_name} against their records"):
+    with doors.step(f"checking {len(asked)} artifacts of scale {study.scale_name} against their records"):
         check(asked)
-    with _step("taking them over (snakemake --touch)"):
+    with doors.step("taking them over (snakemake --touch)"):
         _touch(settings)
-    with _step("verifying (snakemake -n, dvc status)"):
+    with doors.step("verifying (snakemake -n, dvc status)"):
         _verify(settings)
     print(f"up to date: `snakemake` and `dvc repro` have nothing to do for scale {study.scale_name}", flush=True)
 
@@ -135,19 +131,19 @@ def _config(command: str) -> list[str]:
 
 def _pull(stages: dict[str, Any], remote: str | None) -> None:
     named = ["--remote", remote] if remote else []
-    if _call("dvc", "pull", *named, shown=True).returncode == 0:
+    if doors.call("dvc", "pull", *named, shown=True).returncode == 0:
         return
-    if not remote and _call("dvc", "config", "core.remote").returncode:
+    if not remote and doors.call("dvc", "config", "core.remote").returncode:
         raise UserError(
             "DVC knows no default remote to pull from: `dvc remote add --default NAME URL`, or name one with --remote. "
             "With the data here already, `--no-pull` leaves the pull out."
         )
-    status = _call("dvc", "data", "status", "--json", "--granular", "--not-in-remote", *named)
+    status = doors.call("dvc", "data", "status", "--json", "--granular", "--not-in-remote", *named)
     found = json.loads(status.stdout).get("not_in_remote", []) if status.returncode == 0 else []
     if not found:
         # An interrupted pull may leave DVC's index half built: then the next one brings a part, and one more the rest.
         print("  once more: nothing that is named is known to be missing in the remote", flush=True)
-        if _call("dvc", "pull", *named, shown=True).returncode == 0:
+        if doors.call("dvc", "pull", *named, shown=True).returncode == 0:
             return
         raise UserError(
             "`dvc pull` failed; its words stand above. What it brought is kept: the same command goes on from there."
@@ -163,9 +159,9 @@ def _pull(stages: dict[str, Any], remote: str | None) -> None:
 
 
 def _compare() -> None:
-    status = _call("dvc", "status", "--json")
+    status = doors.call("dvc", "status", "--json")
     if status.returncode:
-        raise UserError(f"`dvc status` failed: {_words(status)}")
+        raise UserError(f"`dvc status` failed: {doors.words(status)}")
     changes = [change for found in json.loads(status.stdout).values() for change in found]
     if not changes:
         return
@@ -187,7 +183,7 @@ def _compare() -> None:
             "recorded it and put edits aside until after sync; or run `dvc repro`, which makes and records what these "
             "ask for."
         )
-    raise UserError(f"`dvc status` says\n{_words(_call('dvc', 'status'))}\n{remedy} Nothing was taken over.")
+    raise UserError(f"`dvc status` says\n{doors.words(doors.call('dvc', 'status'))}\n{remedy} Nothing was taken over.")
 
 
 def _with_crlf() -> list[str]:
@@ -203,75 +199,29 @@ def _in_results(paths: dict[str, str]) -> bool:
 
 def _touch(settings: list[str]) -> None:
     """--forceall: without it Snakemake records nothing of a job whose time stamps happen to be in order."""
-    touched = _snakemake("--touch", "--forceall", "--no-hooks", "--quiet", "progress", settings=settings)
+    touched = doors.snakemake("--touch", "--forceall", "--no-hooks", "--quiet", "progress", settings=settings)
     if touched.returncode:
         raise UserError(
-            f"`snakemake --touch` failed: {_of_snakemake(touched)}\nWhere another Snakemake or another sync works in "
-            "this folder, call sync again when it has ended."
+            f"`snakemake --touch` failed: {doors.said_by_snakemake(touched)}\nWhere another Snakemake or "
+            "another sync works in this folder, call sync again when it has ended."
         )
 
 
 def _verify(settings: list[str]) -> None:
-    dry = _snakemake("--dry-run", settings=settings)
-    if dry.returncode or "Nothing to be done" not in _words(dry):
-        raise UserError(f"Snakemake would still run jobs: {_of_snakemake(dry)}\n`snakemake --cores all` runs them.")
-    if _call("dvc", "status", "--quiet").returncode:
+    dry = doors.snakemake("--dry-run", settings=settings)
+    if dry.returncode or "Nothing to be done" not in doors.words(dry):
+        raise UserError(
+            f"Snakemake would still run jobs: {doors.said_by_snakemake(dry)}\n`snakemake --cores all` runs them."
+        )
+    if doors.call("dvc", "status", "--quiet").returncode:
         raise UserError("`dvc status` is no longer clean: something else wrote to this folder. Call sync again.")
-
-
-def _snakemake(*arguments: str, settings: list[str]) -> subprocess.CompletedProcess[str]:
-    config = ["--config", *settings] if settings else []
-    return _call("snakemake", "--cores", "1", "--nocolor", *arguments, *config, "--", "all")
-
-
-def _of_snakemake(done: subprocess.CompletedProcess[str]) -> str:
-    """The end of what it said behind its banner."""
-    return _words(done).rpartition("Building DAG of jobs...\n")[2][-2000:]
-
-
-def _call(*command: str, shown: bool = False) -> subprocess.CompletedProcess[str]:
-    """Run a tool of this interpreter. Nobody answers its questions, so DVC removes nothing that is not stored.
-
-    Ctrl-C reaches the tool too, which then puts away its locks: it is waited for.
-    """
-    pipe = None if shown else subprocess.PIPE
-    process = subprocess.Popen(
-        [sys.executable, "-m", *command],
-        stdin=subprocess.DEVNULL,
-        stdout=pipe,
-        stderr=pipe,
-        text=True,
-        env=git.environment(),
-    )
-    stopped = False
-    while True:
-        try:
-            out, error = process.communicate()
-            break
-        except KeyboardInterrupt:
-            stopped = True
-    if stopped:
-        raise Interrupted(f"stopped during `{shlex.join(command[:2])}`; the same command goes on from what is here.")
-    return subprocess.CompletedProcess(command, process.returncode, out or "", error or "")
-
-
-def _words(done: subprocess.CompletedProcess[str]) -> str:
-    return f"{done.stdout}\n{done.stderr}".strip()
-
-
-@contextmanager
-def _step(what: str) -> Iterator[None]:
-    print(f"{what} ...", flush=True)
-    started = time.monotonic()
-    yield
-    print(f"  {time.monotonic() - started:.1f} s", flush=True)
 
 
 def _with_objects(damaged: list[Path]) -> list[str]:
     """Each path with the name of its object, which is the same below .dvc/cache and below the remote."""
     md5: dict[Path, str] = {}
     for phase in sorted({Path(*path.parts[:2]) for path in damaged}):
-        listed = _call("dvc", "list", ".", str(phase), "--recursive", "--show-hash", "--json")
+        listed = doors.call("dvc", "list", ".", str(phase), "--recursive", "--show-hash", "--json")
         md5 |= {phase / one["path"]: one["md5"] for one in json.loads(listed.stdout or "[]") if one.get("md5")}
     return [f"{path} (files/md5/{md5[path][:2]}/{md5[path][2:]})" if path in md5 else str(path) for path in damaged]
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 WORDS = {
+    "adopted": "made by other code than this, which made a sample of its kind again, the same (docs/adopt.md)",
     "dirty-tree": "made from code with uncommitted changes, so no commit reproduces it",
     "made-up": "the rows are made up by the project and stand for no task",
     "no-commit": "made outside version control, so no commit reproduces it",

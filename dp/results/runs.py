@@ -6,7 +6,7 @@ from typing import Any
 
 from dp import files, paths
 from dp.errors import UserError
-from dp.jobs import record
+from dp.jobs import adoption, record
 from dp.jobs.inputs import verified
 from dp.jobs.job import Cell, outputs_of
 from dp.jobs.stale import first_difference
@@ -28,6 +28,7 @@ class Run:
     evaluated: dict[str, Any]
     trained: dict[str, Any] | None
     tokens: dict[str, Any]
+    adopted: bool = False  # it, or what it rests on, was made by other code (docs/adopt.md)
 
     @property
     def regime(self) -> str:
@@ -62,7 +63,8 @@ def read(study: Study, some: list[Cell] | None = None) -> list[Run]:
     grid = cells(study) if some is None else some
     missing = [str(path) for path in _inputs(study, some) if not path.is_file()]
     _refuse(missing, "files that the report reads are missing", "run the pipeline, which makes them, then report")
-    runs = [_read(study, cell) for cell in grid]
+    adopted = adoption.resting(resolve.jobs(study).values())
+    runs = [_read(study, cell, adopted) for cell in grid]
     stale = [f"{run.folder} ({key})" for run in runs if (key := _changed(study, run))]
     remedy = (
         "run the pipeline again; where it finds nothing to make, delete their folders"  # another run's were put there
@@ -91,7 +93,7 @@ def _inputs(study: Study, some: list[Cell] | None) -> list[Path]:
     return [one.folder / name for one in reads for name in one.names]
 
 
-def _read(study: Study, cell: Cell) -> Run:
+def _read(study: Study, cell: Cell, adopted: set[Path]) -> Run:
     folder = paths.evaluation(study.scale_name, cell.run)
     shown = training(study, cell)
     trained = paths.train_run(study.scale_name, shown.run) if shown else None
@@ -107,6 +109,7 @@ def _read(study: Study, cell: Cell) -> Run:
         evaluated=record.read(folder),
         trained=record.read(trained) if trained else None,
         tokens=record.read(paths.tokens(study.scale_name, cell.backbone, cell.task)),
+        adopted=folder in adopted,
     )
 
 

@@ -28,6 +28,7 @@ def as_json(number: Number, nodes: Mapping[Path, Node]) -> dict[str, Any]:
         str(node.folder): {
             "record": node.record,
             "digest": node.digest,
+            "adopted": node.adoption.model_dump() if node.adoption else None,
             "holds": not node.problems,
             "problems": node.problems,
             "upstream": [str(folder) for folder in node.upstream],
@@ -122,6 +123,7 @@ def _lines(node: Node, shared: dict[str, str]) -> list[Text]:
     return [
         *(Text(_value(value), style="green") for value in values),
         Text(" · ".join(part for part in job if part)),
+        *([Text(printable(str(node.adoption)), style="yellow")] if node.adoption else []),
         *(Text(printable(line), style="dim") for line in about(record)),
         *(Text(printable(line), style="yellow") for line in differences(record, shared)),
         *problems,

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from dp import files, paths
-from dp.jobs import state
+from dp.jobs import adoption, state
+from dp.jobs.adoption import Adoption
 from dp.jobs.project import is_of_project, project_digest
 from dp.jobs.record import SUMS, is_sealed, unsealed
 
@@ -26,6 +27,7 @@ class Node:
     upstream: list[Path] = field(default_factory=list)
     leaves: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    adoption: Adoption | None = None
 
     @property
     def command(self) -> str:
@@ -113,7 +115,8 @@ def _node(folder: Path) -> Node:
     path = folder / "record.json"
     if not path.is_file():
         return Node(folder, None, None, problems=[f"has no record.json{_why_not(folder)}"])
-    node = Node(folder, readable(path), files.sha256(path))
+    digest = files.sha256(path)
+    node = Node(folder, readable(path), digest, adoption=adoption.of(folder, digest))
     if node.record is None:
         node.problems.append("its record.json cannot be read")
         return node

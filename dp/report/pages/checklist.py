@@ -79,7 +79,18 @@ def _code(made: list[Made]) -> list[str]:
     return [
         as_table(["commit", "jobs"], by_jobs(made, commit)),
         as_table(["command", "digest of the code it runs", "jobs"], digests),
+        *_adopted(made),
     ]
+
+
+def _adopted(made: list[Made]) -> list[str]:
+    """What stands beside the records of artifacts that other code made."""
+    of_kind = grouped((job.adoption for job in made if job.adoption), lambda one: (one.compared["kind"], str(one)))
+    if not of_kind:
+        return []
+    rows = [[kind, f"{len(members):,}", said] for (kind, said), members in of_kind.items()]
+    return ["Some results were made by other code, and adopted by this one:",
+            as_table(["kind", "jobs", "evidence"], rows)]  # fmt: skip
 
 
 def _cost(study: Study, made: list[Made]) -> list[str]:

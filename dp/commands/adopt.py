@@ -1,0 +1,103 @@
+"""Take over results that other code made, with evidence that this code makes the same."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from dp.commands import common, making
+from dp.errors import UserError, printable
+from dp.jobs.job import Job
+from dp.lineage import admission, doors
+from dp.lineage.adopt import Kind, Outcome, adopt, sample, survey, tried
+from dp.lineage.dvc_lock import LOCK
+from dp.lineage.why.facts import seconds
+from dp.study.resolve import jobs
+from dp.study.study import Study
+
+LONG = 10
+"""Artifacts that are named one by one."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--sample", type=_count, default=1, metavar="N",
+                        help="artifacts of each kind to make again (command, backbone, kind of variant); 1")  # fmt: skip
+    parser.add_argument("--all", action="store_true", help="make every artifact again, and compare it")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be made again, and how long that takes")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of artifacts from 1")
+    return int(text)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Adopt what is stale by code alone. Exits with 1 where anything made again is another: nothing of its kind is."""
+    study = common.study(arguments)
+    if not study.params.allow_dirty and (why := admission.no_commit()):
+        raise UserError(f"An adoption names the code that it vouches for. {why}")
+    members = list(jobs(study).values())
+    found = survey(members)
+    _print(f"scale {study.scale_name}: {found.count} artifacts are stale by code alone, of {len(found.stale)} kinds")
+    _list("not as they should be for other reasons, and left alone", found.other)
+    chosen = {kind: sample(of_kind, len(of_kind) if arguments.all else arguments.sample)
+              for kind, of_kind in found.stale.items()}  # fmt: skip
+    expected = sum(one.said("made", "wall_seconds") for of_kind in chosen.values() for one in of_kind)
+    count = sum(map(len, chosen.values()))
+    if count:
+        _print(f"made again: {count}, which took {seconds(expected)} when they were made")
+    if arguments.dry_run:
+        for kind, of_kind in chosen.items():
+            took = seconds(sum(one.said("made", "wall_seconds") for one in of_kind))
+            _print(f"  {kind}: {len(of_kind)} of {len(found.stale[kind])}, {took}: {of_kind[0].folder}")
+        return
+    outcomes = _tried(study, chosen, count)
+    adopted, refused = adopt(members, found, outcomes)
+    _print(f"adopted: {len(adopted)}")
+    _list("not adopted", refused)
+    if refused:
+        sys.exit(1)
+    if adopted and not found.other:
+        _close(study, arguments)
+
+
+def _tried(study: Study, chosen: dict[Kind, list[Any]], count: int) -> list[Outcome]:
+    def compute(job: Job, folder: Path, inputs: dict[str, str]) -> dict[str, Any]:
+        return making.compute(job, folder, study, inputs)
+
+    outcomes, started = [], time.monotonic()
+    for outcome in tried((one for of_kind in chosen.values() for one in of_kind), compute):
+        outcomes.append(outcome)
+        spent = seconds(time.monotonic() - started)
+        said = f"another: {outcome.why}" if outcome.why else f"the same ({outcome.how})"
+        _print(f"[{len(outcomes)}/{count}, {spent}] {outcome.job.folder}: {said}")
+    return outcomes
+
+
+def _close(study: Study, arguments: argparse.Namespace) -> None:
+    """Make the report anew, which says what was adopted, and let DVC record what lies here, where it did before."""
+    settings = [*arguments.settings]
+    with doors.step("making the report anew, which says what was adopted (snakemake)"):
+        done = doors.snakemake("--quiet", "progress", settings=settings)
+    if done.returncode:
+        raise UserError(f"`snakemake` failed: {doors.said_by_snakemake(done)}")
+    if LOCK.is_file() and not settings:
+        with doors.step("recording it (dvc commit)"):
+            done = doors.call("dvc", "commit", "--force", "--quiet")
+        if done.returncode:
+            raise UserError(f"`dvc commit` failed: {doors.words(done)}")
+
+
+def _list(what: str, found: dict[Path, str]) -> None:
+    if found:
+        _print(f"{what}: {len(found)}")
+        for folder, why in list(found.items())[:LONG]:
+            _print(f"  {folder}: {why}")
+        if len(found) > LONG:
+            _print(f"  and {len(found) - LONG} more")
+
+
+def _print(text: str) -> None:
+    print(printable(text), flush=True)

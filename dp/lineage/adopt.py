@@ -1,0 +1,219 @@
+"""Results that outlive the code that made them: a sample is made again, and, where it is the same, the rest is adopted.
+
+The evidence stands beside each record (`dp.jobs.adoption`), and neither records nor results change (docs/adopt.md).
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from dp import files
+from dp.errors import UserError
+from dp.jobs import adoption, made, record
+from dp.jobs.adoption import Adoption
+from dp.jobs.closure import code_digest
+from dp.jobs.inputs import inputs_of, verified
+from dp.jobs.job import Job
+from dp.jobs.made import Made
+from dp.jobs.stale import CODE, now_of
+from dp.lineage.compare import different, different_file
+from dp.numerics import seeds
+from dp.sources.cache import cache
+
+Compute = Callable[[Job, Path, dict[str, str]], dict[str, Any]]
+"""Makes a job's outputs in a folder, from what it reads (path -> sha256), and returns its facts."""
+SEED = 0
+"""Of the sample."""
+TOLERANCE = 1e-3
+"""Of numbers that a GPU made, relative where they are over 1; what a CPU made is compared by its bytes."""
+OF_THE_RECORD = ("status", "outputs", "started", "wall_seconds", "peak_memory_mib", "gpu_peak_memory_mib")
+"""Facts in `made` that the record itself adds."""
+
+
+class Kind(NamedTuple):
+    """Jobs that the same lines of code make: one of them stands for all."""
+
+    command: str
+    backbone: str
+    what: str
+
+    def __str__(self) -> str:
+        return " ".join(part for part in self if part)
+
+
+@dataclass
+class Survey:
+    """Of a scale's jobs but its report: `stale` by code alone, by kind; why each `other` is not as it should be."""
+
+    stale: dict[Kind, list[Made]] = field(default_factory=dict)
+    other: dict[Path, str] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        return sum(map(len, self.stale.values()))
+
+
+class Outcome(NamedTuple):
+    """Of one job that was made again: the first difference, or None. `how`: what was compared."""
+
+    job: Job
+    why: str | None
+    how: str
+
+
+def survey(jobs: Iterable[Job]) -> Survey:
+    """What may be adopted. Raises UserError where outputs are not what their record says: nothing rests on those."""
+    result, digests = Survey(), dict[str, str]()
+    now = now_of(digests)
+    for job in jobs:
+        if job.command == "report":
+            continue
+        try:
+            member = made.read(job)
+        except ValueError as error:
+            result.other[job.folder] = str(error)
+            continue
+        if member is None:
+            result.other[job.folder] = "was never made"
+            continue
+        digests |= member.outputs
+        reasons = list(member.reasons(now))
+        below = next((folder for folder in job.upstream if folder in result.other), None)
+        if reasons and all(reason.startswith(CODE) for reason in reasons) and below is None:
+            verified(job.folder)
+            result.stale.setdefault(kind_of(job), []).append(member)
+        elif reasons:
+            result.other[job.folder] = next(reason for reason in reasons if below or not reason.startswith(CODE))
+        elif below:
+            result.other[job.folder] = f"rests on {below}"
+    return result
+
+
+def kind_of(job: Job) -> Kind:
+    """Command, backbone, and what else decides which lines of code a job runs: kind of variant and of regime."""
+    asked = job.asked
+    match job.command:
+        case "fetch-task":
+            return Kind(job.command, "", f"{asked['task']} from {asked['source']}")
+        case "fetch-backbone":
+            return Kind(job.command, job.folder.name, asked["source"]["kind"])
+        case "tokenize":
+            return Kind(job.command, asked["backbone"], asked["task"])
+        case "features":
+            return Kind(job.command, asked["backbone"], asked["pooling"])
+        case "choose":
+            return Kind(job.command, job.folder.parts[3], asked["method"])
+    definition = asked["definition"]
+    factors = (_factor(definition[key]) for key in ("position", "length", "representation") if key in definition)
+    of = definition.get("baseline") or " x ".join(factors)
+    control = "control of " if asked["control"] else ""
+    return Kind(job.command, asked["backbone"], f"{control}{of}, {asked['regime'].partition('-')[0]}")
+
+
+def _factor(value: Any) -> str:
+    """A fixed number of vectors or a fixed split is one kind, whatever the number."""
+    return "frozen" if isinstance(value, dict) else "fixed" if isinstance(value, int) else str(value)
+
+
+def sample(members: list[Made], count: int) -> list[Made]:
+    """The first `count` in a seeded order, so that a larger sample holds a smaller one."""
+    return sorted(members, key=lambda one: seeds.derive(SEED, "adoption sample", str(one.folder)))[:count]
+
+
+def tried(members: Iterable[Made], compute: Compute) -> Iterator[Outcome]:
+    """Make jobs again in a scratch folder and compare. What was found the same is not made again by the next call."""
+    kept = cache() / "adopt.json"
+    same: list[str] = files.read_json(kept) if kept.is_file() else []
+    scratch = cache() / "adopt"
+    for member in members:
+        key = files.digest([str(member.folder), member.digest, code_digest(member.command), torch.__version__])
+        how = "bytes" if _on_cpu(member) else f"numbers within {TOLERANCE:g}"
+        if key in same:
+            yield Outcome(member.job, None, how)
+            continue
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        why = _difference(member, scratch, compute)
+        shutil.rmtree(scratch)
+        if why is None:
+            same.append(key)
+            files.write_json(kept, same)
+        yield Outcome(member.job, why, how)
+
+
+def _difference(member: Made, scratch: Path, compute: Compute) -> str | None:
+    job, tolerance = member.job, 0.0 if _on_cpu(member) else TOLERANCE
+    if "compute" in job.asked and _on_cpu(member) != _is_cpu(job.asked["compute"]["device"]):
+        here, hide = ("a GPU", "; CUDA_VISIBLE_DEVICES= hides it") if _on_cpu(member) else ("a CPU", "")
+        return f"was made on {member.said('with', 'device')}, and would be made on {here} here{hide}"
+    try:
+        facts = compute(job, scratch, inputs_of(job))
+    except UserError as error:
+        return f"cannot be made again: {error}"
+    for name in job.outputs:
+        if why := different_file(job.folder / name, scratch / name, tolerance):
+            return f"{name}: {why}{_elsewhere(member)}"
+    old = {key: value for key, value in member.record["made"].items() if key not in OF_THE_RECORD}
+    why = different(old, json.loads(json.dumps({k: v for k, v in facts.items() if k != "status"})), tolerance)
+    return f"{why}, in its record's `made`" if why else None
+
+
+def _elsewhere(member: Made) -> str:
+    """What of the surroundings is other than when it was made: that, too, can change bytes."""
+    here = record.environment()
+    other = [key for key in ("platform", "processor_count", "threads", "device")
+             if member.said("with", key) not in (None, here[key])]  # fmt: skip
+    packages = member.said("with", "packages") or {}
+    other += [name for name in ("torch", "transformers", "numpy") if packages.get(name) != here["packages"][name]]
+    return f" (and it was made with another {', '.join(other)})" if other else ""
+
+
+def _on_cpu(member: Made) -> bool:
+    return member.said("with", "device") == "cpu"
+
+
+def _is_cpu(device: str) -> bool:
+    return device == "cpu" or (device == "auto" and not torch.cuda.is_available())
+
+
+def adopt(jobs: Iterable[Job], found: Survey, outcomes: Iterable[Outcome]) -> tuple[list[Path], dict[Path, str]]:
+    """Write the evidence beside what it holds for. Folders that were adopted; and, of those that were not, why.
+
+    A kind is adopted where all that was made again of it is the same, and of it what rests on nothing that is not.
+    """
+    by_kind: dict[Kind, list[Outcome]] = {}
+    for one in outcomes:
+        by_kind.setdefault(kind_of(one.job), []).append(one)
+    members = {one.folder: one for of_kind in found.stale.values() for one in of_kind}
+    refused, adopted = dict(found.other), list[Path]()
+    state, day = record.commit(), datetime.now(UTC).date().isoformat()
+    for job in jobs:
+        member, kind = members.get(job.folder), kind_of(job) if job.folder in members else None
+        if member is None or kind is None:
+            continue
+        tries = by_kind.get(kind, [])
+        wrong = next((f"{one.job.folder} is another: {one.why}" for one in tries if one.why), None)
+        if below := next((folder for folder in job.upstream if folder in refused), None):
+            wrong = wrong or f"rests on {below}, which is not adopted"
+        if wrong or not tries:
+            refused[job.folder] = wrong or "none of its kind was made again"
+            continue
+        compared = {
+            "kind": str(kind),
+            "made again": [str(one.job.folder) for one in tries],
+            "of": len(found.stale[kind]),
+            "compared": tries[0].how,
+            "seed": SEED,
+        }
+        was, now = str(member.said("used", "code", "digest")), code_digest(job.command)
+        adoption.write(
+            job.folder, Adoption(record=member.digest, was=was, now=now, day=day, compared=compared, **state)
+        )
+        adopted.append(job.folder)
+    return adopted, {folder: why for folder, why in refused.items() if folder not in found.other}
