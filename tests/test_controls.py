@@ -6,7 +6,6 @@ from collections import Counter
 import pytest
 import torch
 from conftest import TINY, typed
-from dp.commands.evaluate import _another_row
 from safetensors.torch import load_file, save_file
 from small_project import Project
 from synthetic_results import reseal
