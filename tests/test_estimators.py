@@ -33,7 +33,7 @@ FACTORS = {
 CASES = [("seq2seq", variant, micro) for variant in FACTORS for micro in (8, 2)] + [
     (family, variant, 8) for family in ("causal", "encoder", "masked") for variant in ("adap_all", "adap_ins_all")
 ]
-STILL = {"name": "adamw", "lr": 0.0, "weight_decay": 0.0, "schedule": "constant", "warmup_steps": 0, "clip_norm": 1e9}
+STILL = {"name": "adamw", "lr": 1e-30, "weight_decay": 0.0, "schedule": "constant", "warmup_steps": 0, "clip_norm": 1e9}
 
 
 def config_with(variant, family="seq2seq", estimator="exact", entropy=0.0, samples=2, **training):

@@ -109,9 +109,10 @@ def optimizer(**changes):
 
 
 @pytest.mark.parametrize("name", ["adamw", "adafactor"])
-def test_the_last_update_is_looked_at_too(made, tmp_path, name):
+def test_the_last_update_is_looked_at_too(made, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(loop, "learning_rate", lambda *_: math.inf)
     with pytest.raises(UserError, match=r"prompt\.\S+ is NaN or infinite at step 0; lower the learning rate \(inf\)"):
-        train(made, tmp_path / "run", steps=1, optimizer=optimizer(name=name, lr=math.inf))
+        train(made, tmp_path / "run", steps=1, optimizer=optimizer(name=name))
     assert files.read_json(tmp_path / "run" / "failure.json")["status"] == "non-finite parameter"
     assert not (tmp_path / "run" / "steps.jsonl").exists()
 

@@ -359,7 +359,8 @@ def test_the_commands_evaluate_a_task_with_its_own_choice_and_head(built, backbo
         tuned, config = load_file(folder / "tuned.safetensors"), files.read_json(folder / "config.json")
         source = grid.Cell(backbone, "multitask", "all", variant, 0)
         job = resolve.training_job(built.study, source)
-        whole, *_ = training.rows_of_run(job.all("tokens"), job.all("features"), config)
+        read = training.TrainingConfig.model_validate(config)
+        whole, *_ = training.rows_of_run(job.all("tokens"), job.all("features"), read)
         assert whole.split.tasks.bincount().tolist() == [86, 36]
         for number, task in enumerate(("toy", "toy-three")):
             predictions = built.predictions[f"{backbone}/multitask/{task}/{variant}/seed0"]
@@ -389,7 +390,8 @@ def _load(study, backbone, config, tuned):
 def test_a_union_reads_each_rows_own_features(built, monkeypatch):
     monkeypatch.chdir(built.root)
     job = resolve.training_job(built.study, grid.Cell("tiny-t5", "multitask", "all", "adap_ins_pos", 0))
-    whole, selection, facts, _ = training.rows_of_run(job.all("tokens"), job.all("features"), job.asked)
+    config = training.TrainingConfig.model_validate(job.asked)
+    whole, selection, facts, _ = training.rows_of_run(job.all("tokens"), job.all("features"), config)
     assert [fact["task"] for fact in facts] == ["toy", "toy-three"]
     backbone = training.load(job.the("backbone"), "seq2seq")
     torch.testing.assert_close(whole.features, features_of(backbone, whole.split), rtol=1e-4, atol=1e-5)

@@ -110,9 +110,9 @@ def test_a_prompt_beside_fine_tuning(tiny):
     assert trained.keys() == of_model | {"prompt.representation.vectors"}
     first, last = optimizers(trained, typed(config).training)
     assert isinstance(first.optimizer, torch.optim.AdamW) and type(last.optimizer).__name__ == "Adafactor"
-    assert last.optimizer.param_groups[0]["params"] == [vectors] and last.settings["lr"] == 0.3
+    assert last.optimizer.param_groups[0]["params"] == [vectors] and last.settings.lr == 0.3
     assert sum(len(group["params"]) for group in first.optimizer.param_groups) == len(of_model)
-    assert (first.settings["lr"], last.settings["schedule"]) == (3e-5, "constant")
+    assert (first.settings.lr, last.settings.schedule) == (3e-5, "constant")
     plain = grid.run_config(study_with(), grid.Cell("tiny-t5", "full", "toy", "finetune", 0))
     assert plain["prompt"] is None and "prompt_optimizer" not in plain["training"]
 
