@@ -41,7 +41,7 @@ def main() -> None:
     cell = common.chosen(study, grid.needed_trainings(study), arguments.run)
     config = LoopConfig.model_validate(grid.run_config(study, cell))
     splits, facts = tokens.load(paths.tokens(study.scale_name, cell.backbone, cell.task))
-    rows, _ = rows_of(cell.regime, splits)
+    rows, _ = rows_of(cell.parsed_regime, splits)
     split = splits["train"].take(rows)
     features = None
     if grid.needs_features(study, cell.variant):

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dp import files, paths
 from dp.classifier.classifier import classifier
 from dp.commands import cli
+from dp.data.regime import Regime
 from dp.errors import UserError
 from dp.planning import inputs, measure, parts, speeds, work
 from dp.planning.costs import Cost, Counter, needed
@@ -237,10 +238,10 @@ def test_a_wrong_name_is_told_with_the_nearest(part, said):
 
 def test_rows_by_regime():
     one = Inputs({"train": [100, 20, 5], "selection": [11, 2, 1], "validation": [10, 3, 1]}, {}, "")
-    assert one.rows("train", "full") == one.rows("train", "multitask-x") == 125
-    assert one.rows("train", "fewshot-k8-s0") == 8 + 8 + 5
-    assert one.rows("selection", "fewshot-k8-s0") == 8 + 2 + 1
-    assert one.rows("validation", "fewshot-k8-s0") == 14
+    assert one.rows("train", Regime("full")) == one.rows("train", Regime("multitask", name="x")) == 125
+    assert one.rows("train", Regime("fewshot", 8, 0)) == 8 + 8 + 5
+    assert one.rows("selection", Regime("fewshot", 8, 0)) == 8 + 2 + 1
+    assert one.rows("validation", Regime("fewshot", 8, 0)) == 14
 
 
 def test_rows_before_tokenization_are_those_after_it(tmp_path, monkeypatch):
@@ -331,7 +332,7 @@ def test_the_released_protocol_pays_for_padding_and_for_the_reported_rows(tmp_pa
     one = inputs_of(study, "tiny-t5", "toy")
     short = one._replace(tokens=dict.fromkeys(one.tokens, 5.0))
     texts = work.texts_of(grid.trainings(study)[0], typed(config), {"toy": short})
-    assert texts.train == 32 and texts.selection == [(one.rows("validation", "full"), 32)]
+    assert texts.train == 32 and texts.selection == [(one.rows("validation", Regime("full")), 32)]
 
 
 def test_a_union_mixes_its_tasks(tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ from dp.classifier.scoring import score
 from dp.closed import Configuration
 from dp.data import tokens
 from dp.data.few_shot import rows_of
+from dp.data.regime import Regime
 from dp.numerics import seeds
 from dp.numerics.devices import device
 from dp.prompts.prompt import Choices
@@ -61,7 +62,8 @@ def evaluate(
     with device(config.compute) as where:
         splits, facts = tokens.load(tokens_in)
         reported, classes = splits[REPORTED], facts["classes"]
-        train_labels = torch.tensor([splits["train"].rows[i]["label"] for i in rows_of(config.regime, splits)[0]])
+        train_rows, _ = rows_of(Regime.parse(config.regime), splits)
+        train_labels = torch.tensor([splits["train"].rows[i]["label"] for i in train_rows])
         counts = torch.bincount(train_labels, minlength=classes)
         majority = int(counts.argmax())
         random = ["random-weights"] if config.random_weights and backbone_in else []

@@ -15,6 +15,7 @@ from dp.classifier.classifier import classifier
 from dp.data import tokens
 from dp.data.counts import label_counts
 from dp.data.few_shot import rows_of
+from dp.data.regime import Regime
 from dp.numerics import tensors
 from dp.numerics.devices import device
 from dp.numerics.finite import check_finite
@@ -89,7 +90,7 @@ def rows_of_run(
     for number, (task, folder) in enumerate(tokens_in.items()):
         splits, fact = tokens.load(folder)
         facts.append(fact)
-        train_numbers, numbers = rows_of(config.regime, splits)
+        train_numbers, numbers = rows_of(Regime.parse(config.regime), splits)
         cached = load_file(features_in[task] / "features.safetensors") if features_in else None
         parts.append((splits["train"].take(train_numbers), cached["train"][train_numbers] if cached else None))
         name = "validation" if reported else "selection"

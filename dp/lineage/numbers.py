@@ -26,10 +26,8 @@ MADE_OF_RESULTS = ("dp/report/figures/", "dp/report/page/", "dp/paper/", "dp/sta
 
 def key_of(cell: Cell) -> Key:
     """The row of results.csv that a run counts in."""
-    regime, k = cell.regime, None
-    if cell.regime.startswith("fewshot-"):
-        regime, k = "fewshot", int(cell.regime.split("-")[1].removeprefix("k"))
-    return cell.backbone, regime, k, cell.task, cell.variant
+    regime = cell.parsed_regime
+    return cell.backbone, regime.in_tables, regime.k, cell.task, cell.variant
 
 
 def name_of(key: Key) -> str:

@@ -89,6 +89,6 @@ def _sum(parts: Sequence[Measured], weight: float) -> Measured:
     return Measured(weight * sum(part.mean for part in parts), total, total**2 / spent if spent else inf)
 
 
-def _seed(run: Run) -> tuple[str, int]:
+def _seed(run: Run) -> tuple[int | None, int]:
     """(sample seed of few-shot, training seed)"""
-    return run.cell.regime.partition("-s")[2] if run.k else "", run.cell.seed
+    return run.cell.parsed_regime.sample, run.cell.seed

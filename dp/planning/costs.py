@@ -177,7 +177,7 @@ class Counter:
         config = ClassifierConfig.model_validate(grid.run_config(study, cell))
         made = tuned(shape, config, [len(load(cell.task).label_names)])
         one = self.inputs(cell.backbone, cell.task)
-        rows, width = one.rows("validation", cell.regime), config.input_width or one.tokens["validation"]
+        rows, width = one.rows("validation", cell.parsed_regime), config.input_width or one.tokens["validation"]
         return Cost(evaluations=1, device_jobs=1, runs=float(rows * PREDICTION_BYTES + FILES_BYTES),
                     work=scoring(shape, config, made, rows, width) + loading(shape, config))  # fmt: skip
 

@@ -101,7 +101,7 @@ class Texts(NamedTuple):
 
 def texts_of(cell: Cell, config: LoopConfig, inputs: dict[str, Inputs]) -> Texts:
     """inputs: of each task whose rows the training reads."""
-    width, regime = config.input_width, cell.regime
+    width, regime = config.input_width, cell.parsed_regime
     split = "validation" if "select_on_reported" in config.switches else "selection"
     sizes = {task: one.rows("train", regime) for task, one in inputs.items()}
     mixing = config.multitask or Mixing()

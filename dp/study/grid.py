@@ -22,13 +22,8 @@ from dp.worlds.definitions import PlantedSource
 
 
 def regimes(study: Study) -> list[tuple[str, Part]]:
-    """(name, part of the grid): `full`, `fewshot-k<k>-s<sample seed>`, `multitask[-<name>]`, in the scale's order."""
+    """(regime as it is spelled, part of the grid), in the scale's order."""
     return [(name, regime) for regime in study.scale.regimes for name in regime.names]
-
-
-def is_union(regime: str) -> bool:
-    """Whether a regime trains on the union of its tasks."""
-    return regime.partition("-")[0] == "multitask"
 
 
 def cells(study: Study) -> list[Cell]:
@@ -50,7 +45,7 @@ def training(study: Study, cell: Cell) -> Cell | None:
     definition = study.params.variants[cell.variant]
     if isinstance(definition, Control):
         cell = replace(cell, variant=definition.control_of)
-    return replace(cell, task=UNION) if is_union(cell.regime) else cell
+    return replace(cell, task=UNION) if cell.parsed_regime.is_union else cell
 
 
 def trainings(study: Study) -> list[Cell]:
@@ -185,7 +180,7 @@ def run_config(study: Study, cell: Cell) -> dict[str, Any]:
         "head": head_of(study, cell.backbone, cell.variant),
         "random_weights": study.params.backbones[cell.backbone].source.kind == "random",
         "regime": cell.regime,
-        "multitask": _multitask(study, cell.regime) if is_union(cell.regime) and trained else None,
+        "multitask": _multitask(study, cell.regime) if cell.parsed_regime.is_union and trained else None,
         "task": cell.task,
         "source": study.source,
         "variant": cell.variant,
@@ -225,7 +220,7 @@ def _baseline(study: Study, cell: Cell, definition: Prompted | Baseline) -> dict
         return None
     match definition.baseline:
         case "p_tuning_v2":
-            settings, task = study.scale.baselines.p_tuning_v2, UNION if is_union(cell.regime) else cell.task
+            settings, task = study.scale.baselines.p_tuning_v2, UNION if cell.parsed_regime.is_union else cell.task
             return {"length": settings.lengths.get(task, settings.length), "init_std": settings.init_std}
         case "lora":
             return study.scale.baselines.lora.model_dump()

@@ -8,6 +8,7 @@ from pydantic import Field, PositiveInt
 from dp.classifier.config import Lora
 from dp.closed import Closed, Name
 from dp.data.limits import RowLimits
+from dp.data.regime import Regime
 from dp.numerics.compute import Compute
 from dp.prompts.config import Choice, Init, LayerPrefix, Prompt
 from dp.sources.definitions import Backbone
@@ -31,7 +32,7 @@ class Full(Part):
 
     @property
     def names(self) -> list[str]:
-        return ["full"]
+        return [str(Regime("full"))]
 
 
 class FewShot(Part):
@@ -41,7 +42,7 @@ class FewShot(Part):
 
     @property
     def names(self) -> list[str]:
-        return [f"fewshot-k{k}-s{seed}" for k in self.k for seed in self.sample_seeds]
+        return [str(Regime("fewshot", k, seed)) for k in self.k for seed in self.sample_seeds]
 
 
 class Multitask(Part):
@@ -54,7 +55,7 @@ class Multitask(Part):
 
     @property
     def names(self) -> list[str]:
-        return [f"multitask-{self.name}" if self.name else "multitask"]
+        return [str(Regime("multitask", name=self.name))]
 
 
 class PromptOverride(Closed):

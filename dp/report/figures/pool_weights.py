@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from dp.data.regime import Regime
 from dp.report.figures import style
 from dp.report.findings import Findings
 from dp.study.variants import Control
@@ -95,4 +96,5 @@ def _places(rows: style.Rows) -> dict[tuple[str, str], float]:
 
 def _short(run: str) -> str:
     """`seed0`; few-shot samples, whose k stands above, as `s0, seed0`."""
-    return run.split("-", 2)[-1]
+    regime, _, seed = run.rpartition(", ")
+    return f"s{Regime.parse(regime).sample}, {seed}" if regime else seed
