@@ -61,11 +61,9 @@ def trials(study: Study, cell: Cell) -> list[Cell]:
 
 def sources(study: Study, cell: Cell) -> dict[str, Cell]:
     """Factor -> the training whose frozen choice this one starts from. A trial starts from the first training seed."""
-    definition = study.params.variants[cell.variant]
-    if not isinstance(definition, Prompted):
-        return {}
+    others = study.params.variants[cell.variant].sources
     seed = cell.seed if cell.trial is None else study.scale.seeds[0]
-    return {factor: replace(cell, variant=other, seed=seed, trial=None) for factor, other in definition.sources.items()}
+    return {factor: replace(cell, variant=other, seed=seed, trial=None) for factor, other in others.items()}
 
 
 def needed_trainings(study: Study) -> list[Cell]:
@@ -82,27 +80,22 @@ def tasks_of(study: Study, cell: Cell) -> list[str]:
 
 def is_trained(study: Study, variant: str) -> bool:
     """Whether a variant's numbers come from trained runs, its own or those it controls."""
-    definition = study.definition(variant)
-    return isinstance(definition, Prompted) or definition.is_trained
+    return study.definition(variant).is_trained
 
 
 def needs_backbone(study: Study, variant: str) -> bool:
-    definition = study.params.variants[variant]
-    return not (isinstance(definition, Baseline) and definition.baseline == "majority")
+    return not study.is_majority(variant)
 
 
 def needs_features(study: Study, variant: str) -> bool:
     """Whether runs of a variant read the cached instance features."""
     definition = study.definition(variant)
-    if isinstance(definition, Baseline):
-        return definition.baseline == "linear_probe"
-    return "instance" in (*definition.choices.values(), *learned(study, definition).values())
+    return definition.reads_features or "instance" in learned(study, definition).values()
 
 
 def learned(study: Study, definition: Prompted | Baseline) -> dict[str, str]:
     """Factor -> `task` or `instance`, for each choice that another variant learned and this one keeps frozen."""
-    found = definition.sources if isinstance(definition, Prompted) else {}
-    return {factor: study.params.variants[other].choices[factor] for factor, other in found.items()}  # type: ignore[union-attr]
+    return {factor: study.params.variants[other].choices[factor] for factor, other in definition.sources.items()}
 
 
 def pooling(study: Study, variant: str) -> str:

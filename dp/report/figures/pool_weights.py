@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from dp.data.regime import Regime
 from dp.report.figures import style
 from dp.report.findings import Findings
-from dp.study.variants import Control
 
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "run", "prompt", "weight", "examples", "labels", "runs")
 STEP = 0.125
@@ -29,7 +28,7 @@ def data(found: Findings) -> list[dict[str, Any]]:
     return [
         row | {"run": row["factor"].removeprefix("pool of "), "prompt": row["value"], "weight": row["share"]}
         for row in found.choices
-        if row["factor"].startswith("pool of ") and not isinstance(found.study.params.variants[row["variant"]], Control)
+        if row["factor"].startswith("pool of ") and not found.study.is_control(row["variant"])
     ]
 
 
