@@ -5,7 +5,7 @@ import math
 import shutil
 
 import pytest
-from dp.training.setting import AXES, applied
+from dp.training.trials import AXES, applied
 from scipy.stats import kstest
 from small_project import Project, small_study
 from synthetic_results import change

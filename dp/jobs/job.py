@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from dp.data.regime import Regime
+
 SUMS = "SHA256SUMS"
 RECORD = "record.json"
 ADOPTED = "adopted.json"
@@ -26,7 +28,7 @@ Role = Literal["rows", "backbone", "tokens", "features", "tuned", "policy", "tri
 
 @dataclass(frozen=True)
 class Cell:
-    """One run. A trial of a search is a run whose training seed is the search's."""
+    """One run, its regime as it is spelled. A trial of a search is a run whose training seed is the search's."""
 
     backbone: str
     regime: str
@@ -34,6 +36,10 @@ class Cell:
     variant: str
     seed: int
     trial: int | None = None
+
+    @property
+    def parsed_regime(self) -> Regime:
+        return Regime.parse(self.regime)
 
     @property
     def variant_path(self) -> str:

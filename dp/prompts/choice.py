@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dp.numerics import seeds
+from dp.prompts.config import Temperature
 from dp.prompts.released import RANDOM_RANGE
 
 
@@ -174,9 +175,9 @@ def gumbel(uniform: Tensor) -> Tensor:
     return -torch.log(-torch.log(uniform.clamp(1e-12, 1 - 1e-12)))
 
 
-def temperature(step: int, start: float, floor: float, rate: float, anneal: float) -> float:
+def temperature(step: int, of: Temperature) -> float:
     """tau after `step` updates: each update s multiplies by exp(-rate s / anneal), so the exponents add up."""
-    return max(start * math.exp(-rate / anneal * step * (step + 1) / 2), floor)
+    return max(of.start * math.exp(-of.rate / of.anneal * step * (step + 1) / 2), of.floor)
 
 
 def _uniform(generator: torch.Generator, *shape: int) -> Tensor:

@@ -32,13 +32,13 @@ class Run:
 
     @property
     def regime(self) -> str:
-        """The grid's name of the regime, without the k and the sample seed of few-shot."""
-        return "fewshot" if self.cell.regime.startswith("fewshot-") else self.cell.regime
+        """As in results.csv: without the k and the sample seed of few-shot."""
+        return self.cell.parsed_regime.in_tables
 
     @property
     def k(self) -> int | None:
-        """Examples per label of `fewshot-k<k>-s<sample seed>`; None for the full train split."""
-        return int(self.cell.regime.split("-")[1].removeprefix("k")) if self.regime == "fewshot" else None
+        """Examples per label of few-shot; None for the full train split."""
+        return self.cell.parsed_regime.k
 
     @property
     def overflow(self) -> str | None:
