@@ -5,7 +5,6 @@ from typing import Any
 
 from dp import files
 from dp.jobs.made import Made
-from dp.lineage.published import parameters
 from dp.report import findings
 from dp.report.figures import every as drawings
 from dp.report.figures import style
@@ -15,6 +14,7 @@ from dp.report.pages import checklist, markdown, predictions_page
 from dp.report.tables import every, render
 from dp.results import jobs, runs, separation, table, verdicts
 from dp.study.report import FIGURES, OF_PREDICTIONS, figures
+from dp.study.resolve import parameters
 from dp.study.study import Study
 
 
