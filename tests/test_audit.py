@@ -255,7 +255,7 @@ def test_stale_by_code(here, monkeypatch):
     edit_code(
         monkeypatch, "evaluate", "dp/files.py", "dp/new.py", "dp/results/metrics.py", "dp/classifier/linear_head.py"
     )
-    why = "code changed: dp/results/metrics.py, dp/files.py, dp/classifier/linear_head.py and 1 more"
+    why = "code changed: dp/classifier/linear_head.py, dp/files.py, dp/new.py and 1 more"
     first = next(folder for folder, one in jobs(study()).items() if one.command == "evaluate")
     expected = [("stale", evaluated(run), why) for run in RUNS]
     assert found() == sorted([*expected, *rest(first, "stale", REPORT)])
@@ -267,7 +267,7 @@ def test_code_of_the_table_touches_all_numbers_and_that_of_figures_none(here, mo
     assert found() == [("stale", REPORT, "code changed: dp/report/figures/style.py")]
     assert touched() == []
     edit_code(monkeypatch, "report", "dp/statistics/intervals.py")
-    assert found() == [("stale", REPORT, "code changed: dp/statistics/intervals.py, dp/report/figures/style.py")]
+    assert found() == [("stale", REPORT, "code changed: dp/report/figures/style.py, dp/statistics/intervals.py")]
     assert len(touched()) == 6
 
 

@@ -32,7 +32,9 @@ def _make_current():
     record = {key: value for key, value in files.read_json(path).items() if key != "seal"}
     record["asked"] = jobs(study)[paths.report("demo")].asked
     record["used"]["code"]["modules"] = closure.modules("report")
-    record["used"]["inputs"] |= {name: project.project_digest(name) for name in project.project_files("report")}
+    of_jobs = {name: digest for name, digest in record["used"]["inputs"].items() if not project.is_of_project(name)}
+    of_project = {name: project.project_digest(name) for name in project.project_files("report")}
+    record["used"]["inputs"] = of_jobs | of_project
     code = {command: [closure.code_digest(command)] for command in record["made"]["code"]}
     record["made"] |= {"parameters": published.parameters(study), "code": code}
     record["made"]["outputs"] |= {name: files.sha256(published.FOLDER / name) for name in published.FILES}

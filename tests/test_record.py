@@ -87,7 +87,7 @@ def test_a_job_leaves_a_mark_while_it_runs_and_after_it_failed(here):
         assert state.read(FOLDER)["state"] == "running"
         raise ValueError("broken")
     found = state.read(FOLDER)
-    assert (found["state"], found["error"], found["command"]) == ("failed", "ValueError: broken", "schema")
+    assert (found["state"], found["error"], found["command"]) == ("failed", "ValueError: broken", "report")
     assert not (FOLDER / "record.json").exists()
     made()
     assert state.read(FOLDER) is None

@@ -5,7 +5,6 @@ import math
 import shutil
 
 import pytest
-from dp.training.trials import AXES, applied
 from scipy.stats import kstest
 from small_project import Project, small_study
 from synthetic_results import change
@@ -18,6 +17,7 @@ from dp.jobs.job import Cell
 from dp.study import grid, search
 from dp.study.params import Search
 from dp.study.search import settings
+from dp.training.trials import AXES, applied
 
 SPACE = {"lr_factor": [0.1, 0.3, 1.0, 3.0], "pool": [2, 4, 6], "anneal": [0.1, 10.0]}
 RANGES = {"lr_factor": {"low": 0.01, "high": 10.0}, "pool": [2, 4, 6], "anneal": {"low": 1.0, "high": 1000.0}}

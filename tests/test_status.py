@@ -68,7 +68,6 @@ def dead():
 
 STALE_REPORT = {str(REPORT): ("stale", "what it reads is stale")}
 READS_MISSING = ("stale", "what it reads is missing")
-READS_CHANGED = ("stale", "what it reads changed")
 
 
 def test_all_is_done(study):
@@ -87,7 +86,7 @@ def test_nothing_is_made(tmp_path, monkeypatch):
 def test_a_parameter(study, tmp_path, monkeypatch):
     changed = study_in(tmp_path, monkeypatch, **CHANGES, overrides={"fixed": {"steps": 160}})
     found = states(changed)
-    assert set(found.values()) == {("stale", "parameter training changed"), ("stale", "what it reads is stale")}
+    assert set(found.values()) == {("stale", "training.steps was 120, is 160"), ("stale", "what it reads is stale")}
     assert {folder for folder, (_, why) in found.items() if why == "what it reads is stale"} == {str(REPORT)}
     assert {folder for folder in found if "/fixed/" not in folder} == {str(REPORT)}
     assert len(found) == (2 * 3 * 2 + 2) + 2 * 4 * 2 + 1
@@ -96,11 +95,13 @@ def test_a_parameter(study, tmp_path, monkeypatch):
 def test_code(study):
     def edited(record):
         record["used"]["code"]["digest"] = "0" * 64
+        record["used"]["code"]["modules"]["dp/training/loop.py"] = "0" * 64
         return record
 
     change(TRAINED / "record.json", edited)
-    expected = {str(TRAINED): ("stale", "code of train changed"), str(EVALUATED): READS_CHANGED}
-    assert states(study) == expected | STALE_REPORT
+    changed = ("stale", f"input changed: {TRAINED}/record.json")
+    assert states(study) == {str(TRAINED): ("stale", "code changed: dp/training/loop.py"), str(EVALUATED): changed,
+                             str(REPORT): changed}  # fmt: skip
 
 
 def test_a_record_is_gone(study):
@@ -122,9 +123,8 @@ def test_a_record_that_is_none(study, text):
 def test_an_input_that_was_made_anew(study):
     """The tuned prompt is another; the evaluation still rests on the one before."""
     change(TRAINED / "steps.jsonl", lambda lines: lines[:-1])
-    assert states(study) == {str(EVALUATED): ("stale", "what it reads changed")} | {
-        str(REPORT): ("stale", "what it reads changed")
-    }
+    changed = ("stale", f"input changed: {TRAINED}/record.json, {TRAINED}/steps.jsonl")
+    assert states(study) == {str(EVALUATED): changed, str(REPORT): changed}
 
 
 def test_a_task_file(study, monkeypatch):
@@ -140,10 +140,11 @@ def test_a_task_file(study, monkeypatch):
     files.write_text(task, "version: 1\n")
     for folder in (rows, paths.tokens("synthetic", "tiny-t5", "alpha")):
         change(folder / "record.json", read_it)
+    write_record(jobs(study)[REPORT], {"outputs": ["results.csv"]})
     assert states(study) == {}
     files.write_text(task, "version: 2\n")
     found = states(study)
-    assert found[str(rows)] == ("stale", "what it reads changed")
+    assert found[str(rows)] == ("stale", f"input changed: {task}")
     assert {folder for folder in found if "/full/beta/" in folder or "/majority/" in folder} == {
         folder for folder in found if "/alpha/majority/" in folder
     }

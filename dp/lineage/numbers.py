@@ -19,7 +19,7 @@ from dp.study.study import Study
 Key = tuple[str, str, int | None, str, str]
 """Backbone, regime, k (None but for few-shot), task, variant: a row of results.csv, over its metrics and runs."""
 
-MADE_OF_RESULTS = ("dp/report/figures/", "dp/report/page/", "dp/paper/", "dp/statistics/", "dp/report/tables/")
+MADE_OF_RESULTS = ("dp/report/figures/", "dp/report/page/", "dp/report/tables/", "dp/paper/")
 """Code of a report that no row of results.csv rests on."""
 
 

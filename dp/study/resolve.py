@@ -3,7 +3,7 @@
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-from dp import paths
+from dp import files, paths
 from dp.jobs.job import ADOPTED, FILES, RECORD, Cell, Job, Upstream, outputs_of
 from dp.jobs.project import project_files
 from dp.study import grid
@@ -100,6 +100,11 @@ def evaluation_job(study: Study, cell: Cell) -> Job:
 def report_job(study: Study) -> Job:
     """The report of a scale: of all its other jobs it reads the records, and what its tables and figures show."""
     return jobs(study)[paths.report(study.scale_name)]
+
+
+def parameters(study: Study) -> str:
+    """One digest of what the parameters decide in all jobs before the report."""
+    return files.digest({one.folder.as_posix(): one.asked for one in jobs(study).values() if one.command != "report"})
 
 
 def _report_of(study: Study, before: dict[Path, Job]) -> Job:
