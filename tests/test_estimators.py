@@ -17,9 +17,10 @@ from dp.classifier.classifier import classifier
 from dp.classifier.scoring import score
 from dp.data.batches import collate, training_batches
 from dp.numerics import seeds
-from dp.prompts.choice import Moment, Policy
+from dp.prompts.choice import Moment
 from dp.prompts.estimators import objective
 from dp.prompts.lengths import Length
+from dp.prompts.policy import Policy
 from dp.prompts.positions import Position
 from dp.prompts.prompt import SoftPrompt
 from dp.study import grid

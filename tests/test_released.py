@@ -26,8 +26,9 @@ from dp.data.batches import collate, padding_share
 from dp.errors import UserError
 from dp.numerics import seeds
 from dp.prompts import choice
-from dp.prompts.choice import Moment, Policy, temperature
+from dp.prompts.choice import Moment, temperature
 from dp.prompts.config import Temperature
+from dp.prompts.policy import Policy
 from dp.study import grid, protocols, resolve
 from dp.study.variants import Control
 from dp.training.loop import Rows, train

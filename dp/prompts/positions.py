@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from dp.prompts.choice import Chosen, Moment, Policy
+from dp.prompts.choice import Chosen, Moment
+from dp.prompts.policy import Policy
 
 
 class Position(nn.Module):

@@ -7,13 +7,15 @@ from torch import Tensor, nn
 
 from dp.numerics import seeds
 from dp.numerics.sequence import Sequence, masked_mean
-from dp.prompts.choice import Moment, Policy, logits_of
+from dp.prompts.choice import Moment, logits_of
 from dp.prompts.compose import compose
-from dp.prompts.config import Choice, Prompt, PromptConfig
+from dp.prompts.config import Prompt, PromptConfig
+from dp.prompts.estimators import ESTIMATORS
 from dp.prompts.feature import Standard
 from dp.prompts.initial import Rows, initial_vectors
 from dp.prompts.lengths import Length
 from dp.prompts.mixture import Mixture
+from dp.prompts.policy import Policy
 from dp.prompts.positions import Position
 from dp.prompts.released import FILLER
 from dp.prompts.representations import Pool, Single
@@ -93,6 +95,9 @@ def build(config: PromptConfig, vocabulary: Rows, label_words: list[int], tasks:
         random = "random_logits" in switches
         return Policy(kind, length + 1, tasks, hidden, generator, frozen, relu, config.estimator, stride, random)
 
+    copies = 1
+    if drawn and config.choice:
+        copies = ESTIMATORS[config.estimator].copies((length + 1) ** len(drawn), config.choice.samples)
     lengths, representation = policy("length"), config.definition.representation
     kinds = [config.chosen_by(factor) for factor in ("position", "length")]
     reads = "instance" in kinds or representation == "instance_pool"
@@ -103,15 +108,8 @@ def build(config: PromptConfig, vocabulary: Rows, label_words: list[int], tasks:
         rotate="rotation" in switches,
         fillers="fillers" in switches,
         standard=Standard(hidden) if reads and "raw_feature" not in switches else None,
-        copies=_copies(config.choice, (length + 1) ** len(drawn)) if drawn else 1,
+        copies=copies,
     )
-
-
-def _copies(choice: Choice | None, candidates: int) -> int:
-    """Forward passes that one training row takes."""
-    if choice is None or choice.estimator == "straight_through":
-        return 1
-    return candidates if choice.estimator == "exact" else choice.samples
 
 
 def _representation(
