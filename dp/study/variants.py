@@ -48,7 +48,7 @@ class Tuned(Facts):
 
     @property
     def is_majority(self) -> bool:
-        """Whether it is the majority class, of which nobody expects more than one class, and which reads no backbone."""
+        """Whether it is the majority class: it reads no backbone, and nobody expects more than one class of it."""
         return False
 
     @property
