@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from dp.jobs.artifacts import Artifact, artifacts
 
 from dp import files, paths
-from dp.jobs.artifacts import Artifact, artifacts
 from dp.jobs.closure import PACKAGE, code_digest, modules
 from dp.jobs.digests import FILE
 from dp.jobs.project import project_digest

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from dp.jobs.artifacts import Artifact, artifacts
 
 from dp import files
-from dp.jobs.artifacts import Artifact, artifacts
 from dp.jobs.closure import code_digest, modules
 from dp.jobs.record import SUMS, environment, sealed
 from dp.study.study import load

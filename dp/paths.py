@@ -20,7 +20,7 @@ FILES = {
     "choose": ("choice.json",),
     "evaluate": ("predictions.jsonl", "metrics.json"),
 }
-"""What each command makes; a report makes what `dp.study.report` says."""
+"""What each command makes; a report makes what `dp.study.contents` says."""
 
 
 def task_rows(task: str, source: str) -> Path:

@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 import torch
 from conftest import TINY
+from dp.commands.evaluate import _another_row
 from safetensors.torch import load_file, save_file
 from small_project import Project
 from synthetic_results import reseal
@@ -14,7 +15,6 @@ from test_battery import config_of, features_of
 from dp import files, paths
 from dp.classifier.classifier import classifier
 from dp.classifier.scoring import score
-from dp.commands.evaluate import _another_row
 from dp.data.batches import collate
 from dp.prompts.choice import Moment
 

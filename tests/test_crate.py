@@ -19,6 +19,7 @@ import pytest
 import yaml
 from built_project import jobs, run, snakemake
 from conftest import ROOT
+from dp.jobs.artifacts import artifacts
 from rocrate.rocrate import ROCrate
 from small_project import Project
 from synthetic_results import change, planted, report, study_in, write_results
@@ -26,10 +27,9 @@ from synthetic_results import change, planted, report, study_in, write_results
 from dp import files, paths
 from dp.commands import cli
 from dp.errors import UserError
-from dp.jobs.artifacts import artifacts
 from dp.lineage import crate_actions
 from dp.lineage.crate import export
-from dp.study.report import FIGURES
+from dp.study.contents import FIGURES
 from dp.study.study import load
 
 NEVER_COPIED = {"model.safetensors", "tokens.safetensors", "rows.json", "features.safetensors", "train.jsonl",

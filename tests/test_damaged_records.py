@@ -6,13 +6,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from dp.jobs.artifacts import artifacts
 from small_project import in_a_clean_tree, made, reseal
 
 from dp import files
 from dp.commands import cli
 from dp.errors import UserError
 from dp.jobs import record
-from dp.jobs.artifacts import artifacts
 from dp.lineage.audit import before_jobs
 from dp.study.study import load
 

@@ -6,11 +6,11 @@ import pytest
 import yaml
 from conftest import ROOT
 from damage import edited, edits, is_repeated, spoiled, spoils, yaml_text, yaml_values
+from dp.jobs.artifacts import artifacts
 from fuzzing import check_refusal, counts, explore
 from hypothesis import strategies as st
 
 from dp.errors import UserError
-from dp.jobs.artifacts import artifacts
 from dp.study import grid, study
 
 SCALES = ["smoke", "demo", "open", "methods-minilm", "t5-random"]

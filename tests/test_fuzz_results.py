@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pytest
 from damage import Edit, Spoil, edited, edits, json_bytes, spoiled, spoils, values
+from dp.jobs.artifacts import artifacts
 from fuzzing import counts, ended, explore
 from hypothesis import strategies as st
 from small_project import in_a_clean_tree, made, reseal
@@ -15,7 +16,6 @@ from small_project import in_a_clean_tree, made, reseal
 from dp import files, paths
 from dp.commands import cli
 from dp.errors import UserError
-from dp.jobs.artifacts import artifacts
 from dp.lineage import sync
 
 ROWS = "results/report/small/results.csv"

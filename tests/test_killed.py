@@ -13,10 +13,10 @@ import time
 
 import pytest
 from built_project import BIN, environment, jobs
+from dp.jobs.artifacts import artifacts
 from timeless import content, rows
 
 from dp import files
-from dp.jobs.artifacts import artifacts
 from dp.lineage.audit import before_jobs
 from dp.study.study import load
 

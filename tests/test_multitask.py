@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 from conftest import FAMILIES
+from dp.study.run import run_of
 from safetensors.torch import load_file
 from small_project import Project
 from test_battery import config_of, features_of
@@ -21,7 +22,6 @@ from dp.data.tokens import Split, union
 from dp.prompts.choice import Moment
 from dp.prompts.estimators import objective
 from dp.study import grid
-from dp.study.run import run_of
 from dp.tasks import model as tasks
 from dp.training import loop
 

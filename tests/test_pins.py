@@ -2,10 +2,10 @@
 
 import pytest
 import yaml
+from dp.jobs.artifacts import Artifact
 from records import record
 
 from dp.jobs import pins
-from dp.jobs.artifacts import Artifact
 from dp.jobs.stale import reasons
 from dp.paths import backbone
 

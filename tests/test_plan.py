@@ -6,6 +6,7 @@ import sys
 import pytest
 import torch
 from conftest import FAMILIES, ROOT, TINY
+from dp.jobs.artifacts import artifacts
 from records import record
 from small_project import SCALE, small_study
 from torch.utils.flop_counter import FlopCounterMode
@@ -14,7 +15,6 @@ from dp import files, paths
 from dp.classifier.classifier import classifier
 from dp.commands import cli
 from dp.errors import UserError
-from dp.jobs.artifacts import artifacts
 from dp.planning import inputs, measure, parts, speeds, work
 from dp.planning.costs import Cost, Counter, needed
 from dp.planning.inputs import Inputs, inputs_of

@@ -4,11 +4,11 @@ import shutil
 
 import pytest
 from conftest import ROOT
+from dp.jobs.artifacts import artifacts
 
 from dp import files, paths
 from dp.commands import cli
 from dp.jobs import closure, project
-from dp.jobs.artifacts import artifacts
 from dp.jobs.project import project_inputs
 from dp.jobs.record import sealed
 from dp.lineage import published

@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 from conftest import ROOT
+from dp.study.run import run_of
 from safetensors.torch import load_file
 from small_project import params_with, small_study
 from test_battery import LENGTH, config_of, features_of, study_with
@@ -28,7 +29,6 @@ from dp.numerics import seeds
 from dp.prompts import choice
 from dp.prompts.choice import Moment, Policy, temperature
 from dp.study import grid, protocols
-from dp.study.run import run_of
 from dp.study.variants import Control
 from dp.training.loop import Rows, train
 

@@ -29,8 +29,8 @@ from dp.errors import UserError
 from dp.jobs.project import project_digest, project_files
 from dp.jobs.record import SUMS
 from dp.results import runs
+from dp.study.contents import report_files
 from dp.study.grid import cells
-from dp.study.report import report_files
 from dp.study.study import load
 
 

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from dp.jobs.artifacts import Artifact, artifacts
 from synthetic_results import change, predictions, study_in, write_record, write_results
 
 from dp import files, paths
 from dp.commands import cli
 from dp.jobs import project, stale, state
-from dp.jobs.artifacts import Artifact, artifacts
 from dp.lineage import status, status_text
 from dp.lineage.status import Cost, Standing, Survey, left
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 from built_project import commit, environment, git, make
+from dp.jobs.artifacts import artifacts
 from synthetic_results import change, planted, report, study_in, write_results
 
 from dp.commands import cli
 from dp.errors import UserError
-from dp.jobs.artifacts import artifacts
 from dp.lineage.sync import check, recorded_settings
 
 REPORT = "results/report/e2e/results.csv"
