@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from dp.jobs.artifacts import Artifact, artifacts
 
 from dp import files, paths
 from dp.jobs.closure import PACKAGE, code_digest, modules
 from dp.jobs.digests import FILE
+from dp.jobs.job import Job
 from dp.jobs.project import project_digest
 from dp.jobs.record import environment, sealed
+from dp.study.resolve import jobs
 from dp.study.study import load
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,11 +42,11 @@ import json, resource, sys, time
 from pathlib import Path
 start = time.perf_counter()
 from dp.lineage import audit
-from dp.lineage.artifacts import artifacts
-from dp.study import load
+from dp.study.resolve import jobs
+from dp.study.study import load
 study = load(Path(), {"scale": "benchmark"})
 mode = sys.argv[1]
-found = audit.before_jobs(artifacts(study)) if mode == "before" else [audit.findings(study, mode == "full")]
+found = audit.before_jobs(jobs(study)) if mode == "before" else [audit.findings(study, mode == "full")]
 assert not any(found), found
 print(time.perf_counter() - start, time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
@@ -81,7 +82,7 @@ def measured(mode: str) -> list[float]:
     return [float(part) for part in done.stdout.split()]
 
 
-def make(runs: int) -> list[Artifact]:
+def make(runs: int) -> list[Job]:
     """All artifacts of a scale of that many runs, in the working directory."""
     scale = {
         "description": "The audit benchmark's.",
@@ -95,7 +96,7 @@ def make(runs: int) -> list[Artifact]:
     Path("workflow", "scales").mkdir(parents=True)
     Path("params.yaml").write_text((ROOT / "params.yaml").read_text())
     Path("workflow", "scales", "benchmark.yaml").write_text(yaml.safe_dump(scale))
-    found = list(artifacts(load(Path(), {"scale": "benchmark"})).values())
+    found = list(jobs(load(Path(), {"scale": "benchmark"})).values())
     settings = environment() | {"dirty": False, "commit": "0" * 40}
     codes = {name: {"digest": code_digest(name), "modules": modules(name)} for name in OUTPUTS}
     made: dict[Path, dict[str, str]] = {}
@@ -104,9 +105,7 @@ def make(runs: int) -> list[Artifact]:
     return found
 
 
-def write(
-    one: Artifact, made: dict[Path, dict[str, str]], settings: dict[str, Any], code: dict[str, Any]
-) -> dict[str, str]:
+def write(one: Job, made: dict[Path, dict[str, str]], settings: dict[str, Any], code: dict[str, Any]) -> dict[str, str]:
     """An artifact's files and record; path -> digest of all of them."""
     for name, count in OUTPUTS[one.command].items():
         text = f'{{"collapsed": false, "of": "{one.folder}"}}\n'

@@ -23,8 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from dp.commands.train import rows_of_run
-from dp.study.run import run_of
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
@@ -33,11 +31,13 @@ from dp import files, paths
 from dp.backbones.load import load
 from dp.classifier.classifier import Classifier, classifier
 from dp.classifier.scoring import score
+from dp.compute.train import TrainingConfig, rows_of_run
 from dp.data import tokens
 from dp.data.batches import collate
 from dp.jobs.job import Cell
 from dp.prompts.choice import Moment
 from dp.results import table
+from dp.study.resolve import training_job
 from dp.study.study import Study
 from dp.study.study import load as load_study
 from dp.training.loop import Rows, expected_losses, train
@@ -84,7 +84,7 @@ def trained(cell: tuple[str, str, str], name: str, seed: int, steps: int | None)
     """One training and its accuracy on the reported rows."""
     study = load_study(settings={"scale": "demo"})
     rows, selection, config, model, reported = _prepared(study, cell, name, seed)
-    config["training"]["steps"] = steps or config["training"]["steps"]
+    config = _shorter(config, steps or config.training.steps)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
         outcome = train(model, rows, selection, config, Path(folder), "benchmark")
     with torch.no_grad():
@@ -103,7 +103,9 @@ def gradient(cell: tuple[str, str, str], name: str) -> dict[str, Any]:
     raw = ESTIMATORS[name].get("switches", [])
     start = "reinforce, 2 samples, raw feature" if raw else "exact"
     rows, selection, config, model, _ = _prepared(study, cell, start, 100)
-    config["choice"]["estimator"], config["training"]["steps"] = "exact", config["training"]["steps"] // 2
+    assert config.choice is not None
+    config = _shorter(config, config.training.steps // 2)
+    config = config.model_copy(update={"choice": config.choice.model_copy(update={"estimator": "exact"})})
     assert model.prompt is not None
     model.prompt.copies = study.scale.prompt.length + 1
     policy = getattr(model.prompt, CELLS[cell][0]).policy
@@ -125,6 +127,10 @@ def gradient(cell: tuple[str, str, str], name: str) -> dict[str, Any]:
             "cosine": functional.cosine_similarity(found.mean(0), exact, dim=0).item()}  # fmt: skip
 
 
+def _shorter(config: TrainingConfig, steps: int) -> TrainingConfig:
+    return config.model_copy(update={"training": config.training.model_copy(update={"steps": steps})})
+
+
 def _gradient(model: Classifier, rows: Rows, estimator: str, copies: int, draw: int) -> Tensor:
     """The gradient of the choice's parameters on the first 32 training rows, flat."""
     assert model.prompt is not None
@@ -142,25 +148,26 @@ def _gradient(model: Classifier, rows: Rows, estimator: str, copies: int, draw: 
 
 def _prepared(
     study: Study, cell: tuple[str, str, str], name: str, seed: int
-) -> tuple[Rows, list[Rows], dict[str, Any], Classifier, Rows]:
+) -> tuple[Rows, list[Rows], TrainingConfig, Classifier, Rows]:
     """Training rows, selection rows, configuration, model and reported rows of one training."""
     regime, task, variant = cell
     factor, candidates = CELLS[cell]
-    this = run_of(study, Cell("planted-t5", regime, task, "fixed" if name == "fixed" else variant, seed))
-    config = copy.deepcopy(this.config)
+    job = training_job(study, Cell("planted-t5", regime, task, "fixed" if name == "fixed" else variant, seed))
+    asked = copy.deepcopy(job.asked)
     settings = dict(ESTIMATORS.get(name, {}))
-    config["switches"] = [*config["switches"], *settings.pop("switches", ["raw_feature"] if name == ORACLE else [])]
-    if config["choice"]:
-        config["choice"] |= settings
+    asked["switches"] = [*asked["switches"], *settings.pop("switches", ["raw_feature"] if name == ORACLE else [])]
+    if asked["choice"]:
+        asked["choice"] |= settings
     if name == ORACLE:
-        config["learned"] = {factor: "instance"}  # frozen
-        config["definition"][factor] = {"learned_by": "an oracle"}
+        asked["learned"] = {factor: "instance"}  # frozen
+        asked["definition"][factor] = {"learned_by": "an oracle"}
     torch.set_num_threads(1)
-    rows, selection, facts, _ = rows_of_run(this, config)
-    splits, _ = tokens.load(this.tokens[task])
-    cached = load_file(this.features[task] / "features.safetensors")["validation"] if this.features else None
+    config = TrainingConfig.model_validate(asked)
+    rows, selection, facts, _ = rows_of_run(job.all("tokens"), job.all("features"), config)
+    splits, _ = tokens.load(job.all("tokens")[task])
+    cached = load_file(features / "features.safetensors")["validation"] if (features := job.get("features")) else None
     reported = Rows(splits["validation"], cached)
-    backbone = load(this.backbone, config["family"], config["backbone_head"], "float32", "cpu")
+    backbone = load(job.the("backbone"), config.family, config.backbone_head, "float32", "cpu")
     model = classifier(config, backbone, [facts[0]["classes"]], [], "cpu")
     model.fit_features(rows.features)
     if name == ORACLE:

@@ -2,7 +2,7 @@
 
     python benchmarks/planning.py [--seeds 1 5 20] [--done 1] [--out DIR]
 
-`--seeds`: training seeds of the copy of the paper scale, whose own are 5. `list`: dp.jobs.artifacts alone. `plan`: a
+`--seeds`: training seeds of the copy of the paper scale, whose own are 5. `list`: dp.study.resolve alone. `plan`: a
 dry run with nothing made. `--done`: for these numbers of seeds, small files and records stand for every artifact, and
 `nothing to do` is a dry run after that; Snakemake's own records of the jobs are missing (its `--touch` takes 0.1 s a
 job), so it compares time stamps alone. Every measurement is one process.
@@ -20,19 +20,20 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from dp.jobs.artifacts import Artifact, artifacts
 
 from dp import files
 from dp.jobs.closure import code_digest, modules
-from dp.jobs.record import SUMS, environment, sealed
+from dp.jobs.job import SUMS, Job
+from dp.jobs.record import environment, sealed
+from dp.study.resolve import jobs
 from dp.study.study import load
 
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ("dp", "workflow", "profiles", "Snakefile", "params.yaml", "environment.yml")
 LIST = """
-from dp.lineage.artifacts import artifacts
-from dp.study import load
-print(len(artifacts(load(settings={"scale": "growing"}))), "artifacts")
+from dp.study.resolve import jobs
+from dp.study.study import load
+print(len(jobs(load(settings={"scale": "growing"}))), "artifacts")
 """
 SNAKEMAKE = [sys.executable, "-m", "snakemake", "--cores", "2", "--config", "scale=growing", "--quiet", "rules"]
 
@@ -51,7 +52,7 @@ def main() -> None:
             say(seeds, "plan", measured(folder, [*SNAKEMAKE, "-n"]))
             if seeds in arguments.done:
                 os.chdir(folder)
-                made = fill(artifacts(load(settings={"scale": "growing"})))
+                made = fill(jobs(load(settings={"scale": "growing"})))
                 print(f"{seeds} seeds: {made} artifacts stand in for real ones", flush=True)
                 say(seeds, "nothing to do", measured(folder, [*SNAKEMAKE, "-n"]))
 
@@ -87,7 +88,7 @@ def say(seeds: int, what: str, found: tuple[float, float, float, str]) -> None:
     print(f"{seeds:3} seeds  {what:14} {wall:7.1f} s wall {cpu:7.1f} s CPU {memory:6.0f} MiB  {told}", flush=True)
 
 
-def fill(wanted: dict[Path, Artifact]) -> int:
+def fill(wanted: dict[Path, Job]) -> int:
     """Small files and a sealed record for every artifact."""
     settings = environment() | {"dirty": False}
     codes = {
@@ -95,9 +96,9 @@ def fill(wanted: dict[Path, Artifact]) -> int:
     }
     made: dict[Path, dict[str, str]] = {}
     for folder, one in wanted.items():
-        for name in one.files:
+        for name in one.outputs:
             files.write_text(folder / name, f"{folder}/{name}\n")
-        digests = {name: files.sha256(folder / name) for name in one.files}
+        digests = {name: files.sha256(folder / name) for name in one.outputs}
         files.write_text(folder / SUMS, "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items())))
         digests[SUMS] = files.sha256(folder / SUMS)
         inputs = {} if one.command == "report" else {path: d for up in one.upstream for path, d in made[up].items()}

@@ -26,6 +26,7 @@ from dp.numerics.devices import device
 from dp.numerics.sequence import Sequence
 from dp.prompts.choice import Moment, temperature
 from dp.study import grid
+from dp.training.config import LoopConfig
 from dp.training.loop import expected_losses
 from dp.training.optimizers import optimizer
 
@@ -38,26 +39,24 @@ def main() -> None:
     arguments = parser.parse_args()
     study = common.study(arguments)
     cell = common.chosen(study, grid.needed_trainings(study), arguments.run)
-    config = grid.run_config(study, cell)
+    config = LoopConfig.model_validate(grid.run_config(study, cell))
     splits, facts = tokens.load(paths.tokens(study.scale_name, cell.backbone, cell.task))
-    rows, _ = rows_of(cell.regime, splits)
+    rows, _ = rows_of(cell.parsed_regime, splits)
     split = splits["train"].take(rows)
     features = None
     if grid.needs_features(study, cell.variant):
         folder = paths.features(study.scale_name, cell.backbone, cell.task, grid.pooling(study, cell.variant))
         features = load_file(folder / "features.safetensors")["train"][rows]
     lengths = [len(ids) for ids in split.ids]
-    batches = training_batches(lengths, config["training"]["batch_size"], config["training"]["steps"], config["seed"])
+    batches = training_batches(lengths, config.training.batch_size, config.training.steps, config.seed)
     print(f"padding share of the run's {len(batches)} batches: {padding_share(batches, lengths):.4f}")
 
-    with device(config["compute"]) as where:
-        backbone = load(
-            paths.backbone(cell.backbone), config["family"], config["backbone_head"], config["compute"]["dtype"], where
-        )
+    with device(config.compute) as where:
+        backbone = load(paths.backbone(cell.backbone), config.family, config.backbone_head, config.compute.dtype, where)
         model = classifier(config, backbone, [facts["classes"]], [], where)
         model.fit_features(features)
-        parameters, copies, choice = model.trained(), model.copies, config["choice"]
-        optimize = optimizer(parameters.values(), config["training"]["optimizer"])
+        parameters, copies, choice = model.trained(), model.copies, config.choice
+        optimize = optimizer(parameters.values(), config.training.optimizer)
 
         def wait() -> float:
             if where.startswith("cuda"):
@@ -67,9 +66,9 @@ def main() -> None:
         def step(numbers: list[int], n: int) -> tuple[float, int]:
             start = wait()
             batch = collate(split, numbers, features).to(where).repeated(copies)
-            tau = temperature(n, **choice["temperature"]) if choice else 1.0
-            moment = Moment(config["seed"], n, 0, batch.rows, True, True, tau, copies)
-            losses, _ = expected_losses(model, batch, moment, choice["estimator"] if choice else "straight_through")
+            tau = temperature(n, choice.temperature) if choice else 1.0
+            moment = Moment(config.seed, n, 0, batch.rows, True, True, tau, copies)
+            losses, _ = expected_losses(model, batch, moment, config.estimator)
             losses.mean().backward()
             torch.nn.utils.clip_grad_norm_(parameters.values(), 1.0)
             optimize.step()
@@ -85,7 +84,7 @@ def main() -> None:
             mask = torch.cat([ones, batch.mask], dim=1)
             embeds.requires_grad_()
             start = wait()
-            state = backbone.state(Sequence(embeds, mask, mask), config["head"], batch.answers)
+            state = backbone.state(Sequence(embeds, mask, mask), config.head, batch.answers)
             scores = (
                 model.head(state, batch.outputs, batch.tasks)
                 if model.head
@@ -103,7 +102,7 @@ def main() -> None:
             rates.append(positions / seconds)
             floor.append(bare(numbers))
     ratios = sorted(b / w for b, w in zip(floor, whole, strict=True))
-    print(f"{len(whole)} steps on {where}, {config['compute']['threads']} threads:")
+    print(f"{len(whole)} steps on {where}, {config.compute.threads} threads:")
     print(f"  training: median {statistics.median(rates):.0f} tokens/s")
     print(f"  share of the bare rate: median {statistics.median(ratios):.3f}, {ratios[0]:.3f} to {ratios[-1]:.3f}")
 

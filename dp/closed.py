@@ -29,6 +29,21 @@ class Closed(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
+class Settings(Closed):
+    """Parameters that what computes reads just as a scale has them: declared once, beside the code that reads them.
+
+    A field is described by the string below it, which is in no digest of code.
+    """
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class Configuration(BaseModel):
+    """What one consumer reads of a job's `asked`; keys that it does not name are for others."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file. Raises UserError where there is none."""
     try:

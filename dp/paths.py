@@ -11,17 +11,6 @@ EVALUATE = RESULTS / "evaluate"
 REPORT = RESULTS / "report"
 LOGS = RESULTS / "logs"
 
-FILES = {
-    "fetch-task": ("train.jsonl", "validation.jsonl"),
-    "fetch-backbone": ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"),
-    "tokenize": ("tokens.safetensors", "rows.json"),
-    "features": ("features.safetensors",),
-    "train": ("tuned.safetensors", "config.json", "steps.jsonl"),
-    "choose": ("choice.json",),
-    "evaluate": ("predictions.jsonl", "metrics.json"),
-}
-"""What each command makes; a report makes what `dp.study.contents` says."""
-
 
 def task_rows(task: str, source: str) -> Path:
     """Canonical rows of a task: train.jsonl, validation.jsonl, record.json."""

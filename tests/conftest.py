@@ -22,6 +22,7 @@ from dp.data.encoding import encode, gather  # noqa: E402
 from dp.study.study import Study  # noqa: E402
 from dp.study.study import load as load_params  # noqa: E402
 from dp.tasks import model as tasks  # noqa: E402
+from dp.training.config import LoopConfig  # noqa: E402
 from dp.worlds import made_up, random_weights  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
@@ -29,6 +30,11 @@ SUPERGLUE = Path(os.environ.get("SUPERGLUE", ROOT.parent / "shared" / "superglue
 # Family under test -> its tiny backbone; `masked` is the encoder family with a verbalizer.
 TINY = {"seq2seq": "tiny-t5", "causal": "tiny-llama", "encoder": "tiny-encoder", "masked": "tiny-bert"}
 FAMILIES = sorted(TINY)
+
+
+def typed(config) -> LoopConfig:
+    """A resolved configuration as what trains reads it."""
+    return LoopConfig.model_validate(config)
 
 
 @pytest.fixture(scope="session")

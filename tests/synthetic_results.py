@@ -83,7 +83,8 @@ def write_record(artifact, made, dirty=False):
     outputs = vouch(artifact.folder, made["outputs"])
     made = made | {"status": "complete", "outputs": outputs, "started": "2026-01-02T03:04:05+00:00",
                    "wall_seconds": 12.5, "peak_memory_mib": 100, "gpu_peak_memory_mib": None}  # fmt: skip
-    used = {"inputs": inputs_of(artifact), "code": code}
+    inputs = {path: digest for path, digest in inputs_of(artifact).items() if digest}  # made-up tasks have no file
+    used = {"inputs": inputs, "code": code}
     surroundings = environment() | {"dirty": dirty, "commit": "c" * 40}
     record = {"command": artifact.command, "asked": artifact.asked, "used": used, "with": surroundings, "made": made}
     files.write_json(artifact.folder / "record.json", sealed(record))

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 import yaml
-from dp.jobs.artifacts import artifacts
 from synthetic_results import change, predictions, report, study_in, write_results
 
 from dp import files, paths
 from dp.commands import cli
 from dp.jobs import closure, record, stale, state
 from dp.jobs.finding import KINDS, Finding
+from dp.jobs.inputs import verified
 from dp.lineage import audit, environments, numbers, orphans, scales
+from dp.study.resolve import jobs
 from dp.study.study import load
 
 REPORT = Path("results/report/synthetic")
@@ -161,7 +162,7 @@ def test_a_job_at_work_is_running_and_not_tampered(here):
     assert found() == sorted([
         ("missing", folder, why), *rest(folder, "missing", REPORT), lost("alpha/majority/seed0", 1)
     ])  # fmt: skip
-    assert audit.before_jobs(artifacts(study()))[0] == []
+    assert audit.before_jobs(jobs(study()))[0] == []
 
 
 def test_tampered_bytes_and_records(here):
@@ -183,7 +184,7 @@ def test_tampered_bytes_and_records(here):
         ("stale", REPORT, f"input changed: {cut}/record.json, {record_file}"),
         lost("beta/fixed/seed1"),
     ])  # fmt: skip
-    seen = [(one.kind, one.path, one.why) for one in audit.before_jobs(artifacts(study()))[0]]
+    seen = [(one.kind, one.path, one.why) for one in audit.before_jobs(jobs(study()))[0]]
     assert sorted(seen) == sorted(expected)
     assert touched() == ["tiny-t5/full/alpha/fixed", "tiny-t5/full/beta/fixed"]
 
@@ -191,15 +192,15 @@ def test_tampered_bytes_and_records(here):
 def test_what_vanished_between_two_looks_was_not_tampered_with(here, monkeypatch):
     folder = evaluated("alpha/fixed/seed0")
     (folder / "metrics.json").write_text("of another job")
-    assert [one.path for one in audit.before_jobs(artifacts(study()))[0]] == [folder / "metrics.json"]
+    assert [one.path for one in audit.before_jobs(jobs(study()))[0]] == [folder / "metrics.json"]
     monkeypatch.setattr(state, "read", lambda of: (of / "record.json").unlink(missing_ok=True))
-    assert audit.before_jobs(artifacts(study()))[0] == []
+    assert audit.before_jobs(jobs(study()))[0] == []
 
 
 def test_nothing_is_tampered_with_where_nothing_is(here):
     shutil.rmtree(here / "results/train")
     (REPORT / "results.md").unlink()
-    assert audit.before_jobs(artifacts(study()))[0] == []
+    assert audit.before_jobs(jobs(study()))[0] == []
 
 
 def test_only_a_full_audit_sees_an_edit_that_keeps_size_and_time(here):
@@ -254,8 +255,8 @@ def test_stale_by_code(here, monkeypatch):
     edit_code(
         monkeypatch, "evaluate", "dp/files.py", "dp/new.py", "dp/results/metrics.py", "dp/classifier/linear_head.py"
     )
-    why = "code changed: dp/results/metrics.py, dp/files.py, dp/classifier/linear_head.py and 1 more"
-    first = next(folder for folder, one in artifacts(study()).items() if one.command == "evaluate")
+    why = "code changed: dp/classifier/linear_head.py, dp/files.py, dp/new.py and 1 more"
+    first = next(folder for folder, one in jobs(study()).items() if one.command == "evaluate")
     expected = [("stale", evaluated(run), why) for run in RUNS]
     assert found() == sorted([*expected, *rest(first, "stale", REPORT)])
     assert len(touched()) == 6
@@ -266,7 +267,7 @@ def test_code_of_the_table_touches_all_numbers_and_that_of_figures_none(here, mo
     assert found() == [("stale", REPORT, "code changed: dp/report/figures/style.py")]
     assert touched() == []
     edit_code(monkeypatch, "report", "dp/statistics/intervals.py")
-    assert found() == [("stale", REPORT, "code changed: dp/statistics/intervals.py, dp/report/figures/style.py")]
+    assert found() == [("stale", REPORT, "code changed: dp/report/figures/style.py, dp/statistics/intervals.py")]
     assert len(touched()) == 6
 
 
@@ -318,7 +319,7 @@ def test_inputs_that_were_added_and_those_that_are_read_no_more(here):
     read_by(REPORT, lambda old: {path: one for path, one in old.items() if not path.startswith(tuple(map(str, new)))})
     assert found() == [("stale", REPORT, f"input is new: dp/report/page/page.css, {tokens('beta')}")]
     features = Path("results/tokenize/synthetic/tiny-t5/beta/features/masked_mean")
-    read_by(trained("beta/fixed/seed0"), lambda old: old | record.outputs_of(features))
+    read_by(trained("beta/fixed/seed0"), lambda old: old | verified(features))
     why = {path: why for _, path, why in found()}
     assert why[trained("beta/fixed/seed0")] == f"input is read no more: {features}"
 
@@ -505,7 +506,7 @@ def test_mixed_environments(here):
 
 
 def test_of_two_equally_common_environments_the_first_is_the_usual_one(here):
-    asked, runs = artifacts(study()), [evaluated(run) for run in RUNS[:4]]
+    asked, runs = jobs(study()), [evaluated(run) for run in RUNS[:4]]
     settings = {folder: record.read(folder)["with"] for folder in runs}
     for folder in runs[2:]:
         settings[folder]["python"] = "4"
@@ -616,8 +617,8 @@ def test_beside_results_of_another_scale_one_line_says_so(here, capsys):
     assert len(printed) < 30
     assert audit.audit(study()).notes == [NO_LOCK]
     shutil.rmtree("results/train/synthetic")
-    assert scales.others("other") == ["synthetic"] and scales.is_begun(artifacts(study()))
+    assert scales.others("other") == ["synthetic"] and scales.is_begun(jobs(study()))
     for phase in ("tokenize", "evaluate", "report"):
         shutil.rmtree(f"results/{phase}/synthetic")
-    assert scales.others("other") == [] and not scales.is_begun(artifacts(study()))
+    assert scales.others("other") == [] and not scales.is_begun(jobs(study()))
     assert audit.audit(load(Path(), {"scale": "other"})).notes == [NO_LOCK]

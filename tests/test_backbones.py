@@ -568,7 +568,7 @@ def test_lora_is_pefts(make, name):
     ours, theirs = make(name), make(name)
     sequence = sequence_of(ours, holes())
     before = ours.state(sequence, head_of(name))
-    add_lora(ours, SETTINGS, 0)
+    add_lora(ours, **SETTINGS, generator_seed=0)
     assert torch.equal(ours.state(sequence, head_of(name)), before)
     own = adapters(ours)
     layers = {"t5": 6}.get(name, 2)
@@ -591,7 +591,7 @@ def test_lora_is_pefts(make, name):
 
 def test_lora_of_one_projection_by_hand(make):
     backbone, plain = make("bert"), make("bert")
-    add_lora(backbone, SETTINGS, 0)
+    add_lora(backbone, **SETTINGS, generator_seed=0)
     query = backbone.self_attentions[1].query
     a, b = query.lora_A["default"].weight, query.lora_B["default"].weight
     assert a.shape == (3, 32) and b.shape == (32, 3) and not b.any()
@@ -608,7 +608,7 @@ def test_lora_is_drawn_from_its_seed_alone(make, name):
         torch.manual_seed(outside)
         state = torch.random.get_rng_state()
         backbone = make(name)
-        add_lora(backbone, SETTINGS, seed)
+        add_lora(backbone, **SETTINGS, generator_seed=seed)
         assert torch.equal(torch.random.get_rng_state(), state)
         draws.append({key: value.detach().clone() for key, value in adapters(backbone).items()})
     first, again, other = draws
@@ -618,7 +618,7 @@ def test_lora_is_drawn_from_its_seed_alone(make, name):
 
 def test_loras_dropout_is_off_until_asked_for(make):
     backbone = make("t5", "bfloat16")
-    dropouts = add_lora(backbone, SETTINGS | {"dropout": 0.5}, 0)
+    dropouts = add_lora(backbone, **SETTINGS | {"dropout": 0.5}, generator_seed=0)
     assert {parameter.dtype for parameter in adapters(backbone).values()} == {torch.float32}
     with torch.no_grad():
         for parameter in adapters(backbone).values():

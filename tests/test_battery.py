@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from conftest import FAMILIES, ROOT, TINY
+from conftest import FAMILIES, ROOT, TINY, typed
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
@@ -64,12 +64,12 @@ def trained(tiny, toy_split, tmp_path):
         backbone, split = tiny(family), toy_split(family)
         config = config_of(family, variant, seed)
         rows = Rows(split, features_of(backbone, split))
-        model = classifier(config, backbone, [2], [], "cpu")
+        model = classifier(typed(config), backbone, [2], [], "cpu")
         model.fit_features(rows.features)
         for name, value in model.kept().items():
             if not value.requires_grad and "standard" not in name:  # a choice that another run would have learned
                 torch.nn.init.normal_(value, generator=seeds.generator(1, name))
-        made = train(model, rows, [rows], config, tmp_path / name, "identity")
+        made = train(model, rows, [rows], typed(config), tmp_path / name, "identity")
         return model, config, split, rows.features, made
 
     return make
@@ -79,7 +79,7 @@ def trained(tiny, toy_split, tmp_path):
 def test_shapes_masks_and_ranges(tiny, toy_split, family, variant):
     backbone, split = tiny(family), toy_split(family)
     config = config_of(family, variant)
-    model = classifier(config, backbone, [2], [], "cpu")
+    model = classifier(typed(config), backbone, [2], [], "cpu")
     length = config["prompt"]["length"]
     batch = collate(split, [0, 3, 5, 6], features_of(backbone, split))
     embeds = backbone.embed(batch.ids)
@@ -103,7 +103,7 @@ def test_shapes_masks_and_ranges(tiny, toy_split, family, variant):
 @each_variant
 def test_only_the_tuned_parameters_move(trained, tiny, tiny_folders, family, variant):
     model, config, _, features, _ = trained(family, variant)
-    before = classifier(config, tiny(family), [2], [], "cpu")
+    before = classifier(typed(config), tiny(family), [2], [], "cpu")
     checkpoint = load_file(tiny_folders[family] / "model.safetensors")
     compared = 0
     for name, value in model.backbone.model.state_dict().items():
@@ -132,9 +132,9 @@ def test_only_the_tuned_parameters_move(trained, tiny, tiny_folders, family, var
 @each_variant
 def test_padding_and_batch_change_nothing(trained, family, variant):
     model, config, split, features, _ = trained(family, variant)
-    together, choices = score(model, split, features, config | {"evaluation_batch_size": 24}, 8)
-    alone, alone_choices = score(model, split, features, config | {"evaluation_batch_size": 1}, 8)
-    padded, _ = score(model, split, features, config | {"switches": ["padded_inputs"], "max_tokens": 40}, 8)
+    together, choices = score(model, split, features, typed(config | {"evaluation_batch_size": 24}), 8)
+    alone, alone_choices = score(model, split, features, typed(config | {"evaluation_batch_size": 1}), 8)
+    padded, _ = score(model, split, features, typed(config | {"switches": ["padded_inputs"], "max_tokens": 40}), 8)
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(together, padded, rtol=1e-4, atol=1e-5)
     for one, other in zip(choices or (), alone_choices or (), strict=True):
@@ -149,11 +149,11 @@ def test_save_and_load_give_equal_scores(trained, tiny, family, variant, tmp_pat
     save_file(made["tensors"], tmp_path / "tuned.safetensors")
     loaded = load_file(tmp_path / "tuned.safetensors")
     assert sum(loaded[name].numel() for name in model.trained()) == made["trainable_parameters"]
-    other = classifier(config, tiny(family), [2], [], "cpu")
+    other = classifier(typed(config), tiny(family), [2], [], "cpu")
     for target in (model, other):
         load_tuned(target.kept(), tmp_path / "tuned.safetensors")
-    again, _ = score(other, split, features, config, 8)
-    assert torch.equal(score(model, split, features, config, 8)[0], again)
+    again, _ = score(other, split, features, typed(config), 8)
+    assert torch.equal(score(model, split, features, typed(config), 8)[0], again)
 
 
 @each_variant
@@ -175,7 +175,7 @@ def test_finetuning_moves_the_backbone_and_zero_shot_is_the_bare_model(trained, 
         return
     backbone, split = tiny(family), toy_split(family)
     config = config_of(family, "fixed") | {"definition": {"baseline": "zero_shot"}, "baseline": None}
-    scores, choices = score(classifier(config, backbone, [2], [], "cpu"), split, None, config, 0)
+    scores, choices = score(classifier(typed(config), backbone, [2], [], "cpu"), split, None, typed(config), 0)
     assert choices is None
     ids, words = split.ids[0][None], split.outputs[0]
     with torch.no_grad():
@@ -193,7 +193,7 @@ def test_a_batch_size_of_several_micro_batches_gives_the_same_gradient(tiny, toy
     backbone, split = tiny(family), toy_split(family)
 
     def gradient(parts):
-        model = classifier(config_of(family, "fixed"), backbone, [2], [], "cpu")
+        model = classifier(typed(config_of(family, "fixed")), backbone, [2], [], "cpu")
         for rows in parts:
             batch = collate(split, rows)
             scores, _ = model(batch, Moment(0, 0, 0, batch.rows, training=True, draws=True))

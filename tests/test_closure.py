@@ -1,4 +1,4 @@
-"""The code closure of a command is what the command really imports (design section 2: staleness of one run)."""
+"""The code closure of a command is what its compute module really imports (design section 2: staleness of one run)."""
 
 import ast
 import json
@@ -11,30 +11,39 @@ import sys
 import pytest
 from conftest import ROOT
 
-from dp.commands.cli import COMMANDS
-from dp.jobs.closure import closure
+from dp.commands.cli import MAKING
+from dp.jobs.closure import closure, has_no_say
 
-# Modules of a closure that importing the command does not load: command -> what is imported inside a function.
+# Modules of a closure that importing what computes does not load: command -> what is imported inside a function.
 IMPORTED_LATE = {
     "train": {"dp.backbones.lora"},
     "evaluate": {"dp.backbones.lora"},
-    "fetch-backbone": {"dp.numerics.devices", "dp.worlds.pretraining", "dp.backbones.lora"},
+    "fetch-backbone": {"dp.numerics.devices", "dp.numerics.seeds", "dp.worlds.pretraining", "dp.backbones.lora"},
 }
 WORKFLOW_TOOLS = ["datasets", "snakemake", "dvc"]
 TRAINING_PATH = ["tokenize", "features", "train", "evaluate"]
 LOADED = """
-import importlib, json, sys
+import builtins, importlib, json, sys
 for name in {blocked}:
     sys.modules[name] = None
-importlib.import_module("dp.commands.cli")
-importlib.import_module("dp.commands.{module}")
-print(json.dumps(sorted(name for name in sys.modules if name.split(".")[0] == "dp")))
+imported, original = {{}}, builtins.__import__
+
+def noting(name, globals=None, locals=None, fromlist=(), level=0):
+    module = original(name, globals, locals, fromlist, level)
+    names = [name, *(f"{{name}}.{{one}}" for one in fromlist or ())]
+    imported.setdefault((globals or {{}}).get("__name__"), []).extend(one for one in names if one in sys.modules)
+    return module
+
+builtins.__import__ = noting
+importlib.import_module("dp.compute.{module}")
+of_dp = {{str(by): [one for one in names if one.split(".")[0] == "dp"] for by, names in imported.items()}}
+print(json.dumps(of_dp))
 """
 CLOSURES = """
 import json
-from dp.commands.cli import COMMANDS
-from dp.lineage.closure import closure
-print(json.dumps({name: [str(path) for path in closure(name)] for name in COMMANDS}))
+from dp.commands.cli import MAKING
+from dp.jobs.closure import closure
+print(json.dumps({name: [str(path) for path in closure(name)] for name in MAKING}))
 """
 
 
@@ -47,25 +56,29 @@ def python(code, folder=ROOT):
 
 
 def loaded(command):
-    """The `dp` modules that a fresh process holds after importing a command; training has no workflow tool in reach."""
-    blocked = WORKFLOW_TOOLS if command in TRAINING_PATH else []
-    return set(python(LOADED.format(blocked=blocked, module=command.replace("-", "_"))))
+    """The `dp` modules that importing what computes runs in a fresh process, but for what has no say and its imports.
+
+    Training has no workflow tool in reach.
+    """
+    module = command.replace("-", "_")
+    imported = python(LOADED.format(blocked=WORKFLOW_TOOLS if command in TRAINING_PATH else [], module=module))
+    found, todo = set(), [f"dp.compute.{module}"]
+    while todo:
+        name = todo.pop()
+        if name not in found and not has_no_say(name):
+            found.add(name)
+            todo += [*imported.get(name, []), *([name.rpartition(".")[0]] if "." in name else [])]
+    return found
 
 
 def static(command):
     return {".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in closure(command)}
 
 
-PRINTING = {"dp.commands.cli", "dp.escapes"}
-"""What the command line prints with is part of no closure, unless a command imports it."""
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_the_closure_is_what_the_command_imports(command):
+@pytest.mark.parametrize("command", MAKING)
+def test_the_closure_is_what_computing_imports(command):
     """And tokenize, features, train and evaluate import where datasets, Snakemake and DVC are not installed."""
-    late = IMPORTED_LATE.get(command, set())
-    named = static(command)
-    assert named == (loaded(command) - (PRINTING - named)) | late
+    assert static(command) == loaded(command) | IMPORTED_LATE.get(command, set())
 
 
 @pytest.fixture
@@ -101,15 +114,53 @@ def test_an_import_inside_a_function_reaches_exactly_the_commands_that_can_run_i
 
 def test_who_uses_the_metrics():
     """Training selects by accuracy of its own predictions: an edit to the reported metrics makes no training stale."""
-    users = {command for command in COMMANDS if "dp.results.metrics" in static(command)}
+    users = {command for command in MAKING if "dp.results.metrics" in static(command)}
     assert users == {"evaluate"}
 
 
-def test_every_command_has_itself_and_its_packages():
-    for command in COMMANDS:
-        own = f"dp.commands.{command.replace('-', '_')}"
-        assert {"dp", "dp.commands", own} <= static(command)
+def test_every_command_has_what_computes_it_and_its_packages():
+    for command in MAKING:
+        assert {"dp", "dp.compute", f"dp.compute.{command.replace('-', '_')}"} <= static(command)
         assert all((ROOT / path).is_file() for path in closure(command))
+
+
+@pytest.mark.parametrize("command", MAKING)
+def test_what_starts_records_or_explains_a_job_is_in_no_closure(command):
+    """Nor is it imported by what is: not even by a module that has no say, once it is named in one that has."""
+    rooms = {".".join(name.split(".")[:2]) for name in static(command)}
+    assert not rooms & {"dp.commands", "dp.worker", "dp.lineage", "dp.planning"}
+    assert not [name for name in static(command) if has_no_say(name)]
+
+
+# What has no say, as the modules of a closure import it; a report reads records and the study itself.
+WITHOUT_SAY = {
+    "fetch-task": {"dp.closed", "dp.errors", "dp.yaml12"},
+    "fetch-backbone": {"dp.closed", "dp.errors", "dp.yaml12", "dp.progress", "dp.jobs.job"},
+    "tokenize": {"dp.closed", "dp.errors"},
+    "features": {"dp.errors", "dp.progress"},
+    "train": {"dp.errors", "dp.progress"},
+    "choose": {"dp.errors"},
+    "evaluate": {"dp.errors", "dp.progress"},
+}
+
+
+@pytest.mark.parametrize("command", WITHOUT_SAY)
+def test_what_computes_imports_without_say_only_what_is_meant_to_be(command):
+    """A module of the resolver or of recording that one of these imports would decide bytes, and nothing would say."""
+    of_closure = set(closure(command))
+    named = {name for path, node in imports() if path in of_closure for name in names_in(node)}
+    assert {name for name in named if has_no_say(name) and module(name)} == WITHOUT_SAY[command]
+
+
+def names_in(node):
+    """Absolute names in an import statement, of modules and of what is taken from them."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+
+
+def module(name):
+    return ROOT.joinpath(*name.split(".")).with_suffix(".py").is_file()
 
 
 def imports():

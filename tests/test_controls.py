@@ -5,8 +5,7 @@ from collections import Counter
 
 import pytest
 import torch
-from conftest import TINY
-from dp.commands.evaluate import _another_row
+from conftest import TINY, typed
 from safetensors.torch import load_file, save_file
 from small_project import Project
 from synthetic_results import reseal
@@ -15,6 +14,7 @@ from test_battery import config_of, features_of
 from dp import files, paths
 from dp.classifier.classifier import classifier
 from dp.classifier.scoring import score
+from dp.compute.evaluate import _another_row
 from dp.data.batches import collate
 from dp.prompts.choice import Moment
 
@@ -134,16 +134,16 @@ def test_noise_draws_each_choice_with_its_probability(tiny, toy_split, variant):
     """Over many draws the splits have the shares softmax(logits); without noise there is one, the argmax."""
     backbone, split = tiny("seq2seq"), toy_split("seq2seq")
     config, features = config_of("seq2seq", variant) | {"evaluation_batch_size": 4}, features_of(backbone, split)
-    model = classifier(config, backbone, [2], [], "cpu")
+    model = classifier(typed(config), backbone, [2], [], "cpu")
     shares = torch.tensor([0.4, 0.1, 0.05, 0.25, 0.2])
     with torch.no_grad():
         for name, value in model.kept().items():
             if name.startswith("prompt.position"):
                 value.copy_(torch.zeros_like(value) if name.endswith("weight") else shares.log().view_as(value))
-    _, chosen = score(model, split, features, config, 0)
+    _, chosen = score(model, split, features, typed(config), 0)
     assert set(chosen.split.tolist()) == {0}
     noisy = config | {"switches": ["gumbel_at_evaluation"]}
-    draws = torch.cat([score(model, split, features, noisy, step)[1].split for step in range(40)])
+    draws = torch.cat([score(model, split, features, typed(noisy), step)[1].split for step in range(40)])
     found = torch.bincount(draws, minlength=5) / len(draws)
     # 40 x 24 draws of instances, or 40 x 6 of batches.
     assert (found - shares).abs().max() < (0.05 if variant == "adap_ins_pos" else 0.08), found
@@ -213,7 +213,7 @@ def test_a_second_stage_waits_for_the_first(tmp_path, monkeypatch, capsys, built
 @pytest.mark.parametrize("family", sorted(TINY))
 def test_a_frozen_choice_gets_no_gradient_and_the_prompt_does(tiny, toy_split, family):
     backbone, split = tiny(family), toy_split(family)
-    model = classifier(config_of(family, "adap_ins_pos-frozen"), backbone, [2], [], "cpu")
+    model = classifier(typed(config_of(family, "adap_ins_pos-frozen")), backbone, [2], [], "cpu")
     batch = collate(split, [0, 1, 2, 3], features_of(backbone, split))
     scores, _ = model(batch, Moment(0, 0, 0, batch.rows, training=True, draws=True))
     torch.nn.functional.cross_entropy(scores, batch.labels).backward()

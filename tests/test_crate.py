@@ -19,7 +19,6 @@ import pytest
 import yaml
 from built_project import jobs, run, snakemake
 from conftest import ROOT
-from dp.jobs.artifacts import artifacts
 from rocrate.rocrate import ROCrate
 from small_project import Project
 from synthetic_results import change, planted, report, study_in, write_results
@@ -29,6 +28,7 @@ from dp.commands import cli
 from dp.errors import UserError
 from dp.lineage import crate_actions
 from dp.lineage.crate import export
+from dp.study import resolve
 from dp.study.contents import FIGURES
 from dp.study.study import load
 
@@ -45,7 +45,7 @@ class Handed:
         export(study, self.out)
         self.crate = ROCrate(self.out)
         self.graph = files.read_json(self.out / "ro-crate-metadata.json")["@graph"]
-        self.folders = [folder.as_posix() for folder in artifacts(study)]
+        self.folders = [folder.as_posix() for folder in resolve.jobs(study)]
 
     def record(self, folder):
         return json.loads((self.root / folder / "record.json").read_text())
@@ -478,7 +478,7 @@ def test_large_tuned_weights_are_named_only(results, monkeypatch):
     monkeypatch.setattr(crate_actions, "LARGEST_COPY", 10)
     export(results, Path("handed"))
     assert not list(Path("handed").rglob("tuned.safetensors"))
-    trainings = [folder.as_posix() for folder, one in artifacts(results).items() if one.command == "train"]
+    trainings = [folder.as_posix() for folder, one in resolve.jobs(results).items() if one.command == "train"]
     for folder in trainings:
         assert outputs(ROCrate("handed"), folder)[f"{folder}/tuned.safetensors"] == sha256(
             Path(folder, "tuned.safetensors")

@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from dp.jobs.artifacts import artifacts
 from small_project import in_a_clean_tree, made, reseal
 
 from dp import files
@@ -14,6 +13,7 @@ from dp.commands import cli
 from dp.errors import UserError
 from dp.jobs import record
 from dp.lineage.audit import before_jobs
+from dp.study.resolve import jobs
 from dp.study.study import load
 
 TOKENS = "results/tokenize/small/tiny-t5/toy/tokens/record.json"
@@ -82,7 +82,7 @@ def test_a_damaged_record_is_named(project, capsys, path, damage):
             assert said.err.count("\n") == 1 and len(said.err) < 3000
         if command[0] in ("audit", "plan", "diff", "export"):
             assert stop.value.code in (1, 2) and path.removesuffix("/record.json") in said.out + said.err, command
-    assert [str(one.path) for one in before_jobs(artifacts(load()))[0]] == [path], "no door computes with it"
+    assert [str(one.path) for one in before_jobs(jobs(load()))[0]] == [path], "no door computes with it"
 
 
 EVALUATED = "results/evaluate/small/tiny-t5/full/toy/fixed/seed0"

@@ -7,6 +7,7 @@ import torch
 
 from dp.errors import UserError
 from dp.numerics import devices
+from dp.numerics.compute import Compute
 
 
 @pytest.fixture(autouse=True)
@@ -47,8 +48,8 @@ def test_locks_are_by_the_gpus_own_number(monkeypatch):
 def test_asking_for_a_missing_gpu_is_an_error():
     with (
         pytest.raises(UserError, match=r"compute\.device is cuda, but torch finds no GPU"),
-        devices.device({"device": "cuda", "threads": 1}),
+        devices.device(Compute(device="cuda")),
     ):
         pass
-    with devices.device({"device": "auto", "threads": 1}) as where:
+    with devices.device(Compute()) as where:
         assert where == "cpu" and torch.get_num_threads() == 1

@@ -164,7 +164,7 @@ def test_several_processes_may_write_at_once(here):
     for number in range(40):
         write(f"f{number}", f"text {number}")
     code = """
-from dp.lineage.digests import Digests
+from dp.jobs.digests import Digests
 for number in range(40):
     Digests().of([f"f{number}"])
 print(len(Digests().of(f"f{n}" for n in range(40))))

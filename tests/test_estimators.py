@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from conftest import typed
 from small_project import small_study
 from test_battery import config_of, features_of
 from torch.nn import functional
@@ -16,9 +17,10 @@ from dp.classifier.classifier import classifier
 from dp.classifier.scoring import score
 from dp.data.batches import collate, training_batches
 from dp.numerics import seeds
-from dp.prompts.choice import Moment, Policy
+from dp.prompts.choice import Moment
 from dp.prompts.estimators import objective
 from dp.prompts.lengths import Length
+from dp.prompts.policy import Policy
 from dp.prompts.positions import Position
 from dp.prompts.prompt import SoftPrompt
 from dp.study import grid
@@ -32,7 +34,7 @@ FACTORS = {
 CASES = [("seq2seq", variant, micro) for variant in FACTORS for micro in (8, 2)] + [
     (family, variant, 8) for family in ("causal", "encoder", "masked") for variant in ("adap_all", "adap_ins_all")
 ]
-STILL = {"name": "adamw", "lr": 0.0, "weight_decay": 0.0, "schedule": "constant", "warmup_steps": 0, "clip_norm": 1e9}
+STILL = {"name": "adamw", "lr": 1e-30, "weight_decay": 0.0, "schedule": "constant", "warmup_steps": 0, "clip_norm": 1e9}
 
 
 def config_with(variant, family="seq2seq", estimator="exact", entropy=0.0, samples=2, **training):
@@ -44,7 +46,7 @@ def config_with(variant, family="seq2seq", estimator="exact", entropy=0.0, sampl
 
 def built(config, backbone, features, tasks=1):
     """A model whose choices are far from even and, by instance, differ between the rows."""
-    model = classifier(config, backbone, [2] * tasks, [], "cpu")
+    model = classifier(typed(config), backbone, [2] * tasks, [], "cpu")
     model.fit_features(features)
     with torch.no_grad():
         for name, value in model.kept().items():
@@ -66,7 +68,7 @@ def trained_gradients(model, rows, config, folder, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(torch.nn.utils, "clip_grads_with_norm_", take)
-        loop.train(model, rows, [rows], config, folder, "identity")
+        loop.train(model, rows, [rows], typed(config), folder, "identity")
     losses = [line["loss"] for line in files.read_jsonl(folder / "steps.jsonl") if "loss" in line]
     return found, losses
 
@@ -377,7 +379,7 @@ def test_evaluation_takes_the_most_probable_choice_whatever_the_estimator(tiny, 
     for estimator in ("straight_through", "reinforce", "exact"):
         config = config_with(variant, estimator=estimator)
         model = built(config, backbone, features)
-        scores, choices = score(model, split, features, config, 3)
+        scores, choices = score(model, split, features, typed(config), 3)
         batch = collate(split, list(range(24)), features)
         for factor, taken in (("position", choices.split), ("length", choices.length)):
             assert torch.equal(taken, probabilities(model, factor, batch, features).argmax(1))
@@ -400,7 +402,7 @@ def test_forward_passes_of_a_row(tiny, toy_split, definition, samples, passes):
     for estimator, expected in passes.items():
         study = small_study(["adap_pos", "x"], {"x": definition}, choice={"estimator": estimator, "samples": samples})
         config = grid.run_config(study, grid.Cell("tiny-t5", "full", "toy", "x", 0))
-        model = classifier(config, backbone, [2], [], "cpu")
+        model = classifier(typed(config), backbone, [2], [], "cpu")
         assert model.copies == expected
         batch = collate(split, [0, 1, 2], features).repeated(expected)
         _, choices = model(batch, Moment(0, 0, 0, batch.rows, True, True, copies=expected))

@@ -15,6 +15,7 @@ from dp.backbones.capabilities import capabilities
 from dp.backbones.load import load, load_tokenizer
 from dp.errors import UserError
 from dp.numerics.sequence import Sequence
+from dp.prompts.config import Init
 from dp.prompts.initial import initial_vectors
 from dp.sources import weights as fetch
 from dp.sources.definitions import Backbone
@@ -106,7 +107,7 @@ def test_embeddings_pass_as_the_ids_they_come_from(folder_of, name):
     backbone = load(folder_of(name), family)
     reader = backbone.model.encoder if family == "seq2seq" else backbone.model.base_model
     words = [9, 4, 17, 30]
-    init = {"kind": "label_words", "common": 40}
+    init = Init(kind="label_words", common=40)
     vectors = initial_vectors(4, init, backbone.vocabulary, words, 0)
     assert vectors.dtype == torch.float32 and backbone.vocabulary.shape == (backbone.model.config.vocab_size, H)
     text = torch.tensor([[7, 21, 12, 33, 5]])

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from conftest import typed
 from safetensors.torch import load_file, save_file
 from small_project import Project
 from test_battery import config_of, features_of
@@ -12,7 +13,8 @@ from test_sources import random_llama
 from dp import files, paths
 from dp.classifier.classifier import classifier
 from dp.classifier.scoring import score
-from dp.commands import cli, features
+from dp.commands import cli
+from dp.compute import features
 from dp.errors import UserError
 from dp.sources import weights as fetch
 from dp.sources.definitions import Backbone
@@ -64,7 +66,7 @@ def made(tiny, toy_split):
         backbone, split = tiny("seq2seq"), toy_split("seq2seq")
         config = config_of("seq2seq", variant, **training)
         found = features_of(backbone, split)
-        model = classifier(config, backbone, [2], [], "cpu")
+        model = classifier(typed(config), backbone, [2], [], "cpu")
         model.fit_features(found)
         return model, split, found, config
 
@@ -73,32 +75,32 @@ def made(tiny, toy_split):
 
 def test_scores_are_finite_or_their_cause_is_named(made, monkeypatch):
     model, split, found, config = made()
-    assert score(model, split, found, config, 0)[0].isfinite().all()
+    assert score(model, split, found, typed(config), 0)[0].isfinite().all()
     bad = found.index_fill(0, torch.tensor([2]), math.nan)  # an argmax of NaN would choose something
     with pytest.raises(UserError, match="Instance features: the table holds 32 of 768 numbers"):
-        score(model, split, bad, config, 0)
+        score(model, split, bad, typed(config), 0)
     monkeypatch.setattr(model.backbone, "word_scores", lambda state, outputs: outputs + math.inf)
     with pytest.raises(
         UserError,
         match=rf"24 of 24 rows, {split.rows[0]['id']} first, .*states overflow in float32; set compute\.dtype",
     ):
-        score(model, split, found, config, 0)
+        score(model, split, found, typed(config), 0)
     with torch.no_grad():
         model.kept()["prompt.representation.vectors"][0, 0] = math.nan
     with pytest.raises(UserError, match=r"the tuned tensor prompt\.representation\.vectors is not finite"):
-        score(model, split, found, config, 0)
+        score(model, split, found, typed(config), 0)
 
 
 def test_a_class_that_a_row_lacks_needs_no_score(made):
     model, split, found, config = made()
     split.outputs[:, 1] = -1
-    assert (score(model, split, found, config, 0)[0][:, 1] == -math.inf).all()
+    assert (score(model, split, found, typed(config), 0)[0][:, 1] == -math.inf).all()
 
 
 def train(made, folder, **changes):
     model, split, found, config = made(**changes)
     rows = loop.Rows(split, found)
-    return loop.train(model, rows, [rows], config, folder, "identity")
+    return loop.train(model, rows, [rows], typed(config), folder, "identity")
 
 
 def optimizer(**changes):
@@ -107,9 +109,10 @@ def optimizer(**changes):
 
 
 @pytest.mark.parametrize("name", ["adamw", "adafactor"])
-def test_the_last_update_is_looked_at_too(made, tmp_path, name):
+def test_the_last_update_is_looked_at_too(made, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(loop, "learning_rate", lambda *_: math.inf)
     with pytest.raises(UserError, match=r"prompt\.\S+ is NaN or infinite at step 0; lower the learning rate \(inf\)"):
-        train(made, tmp_path / "run", steps=1, optimizer=optimizer(name=name, lr=math.inf))
+        train(made, tmp_path / "run", steps=1, optimizer=optimizer(name=name))
     assert files.read_json(tmp_path / "run" / "failure.json")["status"] == "non-finite parameter"
     assert not (tmp_path / "run" / "steps.jsonl").exists()
 
@@ -145,7 +148,7 @@ def test_features_that_are_not_finite_are_not_trained_on(made, tmp_path):
     model, split, found, config = made()
     rows = loop.Rows(split, found.index_fill(0, torch.tensor([3]), math.nan))
     with pytest.raises(UserError, match="Instance features: the table holds 32 of 768 numbers"):
-        loop.train(model, rows, [rows], config, tmp_path / "run", "identity")
+        loop.train(model, rows, [rows], typed(config), tmp_path / "run", "identity")
 
 
 @WRONG

@@ -6,12 +6,12 @@ import pytest
 import yaml
 from conftest import ROOT
 from damage import edited, edits, is_repeated, spoiled, spoils, yaml_text, yaml_values
-from dp.jobs.artifacts import artifacts
 from fuzzing import check_refusal, counts, explore
 from hypothesis import strategies as st
 
 from dp.errors import UserError
 from dp.study import grid, study
+from dp.study.resolve import jobs
 
 SCALES = ["smoke", "demo", "open", "methods-minilm", "t5-random"]
 PARAMS = (ROOT / "params.yaml").read_bytes()
@@ -52,7 +52,7 @@ def ending(root, name, params, scale, is_repeated=False):
         raise AssertionError("what was accepted says something else when it is written and read again")
     if len(grid.cells(found)) < MOST:
         try:
-            artifacts(found)
+            jobs(found)
         except UserError as error:
             check_refusal(error, *SCALES, "params.yaml", "dp/tasks")
             return "refused with its grid"

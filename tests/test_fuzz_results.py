@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import pytest
 from damage import Edit, Spoil, edited, edits, json_bytes, spoiled, spoils, values
-from dp.jobs.artifacts import artifacts
 from fuzzing import counts, ended, explore
 from hypothesis import strategies as st
 from small_project import in_a_clean_tree, made, reseal
@@ -17,6 +16,7 @@ from dp import files, paths
 from dp.commands import cli
 from dp.errors import UserError
 from dp.lineage import sync
+from dp.study.resolve import jobs
 
 ROWS = "results/report/small/results.csv"
 COMMANDS = [
@@ -139,7 +139,7 @@ def test_damaged_results(small, project, cases):
 @counts(few=20, share=0.005)
 def test_sync_takes_over_nothing_that_is_damaged(small, project, cases):
     root, study = small
-    asked = artifacts(study)
+    asked = jobs(study)
 
     def property(damage):
         with restored(root, Path(damage.path).parent):

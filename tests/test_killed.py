@@ -13,11 +13,11 @@ import time
 
 import pytest
 from built_project import BIN, environment, jobs
-from dp.jobs.artifacts import artifacts
 from timeless import content, rows
 
 from dp import files
 from dp.lineage.audit import before_jobs
+from dp.study import resolve
 from dp.study.study import load
 
 pytestmark = pytest.mark.slow
@@ -74,7 +74,7 @@ def test_killed_at_random_moments(project, monkeypatch, number, moments):
     """Whatever has a record is whole after every kill; and each run, however often killed, ends with the same bytes."""
     monkeypatch.chdir(project)
     expected, span = made(project / "results"), seconds(project / "results") / 2
-    asked, draw = artifacts(load(project)), random.Random(number)
+    asked, draw = resolve.jobs(load(project)), random.Random(number)
     killed = runs = 0
     process = None
     while killed < moments or process.returncode != 0:

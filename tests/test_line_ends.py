@@ -74,15 +74,20 @@ def test_the_remedy_that_sync_names_writes_them_anew(tmp_path, monkeypatch):
         sync._compare()
 
 
+def digests_of_project():
+    names = (*project.project_files("report"), *project.project_files("tokenize", "toy"))
+    return {name: project.project_digest(name) for name in names}
+
+
 def test_line_ends_of_a_file_that_a_job_reads_are_no_change(tmp_path, monkeypatch):
     """Nor are those of code: YAML, CSV and the page's parts read the same either way."""
-    expected = project.project_inputs("report") | project.project_inputs("tokenize", "toy")
+    expected = digests_of_project()
     shutil.copytree(ROOT / "dp", tmp_path / "dp", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(project, "PACKAGE", tmp_path / "dp")
     for name in expected:
         path = tmp_path / name
         path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-    assert project.project_inputs("report") | project.project_inputs("tokenize", "toy") == expected
+    assert digests_of_project() == expected
     path = tmp_path / "dp/report/figures/style.py"
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
     assert closure._digest(path) == closure._digest(ROOT / "dp/report/figures/style.py")

@@ -6,8 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 import yaml
-from conftest import FAMILIES
-from dp.study.run import run_of
+from conftest import FAMILIES, typed
 from safetensors.torch import load_file
 from small_project import Project
 from test_battery import config_of, features_of
@@ -16,12 +15,12 @@ from torch.nn import functional
 from dp import files, paths
 from dp.classifier.classifier import classifier
 from dp.classifier.scoring import score
-from dp.commands import train as training
+from dp.compute import train as training
 from dp.data.batches import collate, mixing_shares, training_batches
 from dp.data.tokens import Split, union
 from dp.prompts.choice import Moment
 from dp.prompts.estimators import objective
-from dp.study import grid
+from dp.study import grid, resolve
 from dp.tasks import model as tasks
 from dp.training import loop
 
@@ -53,7 +52,7 @@ def build(family, variant, backbone, estimator="straight_through", **settings):
     config = config_of(family, variant, **settings) | {"regime": "multitask", "task": "all", "multitask": MIXTURE}
     if config["choice"]:
         config["choice"]["estimator"] = estimator
-    return config, classifier(config, backbone, CLASSES, [], "cpu")
+    return config, classifier(typed(config), backbone, CLASSES, [], "cpu")
 
 
 def numbered(splits):
@@ -125,7 +124,7 @@ def test_the_loop_mixes_the_tasks_as_configured(two, tmp_path, monkeypatch, fami
         return seen[-1]
 
     monkeypatch.setattr(loop, "collate", collate)
-    made = loop.train(model, *rows_of(backbone, splits), config, tmp_path, "identity")
+    made = loop.train(model, *rows_of(backbone, splits), typed(config), tmp_path, "identity")
     homes = torch.cat([batch.tasks for batch in seen])
     assert len(homes) == 20 * 8 and made["train_rows"] == 36
     assert homes.float().mean().item() == pytest.approx(share, abs=0.08), "of 24 rows and 12"
@@ -145,11 +144,11 @@ def test_a_row_is_scored_over_its_own_classes_as_if_it_were_alone(two, family):
     backbone, splits = two(family)
     config, model = build(family, "adap_ins_pos", backbone)
     whole, selection = rows_of(backbone, splits)
-    scores, _ = score(model, whole.split, whole.features, config, 0)
+    scores, _ = score(model, whole.split, whole.features, typed(config), 0)
     start = 0
     for number, (split, features) in enumerate(selection):
         mine = scores[start : start + len(split)]
-        alone, _ = score(model, split, features, config, 0)
+        alone, _ = score(model, split, features, typed(config), 0)
         assert alone.shape == (len(split), CLASSES[number])
         torch.testing.assert_close(mine[:, : CLASSES[number]], alone, rtol=1e-4, atol=1e-5)
         assert (mine[:, CLASSES[number] :] == -torch.inf).all() and alone.isfinite().all()
@@ -194,7 +193,7 @@ def test_a_linear_head_has_rows_of_its_own_for_each_task(two, variant):
 def test_another_tasks_head_gives_other_scores(two):
     backbone, splits = two("encoder")
     config, model = build("encoder", "fixed", backbone)
-    right, wrong = (score(model, replace(splits[0], tasks=torch.full((24,), task)), None, config, 0)[0]
+    right, wrong = (score(model, replace(splits[0], tasks=torch.full((24,), task)), None, typed(config), 0)[0]
                     for task in (0, 1))  # fmt: skip
     assert not torch.isclose(right, wrong).any()
 
@@ -231,7 +230,7 @@ def test_each_row_follows_its_tasks_choice(two):
         assert choices.split.tolist() == [3, 1, 3, 1]
         assert choices.length.tolist() == [2, 4, 2, 4]
         assert choices.pool.argmax(1).tolist() == [0, 2, 0, 2]
-    found = score(model, rows_of(backbone, splits)[0].split, None, config, 0)[1].split
+    found = score(model, rows_of(backbone, splits)[0].split, None, typed(config), 0)[1].split
     assert found.tolist() == [1] * 24 + [3] * 12
 
 
@@ -249,7 +248,7 @@ def test_tasks_draw_apart_and_the_rows_of_a_task_together(two):
 def test_instance_nets_are_shared_by_the_tasks(two, family, estimator):
     backbone, splits = two(family)
     _, model = build(family, "adap_ins_all", backbone, estimator)
-    alone = classifier(config_of(family, "adap_ins_all"), backbone, [2], [], "cpu")
+    alone = classifier(typed(config_of(family, "adap_ins_all")), backbone, [2], [], "cpu")
     nets = {name: value for name, value in model.kept().items() if ".logits." in name}
     assert {name: value.shape for name, value in nets.items()} == {name: alone.kept()[name].shape for name in nets}
     for numbers in ([0, 1, 2], [24, 25, 26]):
@@ -262,7 +261,7 @@ def test_the_parameters_of_a_union_are_one_prompt_and_a_row_per_task(two):
     backbone, _ = two("encoder")
     for variant, more in (("fixed", 0), ("adap_pos", 5), ("adap_ins_pos", 0), ("adap_all", 5 + 5 + 3)):
         _, both = build("encoder", variant, backbone)
-        alone = classifier(config_of("encoder", variant), backbone, [2], [], "cpu")
+        alone = classifier(typed(config_of("encoder", variant)), backbone, [2], [], "cpu")
         sizes = [sum(value.numel() for value in model.kept().values()) for model in (both, alone)]
         assert sizes[0] - sizes[1] == more + 3 * (backbone.hidden_size + 1), "and the head's three rows"
 
@@ -283,7 +282,7 @@ def test_selection_is_by_the_mean_over_tasks(two, tmp_path, monkeypatch):
 
     monkeypatch.setattr(loop, "score", fake)
     config, model = build("seq2seq", "fixed", backbone, evaluate_every=2)
-    made = loop.train(model, *rows_of(backbone, splits), config, tmp_path, "identity")
+    made = loop.train(model, *rows_of(backbone, splits), typed(config), tmp_path, "identity")
     assert made["selected_step"] == 4
     assert made["selection"]["accuracy"] == pytest.approx((14 / 24 + 9 / 12) / 2)
     assert made["selection"]["rows"] == 36
@@ -359,7 +358,9 @@ def test_the_commands_evaluate_a_task_with_its_own_choice_and_head(built, backbo
         folder = paths.train_run("small", f"{backbone}/multitask/all/{variant}/seed0")
         tuned, config = load_file(folder / "tuned.safetensors"), files.read_json(folder / "config.json")
         source = grid.Cell(backbone, "multitask", "all", variant, 0)
-        whole, *_ = training.rows_of_run(run_of(built.study, source), config)
+        job = resolve.training_job(built.study, source)
+        read = training.TrainingConfig.model_validate(config)
+        whole, *_ = training.rows_of_run(job.all("tokens"), job.all("features"), read)
         assert whole.split.tasks.bincount().tolist() == [86, 36]
         for number, task in enumerate(("toy", "toy-three")):
             predictions = built.predictions[f"{backbone}/multitask/{task}/{variant}/seed0"]
@@ -371,7 +372,7 @@ def test_the_commands_evaluate_a_task_with_its_own_choice_and_head(built, backbo
             reported = splits["validation"]
             reported = replace(reported, tasks=torch.full_like(reported.tasks, number))
             features = load_file(paths.features("small", backbone, task, "masked_mean") / "features.safetensors")
-            scores, _ = score(model, reported, features["validation"], config, 4)
+            scores, _ = score(model, reported, features["validation"], typed(config), 4)
             found = torch.tensor([row["scores"] for row in predictions])
             torch.testing.assert_close(found, scores, rtol=0, atol=2e-6)
 
@@ -379,7 +380,7 @@ def test_the_commands_evaluate_a_task_with_its_own_choice_and_head(built, backbo
 def _load(study, backbone, config, tuned):
     definition = study.params.backbones[backbone]
     bare = training.load(paths.backbone(backbone), definition.family, definition.head)
-    model = classifier(config, bare, [2, 3], [], "cpu")
+    model = classifier(typed(config), bare, [2, 3], [], "cpu")
     with torch.no_grad():
         for name, value in model.kept().items():
             value.copy_(tuned[name])
@@ -388,10 +389,11 @@ def _load(study, backbone, config, tuned):
 
 def test_a_union_reads_each_rows_own_features(built, monkeypatch):
     monkeypatch.chdir(built.root)
-    this = run_of(built.study, grid.Cell("tiny-t5", "multitask", "all", "adap_ins_pos", 0))
-    whole, selection, facts, _ = training.rows_of_run(this, this.config)
+    job = resolve.training_job(built.study, grid.Cell("tiny-t5", "multitask", "all", "adap_ins_pos", 0))
+    config = training.TrainingConfig.model_validate(job.asked)
+    whole, selection, facts, _ = training.rows_of_run(job.all("tokens"), job.all("features"), config)
     assert [fact["task"] for fact in facts] == ["toy", "toy-three"]
-    backbone = training.load(this.backbone, "seq2seq")
+    backbone = training.load(job.the("backbone"), "seq2seq")
     torch.testing.assert_close(whole.features, features_of(backbone, whole.split), rtol=1e-4, atol=1e-5)
     for number, rows in enumerate(selection):
         assert set(rows.split.tasks.tolist()) == {number}

@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 import torch
+from conftest import typed
 from safetensors.torch import load_file
 from small_project import Project
 from synthetic_results import reseal, unpadded
@@ -15,10 +16,10 @@ from test_battery import config_of, features_of
 from dp import files, paths
 from dp.classifier.classifier import classifier
 from dp.commands import cli
+from dp.compute.choose import best
 from dp.errors import UserError
 from dp.lineage import audit, status
 from dp.results.table import to_csv
-from dp.study.search import best
 from dp.training import loop, overflow
 
 VARIANTS = ["majority", "fixed", "adap_length", "adap_length-frozen", "adap_ins_pos"]
@@ -184,9 +185,9 @@ def start(tiny, toy_split, tmp_path, monkeypatch):
         values = iter([1.0, norm, 1.0, 1.0])
         monkeypatch.setattr(torch.nn.utils, "get_total_norm", lambda _: torch.tensor(next(values)))
         found = loop.Rows(split, features_of(backbone, split))
-        model = classifier(config, backbone, [2], [], "cpu")
+        model = classifier(typed(config), backbone, [2], [], "cpu")
         model.fit_features(found.features)
-        return loop.train(model, found, [found], config, tmp_path / "run", "same")
+        return loop.train(model, found, [found], typed(config), tmp_path / "run", "same")
 
     return begin
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import FAMILIES, ROOT
+from conftest import FAMILIES, ROOT, typed
 from peft import PromptTuningConfig, TaskType, get_peft_model
 from test_battery import LENGTH, config_of
 from torch.nn import functional
@@ -83,7 +83,7 @@ def compare(backbone, model, split, family, rows=(0, 3, 5, 6), length=LENGTH):
     batch = collate(split, list(rows))
     config = config_of(family, "fixed")
     config["prompt"]["length"] = length
-    mine = classifier(config, backbone, [2], [], "cpu")
+    mine = classifier(typed(config), backbone, [2], [], "cpu")
     scores, _ = mine(batch, Moment(0, 0, 0, batch.rows, training=True, draws=True))
     functional.cross_entropy(scores, batch.labels).backward()
     vectors = mine.prompt.representation.vectors

@@ -2,10 +2,11 @@
 
 import pytest
 import yaml
-from dp.jobs.artifacts import Artifact
 from records import record
 
 from dp.jobs import pins
+from dp.jobs.closure import code_digest
+from dp.jobs.job import Job
 from dp.jobs.stale import reasons
 from dp.paths import backbone
 
@@ -26,12 +27,12 @@ def locked(tmp_path, monkeypatch):
 
 def test_another_pin_is_a_reason_and_the_same_or_none_is_not(locked):
     made = record("fetch-backbone", {"family": "seq2seq"}, repo="google/t5", revision="main", commit=OLD)
-    artifact = Artifact(backbone("t5"), "fetch-backbone", {"family": "seq2seq"})
+    job = Job(backbone("t5"), "fetch-backbone", {"family": "seq2seq"}, ())
     assert pins.moved(made) is None
     for commit, why in ((OLD, []), (NEW, [f"workflow/hub.lock.yaml pins commit {NEW} of google/t5, "
                                           f"and it was made from {OLD}"])):  # fmt: skip
         locked(commit)
-        assert list(reasons(artifact, made, "d", lambda _: None)) == why
+        assert list(reasons(job, made, code_digest("fetch-backbone"), lambda _: None)) == why
     locked(NEW, "datasets/google/t5")  # rows of that name are another repository
     assert pins.moved(made) is None
     assert pins.moved(record("fetch-task", repo="google/t5", revision="main", commit=OLD))

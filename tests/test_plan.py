@@ -5,8 +5,7 @@ import sys
 
 import pytest
 import torch
-from conftest import FAMILIES, ROOT, TINY
-from dp.jobs.artifacts import artifacts
+from conftest import FAMILIES, ROOT, TINY, typed
 from records import record
 from small_project import SCALE, small_study
 from torch.utils.flop_counter import FlopCounterMode
@@ -14,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dp import files, paths
 from dp.classifier.classifier import classifier
 from dp.commands import cli
+from dp.data.regime import Regime
 from dp.errors import UserError
 from dp.planning import inputs, measure, parts, speeds, work
 from dp.planning.costs import Cost, Counter, needed
@@ -24,6 +24,7 @@ from dp.planning.speeds import Sample, Speed, fitted
 from dp.planning.text import size
 from dp.planning.work import Work, flops, tuned
 from dp.study import grid
+from dp.study.resolve import jobs
 from dp.study.study import load
 
 PAPER = {"scale": "paper"}
@@ -138,8 +139,8 @@ def test_what_a_variant_adds_is_what_its_model_has(family, variant, tiny, tiny_f
     study = small_study(needs, backbones=[name], regimes=[{"kind": "full"}])
     cell = next(cell for cell in grid.trainings(study) if cell.variant == variant)
     config = grid.run_config(study, cell)
-    model = classifier(config, tiny(family), [2], [], "cpu")
-    found = tuned(shape(config_of(name, study.params.backbones[name]), family == "encoder"), config, [2])
+    model = classifier(typed(config), tiny(family), [2], [], "cpu")
+    found = tuned(shape(config_of(name, study.params.backbones[name]), family == "encoder"), typed(config), [2])
     assert found.kept == sum(p.numel() for p in model.kept().values())
     assert found.trained == sum(p.numel() for p in model.trained().values())
     assert found.copies == model.copies
@@ -161,7 +162,7 @@ def test_counts_are_those_of_the_grid(settings, tmp_path, monkeypatch):
     total = sum(by_backbone.values(), rows)
     assert total.trainings == len(grid.needed_trainings(study))
     assert total.evaluations == len(grid.cells(study))
-    assert total.jobs + 1 == len(artifacts(study))  # and the report
+    assert total.jobs + 1 == len(jobs(study))  # and the report
 
 
 def test_counts_under_a_search(tmp_path, monkeypatch):
@@ -170,7 +171,7 @@ def test_counts_under_a_search(tmp_path, monkeypatch):
     by_backbone, rows = whole(study)
     total = sum(by_backbone.values(), rows)
     assert total.trainings == 3 * (2 + 2) == len(grid.needed_trainings(study))
-    assert total.jobs + 1 == len(artifacts(study))
+    assert total.jobs + 1 == len(jobs(study))
 
 
 def test_trials_cost_what_their_own_settings_do(tmp_path, monkeypatch):
@@ -237,10 +238,10 @@ def test_a_wrong_name_is_told_with_the_nearest(part, said):
 
 def test_rows_by_regime():
     one = Inputs({"train": [100, 20, 5], "selection": [11, 2, 1], "validation": [10, 3, 1]}, {}, "")
-    assert one.rows("train", "full") == one.rows("train", "multitask-x") == 125
-    assert one.rows("train", "fewshot-k8-s0") == 8 + 8 + 5
-    assert one.rows("selection", "fewshot-k8-s0") == 8 + 2 + 1
-    assert one.rows("validation", "fewshot-k8-s0") == 14
+    assert one.rows("train", Regime("full")) == one.rows("train", Regime("multitask", name="x")) == 125
+    assert one.rows("train", Regime("fewshot", 8, 0)) == 8 + 8 + 5
+    assert one.rows("selection", Regime("fewshot", 8, 0)) == 8 + 2 + 1
+    assert one.rows("validation", Regime("fewshot", 8, 0)) == 14
 
 
 def test_rows_before_tokenization_are_those_after_it(tmp_path, monkeypatch):
@@ -317,7 +318,7 @@ def test_evaluations_during_training_are_counted(tmp_path, monkeypatch):
         cell = grid.trainings(study)[0]
         config, own = grid.run_config(study, cell), Counter(study).shapes["tiny-t5"]
         texts = work.Texts(10.0, [(9, 10.0)], (9, 10.0))
-        return work.selections(own, config, tuned(own, config, [2]), texts).layers / own.layers
+        return work.selections(own, typed(config), tuned(own, typed(config), [2]), texts).layers / own.layers
 
     assert passes(2, 4) == 2 * 2  # 9 rows are two batches of 8
     assert passes(2, 5) == 3 * 2
@@ -330,8 +331,8 @@ def test_the_released_protocol_pays_for_padding_and_for_the_reported_rows(tmp_pa
     config = grid.run_config(study, grid.trainings(study)[0])
     one = inputs_of(study, "tiny-t5", "toy")
     short = one._replace(tokens=dict.fromkeys(one.tokens, 5.0))
-    texts = work.texts_of(grid.trainings(study)[0], config, {"toy": short})
-    assert texts.train == 32 and texts.selection == [(one.rows("validation", "full"), 32)]
+    texts = work.texts_of(grid.trainings(study)[0], typed(config), {"toy": short})
+    assert texts.train == 32 and texts.selection == [(one.rows("validation", Regime("full")), 32)]
 
 
 def test_a_union_mixes_its_tasks(tmp_path, monkeypatch):
@@ -344,7 +345,7 @@ def test_a_union_mixes_its_tasks(tmp_path, monkeypatch):
     means = {"boolq": 158.9, "multirc": 373.0, "wic": 29.5, "cb": 94.5, "rte": 82.0}
     roots = {task: rows**0.5 for task, rows in sizes.items()}
     expected = sum(roots[task] * means[task] for task in sizes) / sum(roots.values()) / (1 - work.PADDING)
-    assert work.texts_of(cell, config, each).train == pytest.approx(expected, rel=0.01)
+    assert work.texts_of(cell, typed(config), each).train == pytest.approx(expected, rel=0.01)
 
 
 def test_a_line_is_found_again():
@@ -384,8 +385,8 @@ def write_trainings(study, rate, threads=1, **environment):
     """Records of trainings whose steps ran at `rate` FLOP/s, on rows of 10 tokens."""
     for cell in grid.trainings(study):
         config, own = grid.run_config(study, cell), Counter(study).shapes[cell.backbone]
-        what = tuned(own, config, [2])
-        seconds = work.updates(own, config, what, 10.0).flops / rate
+        what = tuned(own, typed(config), [2])
+        seconds = work.updates(own, typed(config), what, 10.0).flops / rate
         rows = config["training"]["steps"] * config["training"]["batch_size"] * what.copies
         tokens = rows * (10.0 * 0.9 + what.vectors + what.beside)
         made = {"classes": [2], "step_seconds": seconds, "tokens_per_second": tokens / seconds, "padding_share": 0.1,

@@ -6,10 +6,12 @@ from torch import nn
 
 from dp.errors import UserError
 from dp.numerics import seeds
-from dp.prompts.choice import Moment, Policy
+from dp.prompts.choice import Moment
+from dp.prompts.config import Init
 from dp.prompts.initial import initial_vectors
 from dp.prompts.lengths import Length
 from dp.prompts.mixture import Mixture
+from dp.prompts.policy import Policy
 from dp.prompts.positions import Position
 from dp.prompts.representations import Pool, Single
 from dp.prompts.residual import Residual
@@ -20,7 +22,7 @@ TABLE = torch.arange(40.0)[:, None].expand(40, H) + torch.arange(H) / 10  # row 
 
 def rows_of(count, seed=0, words=(), **init):
     """The rows of TABLE that the vectors begin as."""
-    vectors = initial_vectors(count, {"bound": 0.5, "common": 5000} | init, TABLE, list(words), seed)
+    vectors = initial_vectors(count, Init(**init), TABLE, list(words), seed)
     numbers = vectors[:, 0].round().long()
     assert torch.equal(vectors, TABLE[numbers])
     return numbers.tolist()
@@ -48,11 +50,11 @@ def test_label_words_come_first_and_other_sampled_rows_follow():
 
 
 def test_uniform_fills_its_bounds_and_nothing_beyond():
-    vectors = initial_vectors(300, {"kind": "uniform", "bound": 0.25}, TABLE, [], 3)
+    vectors = initial_vectors(300, Init(kind="uniform", bound=0.25), TABLE, [], 3)
     assert vectors.shape == (300, H), "a table of 40 rows is no limit"
     assert 0.249 < vectors.max() <= 0.25 and -0.25 <= vectors.min() < -0.249
     assert vectors.mean().abs() < 0.25 / 3**0.5 / 1500**0.5 * 4
-    assert not torch.equal(vectors, initial_vectors(300, {"kind": "uniform", "bound": 0.25}, TABLE, [], 4))
+    assert not torch.equal(vectors, initial_vectors(300, Init(kind="uniform", bound=0.25), TABLE, [], 4))
 
 
 @pytest.mark.parametrize(("kind", "common", "there"), [("vocabulary", 5, 40), ("sampled", 5, 5), ("label_words", 5, 5)])
@@ -64,7 +66,7 @@ def test_a_table_that_is_too_small_is_an_error(kind, common, there):
 
 def test_the_vectors_are_a_float32_copy_of_the_table():
     table = TABLE.bfloat16().requires_grad_()
-    vectors = initial_vectors(3, {"kind": "vocabulary"}, table, [], 0)
+    vectors = initial_vectors(3, Init(), table, [], 0)
     assert vectors.dtype == torch.float32 and not vectors.requires_grad
     vectors += 100
     assert table.max() < 50

@@ -4,14 +4,13 @@ import shutil
 
 import pytest
 from conftest import ROOT
-from dp.jobs.artifacts import artifacts
 
 from dp import files, paths
 from dp.commands import cli
 from dp.jobs import closure, project
-from dp.jobs.project import project_inputs
 from dp.jobs.record import sealed
 from dp.lineage import published
+from dp.study.resolve import jobs
 from dp.study.study import load
 
 
@@ -31,9 +30,11 @@ def _make_current():
     """The committed record as if this code and these parameters had made it."""
     study, path = load(settings={"scale": "demo"}), published.FOLDER / "record.json"
     record = {key: value for key, value in files.read_json(path).items() if key != "seal"}
-    record["asked"] = artifacts(study)[paths.report("demo")].asked
+    record["asked"] = jobs(study)[paths.report("demo")].asked
     record["used"]["code"]["modules"] = closure.modules("report")
-    record["used"]["inputs"] |= project_inputs("report")
+    of_jobs = {name: digest for name, digest in record["used"]["inputs"].items() if not project.is_of_project(name)}
+    of_project = {name: project.project_digest(name) for name in project.project_files("report")}
+    record["used"]["inputs"] = of_jobs | of_project
     code = {command: [closure.code_digest(command)] for command in record["made"]["code"]}
     record["made"] |= {"parameters": published.parameters(study), "code": code}
     record["made"]["outputs"] |= {name: files.sha256(published.FOLDER / name) for name in published.FILES}

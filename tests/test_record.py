@@ -11,9 +11,12 @@ from conftest import ROOT
 from dp import files, paths
 from dp.errors import Interrupted, UserError
 from dp.jobs import record, state
+from dp.jobs.inputs import verified
+from dp.jobs.job import Job
 from dp.jobs.source import code_of
 
 FOLDER = paths.TRAIN / "small" / "a" / "seed0"
+JOB = Job(FOLDER, "report", {"steps": {2: "two", 10: "ten"}, "b": (1, 2)}, ("out.txt",))
 
 
 @pytest.fixture
@@ -23,7 +26,7 @@ def here(tmp_path, monkeypatch):
 
 
 def made(text="bytes", **facts):
-    with record.recording(FOLDER, "schema", {"steps": {2: "two", 10: "ten"}, "b": (1, 2)}, {}, ["out.txt"]) as found:
+    with record.recording(JOB, {}) as found:
         files.write_text(FOLDER / "out.txt", text)
         found |= facts
 
@@ -32,8 +35,8 @@ def test_a_record_is_sealed_and_names_its_outputs(here):
     made(fact=0.1)
     assert record.read(FOLDER)["made"]["fact"] == 0.1
     both = {str(FOLDER / name): files.sha256(FOLDER / name) for name in ("out.txt", "SHA256SUMS")}
-    assert record.outputs_of(FOLDER) == both
-    assert set(record.outputs_of(FOLDER, without="out.txt")) == {str(FOLDER / "SHA256SUMS")}
+    assert verified(FOLDER) == both
+    assert set(verified(FOLDER, ["SHA256SUMS"])) == {str(FOLDER / "SHA256SUMS")}
 
 
 def test_the_sums_are_what_sha256sum_checks(here):
@@ -59,7 +62,7 @@ def test_an_edited_record_is_refused(here, edit, word):
     path = FOLDER / "record.json"
     path.write_text(edit(path.read_text()))
     with pytest.raises(UserError, match=f"{path}: {word}"):
-        record.outputs_of(FOLDER)
+        verified(FOLDER)
 
 
 def test_a_record_that_was_only_laid_out_anew_is_the_same(here):
@@ -73,22 +76,22 @@ def test_an_edited_or_missing_output_is_refused(here):
     made()
     (FOLDER / "out.txt").write_text("Bytes")
     with pytest.raises(UserError, match=r"out\.txt: its bytes differ"):
-        record.outputs_of(FOLDER)
+        verified(FOLDER)
     (FOLDER / "out.txt").unlink()
     with pytest.raises(UserError, match=r"out\.txt: is missing"):
-        record.outputs_of(FOLDER)
+        verified(FOLDER)
 
 
 def test_a_job_leaves_a_mark_while_it_runs_and_after_it_failed(here):
-    with pytest.raises(ValueError, match="broken"), record.recording(FOLDER, "schema", {}, {}, []):
+    with pytest.raises(ValueError, match="broken"), record.recording(JOB, {}):
         assert state.read(FOLDER)["state"] == "running"
         raise ValueError("broken")
     found = state.read(FOLDER)
-    assert (found["state"], found["error"], found["command"]) == ("failed", "ValueError: broken", "schema")
+    assert (found["state"], found["error"], found["command"]) == ("failed", "ValueError: broken", "report")
     assert not (FOLDER / "record.json").exists()
     made()
     assert state.read(FOLDER) is None
-    with pytest.raises(Interrupted), record.recording(FOLDER, "schema", {}, {}, []):
+    with pytest.raises(Interrupted), record.recording(JOB, {}):
         raise Interrupted
     assert state.read(FOLDER) is None
 
@@ -106,7 +109,7 @@ def test_a_killed_job_counts_as_stopped(here):
     code = f"""
 import os
 from pathlib import Path
-from dp.lineage.state import marked
+from dp.jobs.state import marked
 with marked(Path("{FOLDER}"), "train"):
     os.kill(os.getpid(), 9)
 """

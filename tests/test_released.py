@@ -9,8 +9,7 @@ import shutil
 import pytest
 import torch
 import yaml
-from conftest import ROOT
-from dp.study.run import run_of
+from conftest import ROOT, typed
 from safetensors.torch import load_file
 from small_project import params_with, small_study
 from test_battery import LENGTH, config_of, features_of, study_with
@@ -27,8 +26,10 @@ from dp.data.batches import collate, padding_share
 from dp.errors import UserError
 from dp.numerics import seeds
 from dp.prompts import choice
-from dp.prompts.choice import Moment, Policy, temperature
-from dp.study import grid, protocols
+from dp.prompts.choice import Moment, temperature
+from dp.prompts.config import Temperature
+from dp.prompts.policy import Policy
+from dp.study import grid, protocols, resolve
 from dp.study.variants import Control
 from dp.training.loop import Rows, train
 
@@ -56,7 +57,7 @@ def switched(variant, *switches, family="seq2seq", **training):
 
 
 def built(variant, backbone, *switches):
-    return classifier(switched(variant, *switches), backbone, [2], [], "cpu")
+    return classifier(typed(switched(variant, *switches)), backbone, [2], [], "cpu")
 
 
 def fill(model, seed=7, scale=1.0):
@@ -138,7 +139,7 @@ def test_straight_through_is_the_estimator_whatever_the_scale_says(backbone, var
     for protocol, estimator, expected in (("controlled", "exact", passes), ("mine", "straight_through", 1)):
         study = type(RELEASED)(params=own, scale_name="smoke", scale=scale | {"protocol": protocol})
         config = grid.run_config(study, grid.Cell("tiny-t5", "full", "toy", variant, 0))
-        model = classifier(config, backbone, [2], [], "cpu")
+        model = classifier(typed(config), backbone, [2], [], "cpu")
         assert model.copies == expected
         if variant == "fixed":
             assert config["choice"] is None
@@ -162,9 +163,10 @@ def test_raw_feature_is_read_as_it_is(backbone, split, variant):
         model.fit_features(features)
         assert (model.prompt.standard is None) == bool(switches)
         assert len(model.kept()) - len(model.trained()) == (0 if switches else 2)
-        found[bool(switches)] = [part for part in score(model, split, features, switched(variant, *switches), 0)[1]
+        config = typed(switched(variant, *switches))
+        found[bool(switches)] = [part for part in score(model, split, features, config, 0)[1]
                                  if part is not None]  # fmt: skip
-        by_itself = score(model, split, by_hand, switched(variant, *switches), 0)[1]
+        by_itself = score(model, split, by_hand, config, 0)[1]
         if switches:  # the raw one, given what the other one computes, chooses as the other one does
             found["given"] = [part for part in by_itself if part is not None]
     for standard, given in zip(found[False], found["given"], strict=True):
@@ -220,7 +222,7 @@ def test_relu_position_logits_are_those_that_a_score_function_reads(backbone, es
     for switches in ([], ["relu_position_logits"]):
         config = switched("adap_ins_pos", *switches)
         config["choice"]["estimator"] = estimator
-        policy = classifier(config, backbone, [2], [], "cpu").prompt.position.policy
+        policy = classifier(typed(config), backbone, [2], [], "cpu").prompt.position.policy
         raw = features @ policy.logits.weight.T + policy.logits.bias
         assert raw.min() < 0 < raw.max()
         drawn = policy(features, torch.zeros(8), at(training=True), "position")
@@ -335,7 +337,7 @@ def test_gumbel_at_evaluation_by_batch_or_by_row(backbone, split, variant, learn
 
     def chosen(step, size, *switches):
         config = switched(variant, *switches) | {"evaluation_batch_size": size}
-        scores, choices = score(model, split, features, config, step)
+        scores, choices = score(model, split, features, typed(config), step)
         return scores, choices.split if "pos" in variant else choices.length
 
     quiet_scores, quiet = chosen(4, 8)
@@ -366,7 +368,7 @@ def test_draw_by_four_is_a_draw_for_every_four_rows_in_the_datas_order(backbone,
 
     def scored(size, *switches):
         config = switched("adap_pos", "gumbel_at_evaluation", *switches) | {"evaluation_batch_size": size}
-        return score(model, split, None, config, step=4)
+        return score(model, split, None, typed(config), step=4)
 
     scores, choices = scored(size, "draw_by_four")
     fours = [choices.split[start : start + 4].tolist() for start in range(0, 56, 4)]
@@ -380,7 +382,7 @@ def test_draw_by_four_is_a_draw_for_every_four_rows_in_the_datas_order(backbone,
         rows = list(range(4 * four, 4 * four + 4))
         config = switched("fixed")
         config["definition"] = config["definition"] | {"position": fours[four][0]}
-        fixed = classifier(config, backbone, [2], [], "cpu")
+        fixed = classifier(typed(config), backbone, [2], [], "cpu")
         expected, _ = fixed(collate(split, rows), at(rows=rows))
         torch.testing.assert_close(scores[rows], expected, rtol=1e-4, atol=1e-5)
 
@@ -398,8 +400,8 @@ def test_draws_by_four_have_the_frequencies_of_the_softmax():
 
 def test_draw_by_four_leaves_an_instances_draws(backbone, split):
     model, features = built("adap_ins_pos", backbone, "straight_through"), features_of(backbone, split)
-    drawn = [score(model, split, features, switched("adap_ins_pos", "gumbel_at_evaluation", *switches), 4)[1].split
-             for switches in ([], ["draw_by_four"])]  # fmt: skip
+    configs = [switched("adap_ins_pos", "gumbel_at_evaluation", *switches) for switches in ([], ["draw_by_four"])]
+    drawn = [score(model, split, features, typed(config), 4)[1].split for config in configs]
     assert torch.equal(*drawn) and len(set(drawn[0].tolist())) > 1
 
 
@@ -426,7 +428,7 @@ def test_random_logits(backbone):
 def test_uniform_pools_where_the_position_is_learned_too(backbone, variant):
     """The others begin at the first rows of the vocabulary table, those of a pool one behind the other."""
     config = grid.run_config(RELEASED, grid.Cell("tiny-t5", "full", "toy", variant, 0))
-    representation = classifier(config, backbone, [2], [], "cpu").prompt.representation
+    representation = classifier(typed(config), backbone, [2], [], "cpu").prompt.representation
     vectors = (representation.prompts if "vec" in variant else representation.vectors).flatten(0, -2).detach()
     table = backbone.model.get_input_embeddings().weight
     if variant in ("adap_ins_vec_pos", "adap_pos_ins_vec"):
@@ -477,7 +479,7 @@ def test_rotation_is_the_papers_sequence(backbone, split, j):
     """[p_j+1 .. p_l ; x ; p_1 .. p_j ; </s> ; padding] from plain lists, and T5's own scores of it."""
     config = switched("fixed", "rotation")
     config["definition"] = config["definition"] | {"position": LENGTH - j}
-    model = classifier(config, backbone, [2], [], "cpu")
+    model = classifier(typed(config), backbone, [2], [], "cpu")
     batch = collate(split, [0, 3, 5, 6])
     table = backbone.model.get_input_embeddings().weight.tolist()
     p = model.prompt.representation.vectors.tolist()
@@ -543,7 +545,7 @@ def test_padded_inputs_in_training_and_evaluation_score_the_same(backbone, split
     rows, losses, shapes = Rows(split, features), [], []
     for switches in ([], ["padded_inputs"]):
         spy = Spy(built(variant, backbone, *switches))
-        train(spy, rows, [rows], switched(variant, *switches), tmp_path / str(switches), "identity")
+        train(spy, rows, [rows], typed(switched(variant, *switches)), tmp_path / str(switches), "identity")
         log = files.read_jsonl(tmp_path / str(switches) / "steps.jsonl")
         losses.append([line["loss"] for line in log if "loss" in line])
         shapes.append([batch.ids.shape[1] for batch, _ in spy.seen])
@@ -556,7 +558,7 @@ def test_padded_inputs_in_training_and_evaluation_score_the_same(backbone, split
     assert losses[0][:2] == pytest.approx(losses[1][:2], rel=1e-4)
     model = built(variant, backbone)
     fill(model)
-    (plain, _), (padded, _) = (score(model, split, features, switched(variant, *switches), 8)
+    (plain, _), (padded, _) = (score(model, split, features, typed(switched(variant, *switches)), 8)
                                for switches in ([], ["padded_inputs"]))  # fmt: skip
     assert not torch.equal(plain, padded), "the switch must reach the backbone"
     torch.testing.assert_close(plain, padded, rtol=1e-5, atol=1e-5)
@@ -571,7 +573,7 @@ def test_dropout_is_on_in_training_alone_and_drawn_by_the_moment(tiny, toy_split
     rates = {module.p for module in backbone.model.modules() if isinstance(module, torch.nn.Dropout)}
     assert 0.1 in rates
     batch = collate(split, list(range(8)))
-    model, plain = (classifier(switched("fixed", *switches, family=family), backbone, [2], [], "cpu")
+    model, plain = (classifier(typed(switched("fixed", *switches, family=family)), backbone, [2], [], "cpu")
                     for switches in (["dropout"], []))  # fmt: skip
 
     def scores(found, *where, **when):
@@ -619,16 +621,16 @@ def test_update_every_micro_batch_moves_the_prompt_at_each(backbone, split, tmp_
     config = released_config("fixed")
     config["switches"] = ["update_every_micro_batch"]
     config["training"]["optimizer"] |= {"name": "adamw", "lr": 0.05, "weight_decay": 0.0}
-    spy = Spy(classifier(config, backbone, [2], [], "cpu"))
+    spy = Spy(classifier(typed(config), backbone, [2], [], "cpu"))
     spy.values = []
     start = spy.model.prompt.representation.vectors.detach().clone()
     rows = Rows(split, None)
-    made = train(spy, rows, [rows], config, tmp_path / "run", "identity")
+    made = train(spy, rows, [rows], typed(config), tmp_path / "run", "identity")
     passes = [batch for batch, moment in spy.seen if moment.training]
     steps = [line for line in files.read_jsonl(tmp_path / "run" / "steps.jsonl") if "loss" in line]
     assert len(passes) == len(steps) == made["steps"] == 80 and all(len(batch.rows) == 8 for batch in passes)
 
-    other = classifier(config, backbone, [2], [], "cpu")
+    other = classifier(typed(config), backbone, [2], [], "cpu")
     vectors = other.prompt.representation.vectors
     assert torch.equal(vectors, start)
     optimizer = torch.optim.AdamW([vectors], weight_decay=0.0)
@@ -645,14 +647,14 @@ def test_update_every_micro_batch_moves_the_prompt_at_each(backbone, split, tmp_
 @pytest.mark.parametrize("anneal", [1.0, 10.0])
 def test_the_temperature_is_the_compounding_recurrence(anneal):
     tau, floor = 1.0, None
-    schedule = {"start": 1.0, "floor": 0.5, "rate": 3e-5, "anneal": anneal}
-    assert temperature(0, **schedule) == 1.0
+    schedule = Temperature(start=1.0, floor=0.5, rate=3e-5, anneal=anneal)
+    assert temperature(0, schedule) == 1.0
     for step in range(1, 1001):
         tau = max(tau * math.exp(-3e-5 * step / anneal), 0.5)
-        assert temperature(step, **schedule) == pytest.approx(tau, rel=1e-9)
+        assert temperature(step, schedule) == pytest.approx(tau, rel=1e-9)
         floor = step if tau == 0.5 and floor is None else floor
     assert floor == pytest.approx(215 * math.sqrt(anneal), rel=0.01)
-    assert [round(temperature(step, **schedule), 4) for step in (100, 200)] == {
+    assert [round(temperature(step, schedule), 4) for step in (100, 200)] == {
         1.0: [0.8594, 0.5472], 10.0: [0.985, 0.9415]}[anneal]  # fmt: skip
 
 
@@ -663,7 +665,9 @@ def test_the_temperature_goes_by_nominal_steps(backbone, split, tmp_path, varian
     config["switches"] = []
     config["choice"]["temperature"] |= {"rate": 0.01, "anneal": 1.0, "floor": 0.5}
     rows = Rows(split, features_of(backbone, split))
-    train(classifier(config, backbone, [2], [], "cpu"), rows, [rows], config, tmp_path / "run", "identity")
+    train(
+        classifier(typed(config), backbone, [2], [], "cpu"), rows, [rows], typed(config), tmp_path / "run", "identity"
+    )
     steps = [line for line in files.read_jsonl(tmp_path / "run" / "steps.jsonl") if "loss" in line]
     parts = 1 if variant == "adap_pos" else PARTS
     tau, expected = 1.0, []
@@ -750,7 +754,7 @@ def test_the_switch_chooses_the_feature():
     assert grid.pooling(study, "adap_ins_pos") == "padded_mean"
     assert grid.pooling(study_with(), "adap_ins_pos") == "masked_mean"
     cell = grid.Cell("tiny-t5", "full", "toy", "adap_ins_pos", 0)
-    assert run_of(study, cell).features["toy"].name == "padded_mean"
+    assert resolve.evaluation_job(study, cell).all("features")["toy"].name == "padded_mean"
     assert grid.features_config(study, "tiny-t5", "toy", "padded_mean")["width"] == study.scale.max_tokens
 
 

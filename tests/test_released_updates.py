@@ -9,7 +9,7 @@ import math
 import pytest
 import torch
 import yaml
-from conftest import ROOT
+from conftest import ROOT, typed
 from released_reference import Reference
 from safetensors.torch import load_file
 
@@ -120,14 +120,16 @@ def deviations(root, variant, monkeypatch, without=None):
     splits, facts = tokens.load(paths.tokens("updates", "t5", task))
     features = load_file(paths.features("updates", "t5", task, "padded_mean") / "features.safetensors")["train"]
     backbone = load(paths.backbone("t5"), "seq2seq")
-    spy = Spy(classifier(config, backbone, [facts["classes"]], [], "cpu"))
+    spy = Spy(classifier(typed(config), backbone, [facts["classes"]], [], "cpu"))
     spy.fit_features(features)
     start = {name: value.detach().clone() for name, value in spy.trained().items()}
     split, run = splits["train"], root / "run" / f"{variant}-{without}"
     rows = Rows(split, features if grid.needs_features(study, variant) else None)
     log = run / "steps.jsonl"
     try:
-        train(spy, rows, [Rows(splits["selection"], features[: len(splits["selection"])])], config, run, "identity")
+        train(
+            spy, rows, [Rows(splits["selection"], features[: len(splits["selection"])])], typed(config), run, "identity"
+        )
     except UserError as error:  # fillers end in no number
         assert variant in LENGTHS and (run / "failure.json").exists(), error
         log = run / "state" / "steps.jsonl"

@@ -26,11 +26,11 @@ from synthetic_results import (
 
 from dp import files, paths
 from dp.errors import UserError
-from dp.jobs.project import project_digest, project_files
-from dp.jobs.record import SUMS
+from dp.jobs.inputs import inputs_of
+from dp.jobs.job import SUMS
 from dp.results import runs
 from dp.study.contents import report_files
-from dp.study.grid import cells
+from dp.study.resolve import report_job
 from dp.study.study import load
 
 
@@ -194,12 +194,13 @@ def test_the_record_names_what_was_read_and_what_was_written(tmp_path, monkeypat
     write_results(study, planted)
     folder = report()
     record = files.read_json(folder / "record.json")
-    data = {name: project_digest(name) for name in project_files("report")}
-    assert {"dp/paper/cells.csv", "dp/report/page/page.html"} <= data.keys()
-    assert record["used"]["inputs"] == {str(path): files.sha256(path) for path in runs.inputs(study)} | data
-    read = {path for cell in cells(study) for path in runs.sources(study, cell)}
-    assert set(runs.inputs(study)) == read | {
-        path for path in Path("results").rglob("record.json") if path.parent != folder
+    read = record["used"]["inputs"]
+    assert read == inputs_of(report_job(study))
+    assert {"dp/paper/cells.csv", "dp/report/page/page.html"} <= {name for name in read if name.startswith("dp/")}
+    made = {path for path in Path("results").rglob("*") if path.parts[1] != "report"}
+    names = {"train": ["steps.jsonl"], "evaluate": ["metrics.json", "predictions.jsonl"]}
+    assert {Path(name) for name in read if not name.startswith("dp/")} == {
+        path for path in made if path.name == "record.json" or path.name in names.get(path.parts[1], [])
     }
     written = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert written == {*record["made"]["outputs"], "record.json"}

@@ -11,11 +11,13 @@ from synthetic_results import change
 
 from dp import files, paths
 from dp.commands import cli
+from dp.compute.choose import best
 from dp.errors import UserError
 from dp.jobs.job import Cell
 from dp.study import grid, search
 from dp.study.params import Search
-from dp.study.search import applied, best, settings
+from dp.study.search import settings
+from dp.training.trials import AXES, applied
 
 SPACE = {"lr_factor": [0.1, 0.3, 1.0, 3.0], "pool": [2, 4, 6], "anneal": [0.1, 10.0]}
 RANGES = {"lr_factor": {"low": 0.01, "high": 10.0}, "pool": [2, 4, 6], "anneal": {"low": 1.0, "high": 1000.0}}
@@ -250,9 +252,9 @@ def search_less(project):
 def test_every_axis_is_a_key_of_a_configuration():
     whole = {"training": STUDY.scale.training.model_dump(), "prompt": STUDY.scale.prompt.model_dump(),
              "choice": STUDY.scale.choice.model_dump()}  # fmt: skip
-    for axis, path in search.AXES.items():
+    for axis, path in AXES.items():
         here = whole
         for key in path:
             here = here[key]
         assert isinstance(here, int | float), axis
-    assert set(search.AXES) == set(search.Space.model_fields)
+    assert set(AXES) == set(search.Space.model_fields)

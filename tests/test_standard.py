@@ -10,6 +10,7 @@ from synthetic_results import reseal
 from dp import files, paths
 from dp.data import tokens
 from dp.data.few_shot import rows_of
+from dp.data.regime import Regime
 from dp.prompts.feature import Standard
 
 VARIANTS = ["fixed", "adap_pos", "adap_ins_pos", "adap_ins_vec", "adap_ins_vec-shuffled", "adap_ins_pos-frozen",
@@ -85,7 +86,7 @@ def rows_read(built, run):
         return np.concatenate([features(built, task) for task in ("toy", "toy_choice")])
     if run.startswith("fewshot"):
         splits, _ = tokens.load(built.root / paths.tokens("small", "tiny-t5", "toy"))
-        numbers = rows_of("fewshot-k4-s0", splits)[0]
+        numbers = rows_of(Regime("fewshot", 4, 0), splits)[0]
         assert len(numbers) == 8
         return features(built, "toy")[numbers]
     return features(built, "toy")

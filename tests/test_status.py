@@ -14,14 +14,15 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from dp.jobs.artifacts import Artifact, artifacts
 from synthetic_results import change, predictions, study_in, write_record, write_results
 
 from dp import files, paths
 from dp.commands import cli
 from dp.jobs import project, stale, state
+from dp.jobs.job import Job
 from dp.lineage import status, status_text
 from dp.lineage.status import Cost, Standing, Survey, left
+from dp.study.resolve import jobs
 
 REGIMES = [{"kind": "full"}, {"kind": "fewshot", "k": [4], "sample_seeds": [0, 1]}, {"kind": "multitask"}]
 CHANGES = {"regimes": REGIMES, "variants": ["majority", "fixed", "adap_ins_pos"], "seeds": [0, 1]}
@@ -38,7 +39,7 @@ def made(tmp_path_factory):
         found = study_in(root, patch, **CHANGES)
         write_results(found, lambda cell: predictions(0.8, cell.seed))
         files.write_text(REPORT / "results.csv", "word\n")
-        write_record(artifacts(found)[REPORT], {"outputs": ["results.csv"]})
+        write_record(jobs(found)[REPORT], {"outputs": ["results.csv"]})
     return root
 
 
@@ -67,14 +68,13 @@ def dead():
 
 STALE_REPORT = {str(REPORT): ("stale", "what it reads is stale")}
 READS_MISSING = ("stale", "what it reads is missing")
-READS_CHANGED = ("stale", "what it reads changed")
 
 
 def test_all_is_done(study):
     assert states(study) == {}
     found = Survey(study).standings()
     assert len(found) == 2 + 1 + 2 + 2 + (2 * 2 * 2 * 3 + 2 * 2) + (5 * 2 * 3 + 5 * 2) + 1
-    assert Counter(one.artifact.command for one in found.values())["evaluate"] == 2 * (3 + 1) * (2 * 2 + 1)
+    assert Counter(one.job.command for one in found.values())["evaluate"] == 2 * (3 + 1) * (2 * 2 + 1)
 
 
 def test_nothing_is_made(tmp_path, monkeypatch):
@@ -86,7 +86,7 @@ def test_nothing_is_made(tmp_path, monkeypatch):
 def test_a_parameter(study, tmp_path, monkeypatch):
     changed = study_in(tmp_path, monkeypatch, **CHANGES, overrides={"fixed": {"steps": 160}})
     found = states(changed)
-    assert set(found.values()) == {("stale", "parameter training changed"), ("stale", "what it reads is stale")}
+    assert set(found.values()) == {("stale", "training.steps was 120, is 160"), ("stale", "what it reads is stale")}
     assert {folder for folder, (_, why) in found.items() if why == "what it reads is stale"} == {str(REPORT)}
     assert {folder for folder in found if "/fixed/" not in folder} == {str(REPORT)}
     assert len(found) == (2 * 3 * 2 + 2) + 2 * 4 * 2 + 1
@@ -95,11 +95,13 @@ def test_a_parameter(study, tmp_path, monkeypatch):
 def test_code(study):
     def edited(record):
         record["used"]["code"]["digest"] = "0" * 64
+        record["used"]["code"]["modules"]["dp/training/loop.py"] = "0" * 64
         return record
 
     change(TRAINED / "record.json", edited)
-    expected = {str(TRAINED): ("stale", "code of train changed"), str(EVALUATED): READS_CHANGED}
-    assert states(study) == expected | STALE_REPORT
+    changed = ("stale", f"input changed: {TRAINED}/record.json")
+    assert states(study) == {str(TRAINED): ("stale", "code changed: dp/training/loop.py"), str(EVALUATED): changed,
+                             str(REPORT): changed}  # fmt: skip
 
 
 def test_a_record_is_gone(study):
@@ -121,9 +123,8 @@ def test_a_record_that_is_none(study, text):
 def test_an_input_that_was_made_anew(study):
     """The tuned prompt is another; the evaluation still rests on the one before."""
     change(TRAINED / "steps.jsonl", lambda lines: lines[:-1])
-    assert states(study) == {str(EVALUATED): ("stale", "what it reads changed")} | {
-        str(REPORT): ("stale", "what it reads changed")
-    }
+    changed = ("stale", f"input changed: {TRAINED}/record.json, {TRAINED}/steps.jsonl")
+    assert states(study) == {str(EVALUATED): changed, str(REPORT): changed}
 
 
 def test_a_task_file(study, monkeypatch):
@@ -139,10 +140,11 @@ def test_a_task_file(study, monkeypatch):
     files.write_text(task, "version: 1\n")
     for folder in (rows, paths.tokens("synthetic", "tiny-t5", "alpha")):
         change(folder / "record.json", read_it)
+    write_record(jobs(study)[REPORT], {"outputs": ["results.csv"]})
     assert states(study) == {}
     files.write_text(task, "version: 2\n")
     found = states(study)
-    assert found[str(rows)] == ("stale", "what it reads changed")
+    assert found[str(rows)] == ("stale", f"input changed: {task}")
     assert {folder for folder in found if "/full/beta/" in folder or "/majority/" in folder} == {
         folder for folder in found if "/alpha/majority/" in folder
     }
@@ -196,7 +198,7 @@ def test_a_survey_sees_what_changed_since_its_last_look(study):
 
 
 def job(folder, command="train", state="done", cost=None):
-    return Standing(Artifact(Path("results", folder), command, {}), state, cost=cost)
+    return Standing(Job(Path("results", folder), command, {}, ()), state, cost=cost)
 
 
 def runs(count, *costs, where="b/full/t/v"):

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 from built_project import commit, environment, git, make
-from dp.jobs.artifacts import artifacts
 from synthetic_results import change, planted, report, study_in, write_results
 
 from dp.commands import cli
 from dp.errors import UserError
 from dp.lineage.sync import check, recorded_settings
+from dp.study import resolve
 
 REPORT = "results/report/e2e/results.csv"
 PREDICTIONS = "results/evaluate/e2e/tiny-t5/full/toy/fixed/seed0/predictions.jsonl"
@@ -113,7 +113,7 @@ def synthetic(tmp_path_factory):
         study = study_in(root, monkeypatch)
         write_results(study, planted)
         report()
-        return root, artifacts(study)
+        return root, resolve.jobs(study)
 
 
 @pytest.fixture

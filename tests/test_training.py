@@ -7,7 +7,7 @@ import signal
 
 import pytest
 import torch
-from conftest import FAMILIES
+from conftest import FAMILIES, typed
 from safetensors.torch import save
 from test_battery import config_of, features_of
 
@@ -16,7 +16,9 @@ from dp.classifier.classifier import classifier
 from dp.data import batches
 from dp.errors import Interrupted, UserError
 from dp.prompts.choice import temperature
+from dp.prompts.config import Temperature
 from dp.training import loop
+from dp.training.config import Optimizer
 from dp.training.optimizers import learning_rate
 from dp.training.state import State
 
@@ -33,9 +35,9 @@ def run(tiny, toy_split, tmp_path):
         config = config_of(family, variant, **training)
         config["choice"] = config["choice"] and config["choice"] | (choice or {})
         rows = loop.Rows(split, features_of(backbone, split))
-        model = classifier(config, backbone, [2], [], "cpu")
+        model = classifier(typed(config), backbone, [2], [], "cpu")
         model.fit_features(rows.features)
-        made = loop.train(model, rows, [rows] * selections, config, tmp_path / name, identity)
+        made = loop.train(model, rows, [rows] * selections, typed(config), tmp_path / name, identity)
         return save(made["tensors"]), made
 
     return start
@@ -223,21 +225,21 @@ def test_selection_over_several_tasks_goes_by_their_mean(outcome, tmp_path):
 
 
 def test_temperature_is_the_compounding_schedule_of_the_paper():
-    tau = 1.0
+    tau, schedule = 1.0, Temperature(start=1.0, floor=0.5, rate=3e-5, anneal=10.0)
     for step in range(1, 1001):
         tau = max(tau * math.exp(-3e-5 * step / 10), 0.5)
-        assert temperature(step, 1.0, 0.5, 3e-5, 10) == pytest.approx(tau, rel=1e-9)
-    floor = next(s for s in range(2000) if temperature(s, 1.0, 0.5, 3e-5, 10) == 0.5)
+        assert temperature(step, schedule) == pytest.approx(tau, rel=1e-9)
+    floor = next(s for s in range(2000) if temperature(s, schedule) == 0.5)
     assert floor == pytest.approx(215 * math.sqrt(10), rel=0.01)
 
 
 def test_learning_rates():
-    constant = {"lr": 0.3, "warmup_steps": 4, "schedule": "constant"}
+    constant = Optimizer(lr=0.3, warmup_steps=4)
     assert [round(learning_rate(s, 8, constant), 3) for s in range(6)] == [0.075, 0.15, 0.225, 0.3, 0.3, 0.3]
-    linear = constant | {"schedule": "linear"}
+    linear = Optimizer(lr=0.3, warmup_steps=4, schedule="linear")
     assert [round(learning_rate(s, 8, linear), 3) for s in range(8)] == [
         0.075, 0.15, 0.225, 0.3, 0.3, 0.225, 0.15, 0.075]  # fmt: skip
-    assert learning_rate(0, 8, constant | {"warmup_steps": 0}) == 0.3
+    assert learning_rate(0, 8, Optimizer(lr=0.3, warmup_steps=0)) == 0.3
 
 
 def test_batches_are_full_bucketed_and_cover_every_row_equally():

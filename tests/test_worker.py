@@ -21,14 +21,14 @@ from dp.commands import cli
 from dp.worker import start
 from dp.worker.client import COMMANDS, VARIABLE
 
-# Stands for `tokenize` in a copy of the package: says where it runs, then does as it is told.
+# Stands for the commands that make artifacts in a copy of the package: says where it runs, then does as it is told.
 PROBE = """
 import json, os, signal, sys, time
 from pathlib import Path
 from dp.errors import Interrupted
 from dp.training.signals import stop_requests
 
-def add_arguments(parser):
+def add_arguments(parser, command):
     parser.add_argument("--then", default="end")
 
 def run(arguments):
@@ -77,7 +77,7 @@ class Worker:
 
     def __init__(self, root: Path, **changes: str) -> None:
         shutil.copytree(ROOT / "dp", root / "dp", ignore=shutil.ignore_patterns("__pycache__"))
-        (root / "dp/commands/tokenize.py").write_text(PROBE)
+        (root / "dp/commands/making.py").write_text(PROBE)
         self.root = root
         self.env = {key: value for key, value in os.environ.items() if key != VARIABLE} | THREADS
         self.env |= {"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"} | changes
@@ -216,7 +216,7 @@ def test_an_interpreter_is_the_same_by_another_name(worker):
 
 
 def test_changed_code_runs_in_a_fresh_process(worker):
-    path = worker.root / "dp/commands/tokenize.py"
+    path = worker.root / "dp/commands/making.py"
     stat = path.stat()
     try:
         path.write_text(PROBE + "\nadded = 1\n")
@@ -305,8 +305,9 @@ def test_a_training_and_an_evaluation_write_the_same_files(worker, tmp_path, mon
 def test_the_commands_that_a_worker_takes_are_those_that_import_torch():
     """But for plan, which no rule calls, and fetch-backbone, which is called once a backbone."""
     others = [name.replace("-", "_") for name in cli.COMMANDS if name not in (*COMMANDS, "plan", "fetch-backbone")]
-    imports = "".join(f"import dp.commands.{name}\n" for name in others)
-    code = f"{imports}import sys\nassert 'torch' not in sys.modules"
+    rooms = {name.replace("-", "_"): "compute" for name in cli.MAKING}
+    imports = "".join(f"import dp.{rooms.get(name, 'commands')}.{name}\n" for name in others)
+    code = f"{imports}import dp.commands.making\nimport sys\nassert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
-    texts = {name: (ROOT / "dp/commands" / f"{name}.py").read_text() for name in COMMANDS}
+    texts = {name: (ROOT / "dp/compute" / f"{name}.py").read_text() for name in COMMANDS}
     assert all("import torch" in text or "dp.backbones.load" in text for text in texts.values())

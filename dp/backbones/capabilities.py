@@ -145,7 +145,7 @@ def _lora(backbone: Backbone, ids: Tensor, head: str) -> None:
     from dp.backbones.lora import add_lora
 
     before = backbone.state(_text(backbone, ids), head)
-    add_lora(backbone, {"rank": 1, "alpha": 1.0, "dropout": 0.0}, 0)
+    add_lora(backbone, 1, 1.0, 0.0, 0)
     state = backbone.state(_text(backbone, ids), head)
     _equal(state, before, "an untuned adapter changes its states")
     state.square().sum().backward()

@@ -1,26 +1,24 @@
 """LoRA: a low-rank update of every query and value projection, as a baseline of the prompts (design section 4)."""
 
-from typing import Any
-
 import torch
 from torch import nn
 
 from dp.backbones.load import Backbone
 
 
-def add_lora(backbone: Backbone, settings: dict[str, Any], generator_seed: int) -> nn.ModuleList:
+def add_lora(backbone: Backbone, rank: int, alpha: float, dropout: float, generator_seed: int) -> nn.ModuleList:
     """Put W x + (alpha / rank) B A dropout(x) where the backbone's `projections` have W x (Hu et al. 2021, 4.1).
 
-    settings: rank, alpha, dropout. A is drawn uniformly from generator_seed and the global generator is left as it
+    A is drawn uniformly from generator_seed and the global generator is left as it
     was; B starts at 0, so the backbone's states do not change. A and B are float32 and the only parameters that require
     a gradient. Returns the dropouts, switched off: put them in training mode around a training step.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
     config = LoraConfig(
-        r=settings["rank"],
-        lora_alpha=settings["alpha"],
-        lora_dropout=settings["dropout"],
+        r=rank,
+        lora_alpha=alpha,  # type: ignore[arg-type]  # any number will do
+        lora_dropout=dropout,
         target_modules=list(backbone.projections),
     )
     with torch.random.fork_rng(devices=[]):  # peft draws on the CPU, whatever the device

@@ -1,24 +1,23 @@
 """A backbone with what a variant tunes on it, scoring the classes of one task or of a union of tasks."""
 
 import contextlib
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from dp.backbones.attention import prefixed
 from dp.backbones.load import Backbone
+from dp.classifier.config import ClassifierConfig, Lora
 from dp.classifier.linear_head import LinearHead
 from dp.data.batches import Batch
 from dp.errors import UserError
 from dp.numerics import seeds
 from dp.numerics.sequence import Sequence
 from dp.prompts.choice import Moment
+from dp.prompts.config import LayerPrefix
 from dp.prompts.every_layer import Prefix
 from dp.prompts.prompt import Choices, SoftPrompt, build
-
-PREFIX = {"position": "prefix", "length": "fixed", "representation": "single"}
-"""The prompt that is tuned beside a backbone (prompt_beside_finetuning)."""
 
 
 class Tuning(NamedTuple):
@@ -111,30 +110,28 @@ class Classifier:
 
 
 def classifier(
-    config: dict[str, Any], backbone: Backbone, classes: list[int], words: list[int], device: str
+    config: ClassifierConfig, backbone: Backbone, classes: list[int], words: list[int], device: str
 ) -> Classifier:
-    """The untrained classifier of a resolved run configuration (dp.study.grid.run_config).
+    """The untrained classifier of a run.
 
     classes: the number of classes of each task. words: vocabulary ids of all label words, for the initialisation.
     """
-    definition, seed, settings = config["definition"], config["seed"], config["baseline"]
-    method = definition.get("baseline", "prompt")
-    backbone.model.requires_grad_(method == "finetune")
+    seed, baseline = config.seed, config.definition.baseline
+    backbone.model.requires_grad_(baseline == "finetune")
     prompt = prefix = None
     adapters = nn.ModuleList()
-    beside = method == "finetune" and config["prompt"] is not None
-    if beside:
+    if config.prompt:
+        # Fine-tuning that has one (prompt_beside_finetuning) tunes no embeddings.
         backbone.model.get_input_embeddings().requires_grad_(False)
-    if method == "prompt" or beside:
-        prompt = build(PREFIX if beside else definition, config["prompt"], config["choice"], config["switches"],
-                       backbone.vocabulary, words, len(classes), config["learned"], seed)  # fmt: skip
-    elif method == "p_tuning_v2":
-        heads, dim = backbone.key_value_shape
-        prefix = Prefix(len(backbone.self_attentions), settings["length"], heads, dim, settings["init_std"], seed)
-    elif method == "lora":
-        from dp.backbones.lora import add_lora  # peft takes seconds to import, and no other variant needs it
+        prompt = build(config, backbone.vocabulary, words, len(classes))
+    match config.baseline:
+        case LayerPrefix(length=length, init_std=std):
+            heads, dim = backbone.key_value_shape
+            prefix = Prefix(len(backbone.self_attentions), length, heads, dim, std, seed)
+        case Lora(rank=rank, alpha=alpha, dropout=dropout):
+            from dp.backbones.lora import add_lora  # peft takes seconds to import, and no other variant needs it
 
-        adapters = add_lora(backbone, settings, seeds.derive(seed, "adapter initialisation"))
-    head = LinearHead(backbone.hidden_size, classes, seed) if config["head"] == "linear" else None
-    return Classifier(backbone, Tuning(prompt, prefix, head), adapters, probes=method == "linear_probe",
-                      dropout="dropout" in config["switches"], device=device)  # fmt: skip
+            adapters = add_lora(backbone, rank, alpha, dropout, seeds.derive(seed, "adapter initialisation"))
+    head = LinearHead(backbone.hidden_size, classes, seed) if config.head == "linear" else None
+    return Classifier(backbone, Tuning(prompt, prefix, head), adapters, probes=baseline == "linear_probe",
+                      dropout="dropout" in config.switches, device=device)  # fmt: skip

@@ -1,13 +1,12 @@
 """Class scores of a whole split."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from dp.classifier.classifier import Classifier
-from dp.classifier.config import input_width
+from dp.classifier.config import ClassifierConfig
 from dp.data.batches import collate, evaluation_batches
 from dp.data.tokens import Split
 from dp.errors import UserError
@@ -20,7 +19,12 @@ from dp.prompts.released import SHARING
 
 @torch.no_grad()
 def score(
-    classifier: Classifier, split: Split, features: Tensor | None, config: dict[str, Any], step: int, progress: str = ""
+    classifier: Classifier,
+    split: Split,
+    features: Tensor | None,
+    config: ClassifierConfig,
+    step: int,
+    progress: str = "",
 ) -> tuple[Tensor, Choices | None]:
     """Scores [R, C] and what the prompt chose (None without one), in the order of the split, after `step` updates.
 
@@ -30,14 +34,14 @@ def score(
     """
     if features is not None:
         check_finite({"the table": features}, "Instance features", "Delete their folder, and run again.")
-    width, draws = input_width(config), "gumbel_at_evaluation" in config["switches"]
-    sharing = SHARING if "draw_by_four" in config["switches"] else None
-    batches = evaluation_batches([len(ids) for ids in split.ids], config["evaluation_batch_size"])
+    width, draws = config.input_width, "gumbel_at_evaluation" in config.switches
+    sharing = SHARING if "draw_by_four" in config.switches else None
+    batches = evaluation_batches([len(ids) for ids in split.ids], config.evaluation_batch_size)
     scores = torch.empty(split.outputs.shape)
     chosen: list[Choices] = []
     for number, rows in enumerate(bar(batches, of=progress, unit="batch", shown=bool(progress))):
         batch = collate(split, rows, features, width).to(classifier.device)
-        moment = Moment(config["seed"], step, number, batch.rows, training=False, draws=draws, sharing=sharing)
+        moment = Moment(config.seed, step, number, batch.rows, training=False, draws=draws, sharing=sharing)
         found, choices = classifier(batch, moment)
         scores[rows] = found.cpu()
         if choices is not None:
@@ -47,19 +51,19 @@ def score(
     return scores, _joined(chosen, order) if chosen else None
 
 
-def _check(scores: Tensor, split: Split, config: dict[str, Any], tuned: Mapping[str, Tensor]) -> None:
+def _check(scores: Tensor, split: Split, config: ClassifierConfig, tuned: Mapping[str, Tensor]) -> None:
     """Raises UserError where the score of a class that a row has is not finite, with the cause."""
     wrong = ((~scores.isfinite()) & (split.outputs >= 0)).any(1).nonzero().flatten().tolist()
     if not wrong:
         return
-    number, dtype = wrong[0], config["compute"]["dtype"]
+    number, dtype = wrong[0], config.compute.dtype
     cause = f"the backbone's states overflow in {dtype}; set compute.dtype to float32, or lower the learning rate"
     if name := not_finite(tuned):
         cause = f"the tuned tensor {name} is not finite; lower the learning rate"
     elif not len(split.ids[number]):
         cause = "it has no tokens; correct the row, or the task's template"
     raise UserError(
-        f"{config['backbone']}, {config['task']}, {config['variant']}: the scores of {len(wrong)} of {len(scores)} "
+        f"{config.backbone}, {config.task}, {config.variant}: the scores of {len(wrong)} of {len(scores)} "
         f"rows, {split.rows[number]['id']} first, are NaN or infinite: {cause}."
     )
 

@@ -101,10 +101,12 @@ def compute(job: Job, folder: Path, study: Study | Catalogue, inputs: dict[str, 
 
             return fetch_backbone(Backbone.model_validate(asked), folder)
         case "features":
-            from dp.compute.features import features
+            from dp.compute.features import FeaturesConfig, features
 
             family = study.params.backbones[asked["backbone"]].family
-            return features(asked, family, job.the("tokens"), job.the("backbone"), folder)
+            return features(
+                FeaturesConfig.model_validate(asked), family, job.the("tokens"), job.the("backbone"), folder
+            )
         case "train":
             from dp.compute.train import train
 
@@ -115,17 +117,18 @@ def compute(job: Job, folder: Path, study: Study | Catalogue, inputs: dict[str, 
 
             return choose(job.all("trial").values(), folder)
         case "evaluate":
-            from dp.compute.evaluate import evaluate
+            from dp.compute.evaluate import EvaluationConfig, evaluate
 
-            return evaluate(asked, job.the("tokens"), job.get("features"), job.get("backbone"), job.get("tuned"),
-                            folder)  # fmt: skip
+            return evaluate(EvaluationConfig.model_validate(asked), job.the("tokens"), job.get("features"),
+                            job.get("backbone"), job.get("tuned"), folder)  # fmt: skip
     assert isinstance(study, Study)
     if job.command == "tokenize":
         from dp.commands.checks import checks
-        from dp.compute.tokenize import tokenize
+        from dp.compute.tokenize import TokensConfig, tokenize
 
         needs.check(study, asked["backbone"])
-        return tokenize(asked, load_task(asked["task"]), job.the("rows"), job.the("backbone"), folder,
+        config = TokensConfig.model_validate(asked)
+        return tokenize(config, load_task(asked["task"]), job.the("rows"), job.the("backbone"), folder,
                         checks(study, asked["backbone"], asked["task"]))  # fmt: skip
     from dp.compute.report import report
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors.torch import load_file
@@ -12,10 +12,12 @@ from torch import Tensor
 from dp import files
 from dp.backbones.load import load
 from dp.classifier.classifier import classifier
-from dp.classifier.config import input_width
+from dp.classifier.config import ClassifierConfig
 from dp.classifier.scoring import score
+from dp.closed import Configuration
 from dp.data import tokens
 from dp.data.few_shot import rows_of
+from dp.data.regime import Regime
 from dp.numerics import seeds
 from dp.numerics.devices import device
 from dp.prompts.prompt import Choices
@@ -26,8 +28,27 @@ from dp.training.state import load_tuned
 REPORTED = "validation"
 
 
+class Union(Configuration):
+    """The tasks that a run was trained on, in their order."""
+
+    tasks: list[str]
+
+
+class Condition(Configuration):
+    """What a control changes of its variant's evaluation."""
+
+    instances: Literal["own", "shuffled"]
+
+
+class EvaluationConfig(ClassifierConfig):
+    regime: str
+    random_weights: bool
+    multitask: Union | None
+    control: Condition | None
+
+
 def evaluate(
-    config: dict[str, Any],
+    config: EvaluationConfig,
     tokens_in: Path,
     features_in: Path | None,
     backbone_in: Path | None,
@@ -38,13 +59,14 @@ def evaluate(
 
     features_in, backbone_in, trained: None where the variant reads no features, no backbone, or was not trained.
     """
-    with device(config["compute"]) as where:
+    with device(config.compute) as where:
         splits, facts = tokens.load(tokens_in)
         reported, classes = splits[REPORTED], facts["classes"]
-        train_labels = torch.tensor([splits["train"].rows[i]["label"] for i in rows_of(config["regime"], splits)[0]])
+        train_rows, _ = rows_of(Regime.parse(config.regime), splits)
+        train_labels = torch.tensor([splits["train"].rows[i]["label"] for i in train_rows])
         counts = torch.bincount(train_labels, minlength=classes)
         majority = int(counts.argmax())
-        random = ["random-weights"] if config["random_weights"] and backbone_in else []
+        random = ["random-weights"] if config.random_weights and backbone_in else []
         labels = sorted({*facts["labels"], *random})
         if trained and (ended := overflow.of(files.read_json(trained / "record.json")["made"])):
             files.write_jsonl(folder / "predictions.jsonl", [])
@@ -75,7 +97,7 @@ def evaluate(
 
 
 def _scores(
-    config: dict[str, Any],
+    config: EvaluationConfig,
     backbone_in: Path,
     features: Tensor | None,
     trained: Path | None,
@@ -88,20 +110,21 @@ def _scores(
 
     features: [R, H], or None.
     """
-    backbone = load(backbone_in, config["family"], config["backbone_head"], config["compute"]["dtype"], where)
+    backbone = load(backbone_in, config.family, config.backbone_head, config.compute.dtype, where)
     if trained is None:
         return score(classifier(config, backbone, [classes], [], where), reported, features, config, 0, progress)
     made = files.read_json(trained / "record.json")["made"]
     # The model is built as it was trained: with what a search chose, and for every task that it serves.
-    model = classifier(files.read_json(trained / "config.json"), backbone, made["classes"], [], where)
+    tuned = ClassifierConfig.model_validate(files.read_json(trained / "config.json"))
+    model = classifier(tuned, backbone, made["classes"], [], where)
     load_tuned(model.kept(), trained / "tuned.safetensors")
-    if config["multitask"]:
-        number = config["multitask"]["tasks"].index(config["task"])
+    if config.multitask:
+        number = config.multitask.tasks.index(config.task)
         reported = replace(reported, tasks=torch.full_like(reported.tasks, number))
-    if config["control"] and config["control"]["instances"] == "shuffled":
+    if config.control and config.control.instances == "shuffled":
         assert features is not None
-        features = features[_another_row(len(reported), config["seed"])]
-    model.check_lengths(input_width(config) or max(len(ids) for ids in reported.ids))
+        features = features[_another_row(len(reported), config.seed)]
+    model.check_lengths(config.input_width or max(len(ids) for ids in reported.ids))
     return score(model, reported, features, config, made["selected_step"], progress)
 
 

@@ -1,55 +1,69 @@
 """The instance features h(x) of one task under one backbone, once (design section 4)."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from dp.backbones.load import load
+from dp.closed import Configuration
 from dp.data import tokens
 from dp.data.batches import collate, evaluation_batches
 from dp.errors import UserError
 from dp.numerics import tensors
+from dp.numerics.compute import Compute
 from dp.numerics.devices import device
 from dp.numerics.sequence import Sequence, masked_mean
 from dp.progress import bar
 
 
-def features(config: dict[str, Any], family: str, tokens_in: Path, backbone_in: Path, folder: Path) -> dict[str, Any]:
+class FeaturesConfig(Configuration):
+    """width: positions that inputs are padded to, where the mean is over all of them."""
+
+    backbone: str
+    head: str
+    task: str
+    pooling: Literal["masked_mean", "padded_mean"]
+    width: int | None
+    compute: Compute
+    batch_size: int
+
+
+def features(config: FeaturesConfig, family: str, tokens_in: Path, backbone_in: Path, folder: Path) -> dict[str, Any]:
     """Write features.safetensors, a tensor [R, H] of each split, and return its facts.
 
     Raises UserError where one is not finite.
     """
-    with device(config["compute"]) as where, torch.no_grad():
-        backbone = load(backbone_in, family, config["head"], config["compute"]["dtype"], where)
+    with device(config.compute) as where, torch.no_grad():
+        backbone = load(backbone_in, family, config.head, config.compute.dtype, where)
         splits, _ = tokens.load(tokens_in)
         found = {}
         for name, split in splits.items():
             found[name] = torch.empty(len(split), backbone.hidden_size)
-            batches = evaluation_batches([len(ids) for ids in split.ids], config["batch_size"])
-            for numbers in bar(batches, of=f"features {config['task']} {name}", unit="batch"):
-                batch = collate(split, numbers, width=config["width"]).to(where)
+            batches = evaluation_batches([len(ids) for ids in split.ids], config.batch_size)
+            for numbers in bar(batches, of=f"features {config.task} {name}", unit="batch"):
+                batch = collate(split, numbers, width=config.width).to(where)
                 states = backbone.hidden(Sequence(backbone.embed(batch.ids), batch.mask, batch.mask))
-                counted = batch.mask if config["pooling"] == "masked_mean" else torch.ones_like(batch.mask)
+                counted = batch.mask if config.pooling == "masked_mean" else torch.ones_like(batch.mask)
                 found[name][numbers] = masked_mean(states.float(), counted).cpu()
         _check(found, splits, config)
         tensors.save(found, folder / "features.safetensors")
     return {"shape": {name: list(value.shape) for name, value in found.items()}}
 
 
-def _check(features: dict[str, Tensor], splits: dict[str, tokens.Split], config: dict[str, Any]) -> None:
+def _check(features: dict[str, Tensor], splits: dict[str, tokens.Split], config: FeaturesConfig) -> None:
     """Raises UserError that names the first row whose feature is not finite. Of the weights fetch saw to that."""
     for name, found in features.items():
         wrong = (~found.isfinite().all(1)).nonzero().flatten().tolist()
         if wrong:
-            split, dtype = splits[name], config["compute"]["dtype"]
+            split, dtype = splits[name], config.compute.dtype
             cause = (
                 f"the states of the backbone overflow in {dtype}. Set compute.dtype to float32, or choose another one"
             )
             if not len(split.ids[wrong[0]]):
                 cause = "it has no tokens. Correct the row, or the task's template"
             raise UserError(
-                f"Features of task '{config['task']}' under backbone '{config['backbone']}': {len(wrong)} of "
+                f"Features of task '{config.task}' under backbone '{config.backbone}': {len(wrong)} of "
                 f"{len(found)} rows of {name}, {split.rows[wrong[0]]['id']} first, are NaN or infinite: {cause}."
             )

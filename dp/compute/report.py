@@ -5,7 +5,6 @@ from typing import Any
 
 from dp import files
 from dp.jobs.made import Made
-from dp.lineage.published import parameters
 from dp.report import findings
 from dp.report.figures import every as drawings
 from dp.report.figures import style
@@ -14,6 +13,7 @@ from dp.report.pages import checklist, predictions_page, results_page
 from dp.report.tables import every
 from dp.results import jobs, runs, table
 from dp.study.contents import FIGURES, OF_PREDICTIONS, figures
+from dp.study.resolve import parameters
 from dp.study.study import Study
 
 

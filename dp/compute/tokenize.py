@@ -7,12 +7,14 @@ from typing import Any, NamedTuple, TypeVar
 
 from dp import files
 from dp.backbones.load import load_tokenizer
+from dp.closed import Configuration
 from dp.data import splits, tokens
 from dp.data.choices import answering
 from dp.data.counts import label_counts
 from dp.data.encoding import DoesNotFit, encode, gather
+from dp.data.limits import RowLimits
 from dp.errors import UserError
-from dp.tasks.model import Task, released_spans, render
+from dp.tasks.model import Family, Task, released_spans, render
 
 T = TypeVar("T")
 Rows = list[dict[str, Any]]
@@ -25,32 +27,40 @@ class Checks(NamedTuple):
     longest: Callable[[int], None]  # tokens of the longest input
 
 
+class TokensConfig(Configuration):
+    family: Family
+    head: str
+    rows: RowLimits
+    max_tokens: int
+    truncate_as_released: bool = False
+
+
 def tokenize(
-    config: dict[str, Any], task: Task, rows: Path, backbone: Path, folder: Path, checks: Checks | None = None
+    config: TokensConfig, task: Task, rows: Path, backbone: Path, folder: Path, checks: Checks | None = None
 ) -> dict[str, Any]:
     """Write tokens.safetensors and rows.json, and return their facts.
 
     Raises UserError where a row cannot be encoded, and what `checks` raise.
     """
-    family, head, limits = config["family"], config["head"], config["rows"]
+    family, head, limits = config.family, config.head, config.rows
     tokenizer = load_tokenizer(backbone)
     official, reported = files.read_jsonl(rows / "train.jsonl"), files.read_jsonl(rows / "validation.jsonl")
-    train, selection = splits.carve(official, limits["selection_fraction"], limits["seed"])
+    train, selection = splits.carve(official, limits.selection_fraction, limits.seed)
     everything = list(range(len(reported)))
     chosen = {
-        "train": _take(official, train, limits["train"], limits["seed"], "train rows"),
-        "selection": _take(official, selection, limits["selection"], limits["seed"], "selection rows"),
-        "validation": _take(reported, everything, limits["report"], limits["seed"], "report rows"),
+        "train": _take(official, train, limits.train, limits.seed, "train rows"),
+        "selection": _take(official, selection, limits.selection, limits.seed, "selection rows"),
+        "validation": _take(reported, everything, limits.report, limits.seed, "report rows"),
     }
     if checks:
         checks.rows(chosen, official)
-    truncate = partial(released_spans, task, family) if config.get("truncate_as_released") else task.truncate
+    truncate = partial(released_spans, task, family) if config.truncate_as_released else task.truncate
     encoded, truncated = {}, {}
     try:
         answer_of = answering(tokenizer, task, family, head)
 
         def encoding(row: dict[str, Any]) -> tuple[Any, bool]:
-            text_of, longest = partial(render, task, family), config["max_tokens"]
+            text_of, longest = partial(render, task, family), config.max_tokens
             return encode(tokenizer, family, head, text_of, answer_of(row), row, truncate, longest)
 
         for name, split in chosen.items():
@@ -75,7 +85,7 @@ def tokenize(
         "truncated": truncated,
         "label_counts": {name: label_counts(split, len(task.label_names)) for name, split in chosen.items()},
         "tokens": {name: int(sum(len(ids) for ids in split.ids)) for name, split in encoded.items()},
-        "selection_split": f"{limits['selection_fraction']:g} of train, carved with seed {limits['seed']}",
+        "selection_split": f"{limits.selection_fraction:g} of train, carved with seed {limits.seed}",
         "labels": facts["labels"],
     }
 

@@ -15,18 +15,24 @@ from dp.classifier.classifier import classifier
 from dp.data import tokens
 from dp.data.counts import label_counts
 from dp.data.few_shot import rows_of
+from dp.data.regime import Regime
 from dp.numerics import tensors
 from dp.numerics.devices import device
 from dp.numerics.finite import check_finite
 from dp.training import overflow
+from dp.training.config import LoopConfig
 from dp.training.loop import Rows
 from dp.training.loop import train as tune
 from dp.training.state import load_choice
 from dp.training.trials import applied
 
 
+class TrainingConfig(LoopConfig):
+    regime: str
+
+
 def train(
-    config: dict[str, Any],
+    asked: dict[str, Any],
     backbone_in: Path,
     tokens_in: Mapping[str, Path],
     features_in: Mapping[str, Path],
@@ -37,17 +43,19 @@ def train(
 ) -> dict[str, Any]:
     """Write tuned.safetensors, config.json and steps.jsonl, and return their facts.
 
+    asked: a TrainingConfig but for what a search chose, as plain values; config.json holds it, with that.
     tokens_in, features_in: by task, in the order of a union; no features where the variant reads none. policies: factor
     -> the run that learned the choice which this one keeps frozen. choice: of a search. identity: a state that a
     stopped call left in `folder` is resumed if it is of the same one, under the same setting.
     """
-    setting, trials = config["trial"], config["search"]["trials"] if config["search"] else 1
+    setting, trials = asked["trial"], asked["search"]["trials"] if asked["search"] else 1
     if choice:
         setting = files.read_json(choice / "choice.json")["setting"]
-        config = applied(config, setting)
-    with device(config["compute"]) as where:
+        asked = applied(asked, setting)
+    config = TrainingConfig.model_validate(asked)
+    with device(config.compute) as where:
         train_rows, selection, facts, counts = rows_of_run(tokens_in, features_in, config)
-        backbone = load(backbone_in, config["family"], config["backbone_head"], config["compute"]["dtype"], where)
+        backbone = load(backbone_in, config.family, config.backbone_head, config.compute.dtype, where)
         words = sorted({int(word) for rows in selection for word in rows.split.outputs.flatten() if word >= 0})
         model = classifier(config, backbone, [fact["classes"] for fact in facts], words, where)
         model.fit_features(train_rows.features)
@@ -57,11 +65,11 @@ def train(
             outcome = overflow.inherited(model, ended)
             files.write_jsonl(folder / "steps.jsonl", [])
         else:
-            outcome = tune(model, train_rows, selection, config, folder, files.digest([config, identity]))
+            outcome = tune(model, train_rows, selection, config, folder, files.digest([asked, identity]))
     tuned = outcome.pop("tensors")
     check_finite(tuned, str(folder), "Nothing is saved; lower the learning rate.")
     tensors.save(tuned, folder / "tuned.safetensors")
-    files.write_json(folder / "config.json", config)
+    files.write_json(folder / "config.json", asked)
     return outcome | {
         "labels": sorted({label for fact in facts for label in fact["labels"]}),
         "trials": trials,
@@ -73,16 +81,16 @@ def train(
 
 
 def rows_of_run(
-    tokens_in: Mapping[str, Path], features_in: Mapping[str, Path], config: dict[str, Any]
+    tokens_in: Mapping[str, Path], features_in: Mapping[str, Path], config: TrainingConfig
 ) -> tuple[Rows, list[Rows], list[dict[str, Any]], dict[str, Any]]:
     """The rows to train on; by task, the rows to select by and the facts; and the rows of each class, by task."""
     parts: list[tuple[tokens.Split, Tensor | None]] = []
     selection, facts, counts = [], [], {}
-    reported = "select_on_reported" in config["switches"]
+    reported = "select_on_reported" in config.switches
     for number, (task, folder) in enumerate(tokens_in.items()):
         splits, fact = tokens.load(folder)
         facts.append(fact)
-        train_numbers, numbers = rows_of(config["regime"], splits)
+        train_numbers, numbers = rows_of(Regime.parse(config.regime), splits)
         cached = load_file(features_in[task] / "features.safetensors") if features_in else None
         parts.append((splits["train"].take(train_numbers), cached["train"][train_numbers] if cached else None))
         name = "validation" if reported else "selection"

@@ -6,7 +6,7 @@ from pathlib import Path
 from dp import files
 from dp.errors import UserError
 from dp.jobs import record
-from dp.jobs.job import RECORD, SUMS, Job
+from dp.jobs.job import ADOPTED, RECORD, SUMS, Job
 from dp.jobs.project import project_digest
 
 
@@ -30,10 +30,12 @@ def verified(folder: Path, names: Iterable[str] | None = None) -> dict[str, str]
     outputs, found = record.read(folder)["made"]["outputs"], {}
     for name in outputs if names is None else names:
         path = folder / name
+        if name == ADOPTED and not path.is_file():
+            continue
         if name != RECORD and not path.is_file():
             raise UserError(f"{path}: is missing, though its record is there. {record.RESTORE}")
         digest = files.sha256(path)
-        if name != RECORD and digest != outputs.get(name):
+        if name not in (RECORD, ADOPTED) and digest != outputs.get(name):
             raise UserError(
                 f"{path}: its bytes differ from its record.json: it was edited or cut short. {record.RESTORE}"
             )
@@ -46,9 +48,15 @@ def stems(job: Job) -> list[str]:
     return [f"{one.folder}/{name}" for one in job.reads for name in (SUMS, RECORD) if name in one.names]
 
 
+def adoptions(job: Job) -> list[str]:
+    """Files beside the records that a job reads which say that other code made them: those that are there."""
+    names = (f"{one.folder}/{ADOPTED}" for one in job.reads if ADOPTED in one.names)
+    return [name for name in names if Path(name).is_file()]
+
+
 def digest_of(job: Job) -> str:
     """One digest of what these files and those of the project say, whatever their time stamps; "" for what is gone."""
-    made = {name: _sha256(Path(name)) for name in stems(job)}
+    made = {name: _sha256(Path(name)) for name in (*stems(job), *adoptions(job))}
     return files.digest(made | {name: project_digest(name) for name in job.project})
 
 

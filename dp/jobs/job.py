@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from dp.data.regime import Regime
+
 SUMS = "SHA256SUMS"
 RECORD = "record.json"
 ADOPTED = "adopted.json"
+"""Beside the record of what other code made (`dp.jobs.adoption`); the one file that may be read or not be there."""
 
 FILES: Mapping[str, tuple[str, ...]] = {
     "fetch-task": ("train.jsonl", "validation.jsonl"),
@@ -25,7 +28,7 @@ Role = Literal["rows", "backbone", "tokens", "features", "tuned", "policy", "tri
 
 @dataclass(frozen=True)
 class Cell:
-    """One run. A trial of a search is a run whose training seed is the search's."""
+    """One run, its regime as it is spelled. A trial of a search is a run whose training seed is the search's."""
 
     backbone: str
     regime: str
@@ -33,6 +36,10 @@ class Cell:
     variant: str
     seed: int
     trial: int | None = None
+
+    @property
+    def parsed_regime(self) -> Regime:
+        return Regime.parse(self.regime)
 
     @property
     def variant_path(self) -> str:

@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from dp import files
 from dp.jobs import adoption, record, stale
 from dp.jobs.adoption import Adoption
-from dp.jobs.job import RECORD, Cell, Job
+from dp.jobs.job import ADOPTED, RECORD, Cell, Job
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,11 @@ class Made:
 
     @property
     def outputs(self) -> dict[str, str]:
-        """Path -> sha256 of all that lies in its folder, the record among it."""
+        """Path -> sha256 of all that lies in its folder, the record and an adoption among it."""
         made = {f"{self.folder}/{name}": digest for name, digest in self.record["made"]["outputs"].items()}
-        return made | {f"{self.folder}/{RECORD}": self.digest}
+        adopted = self.folder / ADOPTED
+        evidence = {str(adopted): files.sha256(adopted)} if self.adoption else {}
+        return made | {f"{self.folder}/{RECORD}": self.digest} | evidence
 
     @property
     def started(self) -> str:

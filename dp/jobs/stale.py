@@ -6,10 +6,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from dp import paths
+from dp import files, paths
 from dp.jobs.closure import code_digest, modules
 from dp.jobs.finding import some
-from dp.jobs.job import SUMS, Job
+from dp.jobs.inputs import adoptions
+from dp.jobs.job import ADOPTED, SUMS, Job
 from dp.jobs.pins import moved
 from dp.jobs.project import is_of_project, project_digest
 
@@ -44,7 +45,8 @@ def other_inputs(job: Job, read: Mapping[str, str], now: Now) -> Iterator[str]:
         yield "input changed: " + some([path for path in changed if not path.endswith(SUMS)] or changed)
     wanted = {*filter(now, job.project), *(folder.as_posix() for folder in job.upstream)}
     known = {_source(path) for path in read if is_of_project(path) or _is_made(path)}
-    if new := sorted(wanted - known):
+    adopted = [path for path in adoptions(job) if path not in read]
+    if new := sorted(wanted - known) + adopted:
         yield "input is new: " + some(new)
     if dropped := sorted(known - wanted - {_source(path) for path in changed}):
         yield "input is read no more: " + some(dropped)
@@ -61,6 +63,8 @@ def now_of(made: Mapping[str, str], doubtful: Collection[Path] = ()) -> Now:
     def now(path: str) -> str | None:
         if path in made:
             return made[path]
+        if path.endswith(f"/{ADOPTED}"):
+            return files.sha256(Path(path)) if Path(path).is_file() else ""
         if _is_made(path):
             return None if any(parent in doubtful for parent in Path(path).parents) else ""
         return of_project(path) if is_of_project(path) else None

@@ -57,8 +57,9 @@ def _adopted(asked: dict[Path, Job]) -> list[str]:
     for (command, was, now), members in by_code.items():
         again = {folder for one in members for folder in one.compared["made again"]}
         ways = ", ".join(sorted({one.compared["compared"] for one in members}))
+        kinds = {one.compared["kind"] for one in members}
         lines.append(f"adopted: {len(members)} of {command}, made by code {was} and not {now}, which made {len(again)} "
-                     f"of {len({one.compared['kind'] for one in members})} kinds again, the same in {ways}")  # fmt: skip
+                     f"of {len(kinds)} kinds again, the same in {ways}")  # fmt: skip
     return lines
 
 

@@ -61,8 +61,8 @@ def _different_tensors(old: dict[str, torch.Tensor], new: dict[str, torch.Tensor
         before, after = old[name], new[name]
         if (before.shape, before.dtype) != (after.shape, after.dtype):
             return f"{name} was {before.dtype}{list(before.shape)}, is {after.dtype}{list(after.shape)}"
-        wrong = (after.double() - before.double()).abs() > tolerance * before.double().abs().clamp(min=1.0)
-        if len(places := wrong.nonzero()):
+        near = (after.double() - before.double()).abs() <= tolerance * before.double().abs().clamp(min=1.0)
+        if len(places := (~near).nonzero()):  # what is no number is near nothing
             at = tuple(places[0].tolist())
             return f"{name}{list(at)} was {before[at].item():.9g}, is {after[at].item():.9g}"
     return _bytes(tolerance)

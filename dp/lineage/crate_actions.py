@@ -7,6 +7,7 @@ from typing import Any
 
 from dp import files, paths
 from dp.jobs.closure import PACKAGE, modules
+from dp.jobs.job import ADOPTED, RECORD
 from dp.jobs.made import Made
 from dp.lineage.crate_entities import COMPLETED, Entities, flattened, literal
 from dp.lineage.crate_jobs import kind
@@ -104,7 +105,7 @@ def _output(entities: Entities, job: Made, tool: Any, path: str) -> Any:
     formal = entities.formal(f"#output/{job.command}/{name}", name, "File")
     entities.link(tool, "output", formal)
     entities.producers[path] = (job.command, name)
-    is_copied = job.job.phase in COPIED_PHASES or name == "record.json"
+    is_copied = job.job.phase in COPIED_PHASES or name in (RECORD, ADOPTED)
     if is_copied and not (name == "tuned.safetensors" and source.stat().st_size > LARGEST_COPY):
         found = entities.add_copy(path, source, digest)
     else:

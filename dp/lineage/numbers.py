@@ -15,21 +15,18 @@ from dp.jobs.stale import changed_modules
 from dp.results import outputs
 from dp.study import grid
 from dp.study.study import Study
-from dp.study.variants import Baseline
 
 Key = tuple[str, str, int | None, str, str]
 """Backbone, regime, k (None but for few-shot), task, variant: a row of results.csv, over its metrics and runs."""
 
-MADE_OF_RESULTS = ("dp/report/figures/", "dp/report/page/", "dp/paper/", "dp/statistics/", "dp/report/tables/")
+MADE_OF_RESULTS = ("dp/report/figures/", "dp/report/page/", "dp/report/tables/", "dp/paper/")
 """Code of a report that no row of results.csv rests on."""
 
 
 def key_of(cell: Cell) -> Key:
     """The row of results.csv that a run counts in."""
-    regime, k = cell.regime, None
-    if cell.regime.startswith("fewshot-"):
-        regime, k = "fewshot", int(cell.regime.split("-")[1].removeprefix("k"))
-    return cell.backbone, regime, k, cell.task, cell.variant
+    regime = cell.parsed_regime
+    return cell.backbone, regime.in_tables, regime.k, cell.task, cell.variant
 
 
 def name_of(key: Key) -> str:
@@ -93,8 +90,8 @@ def collapsed(study: Study, looks: dict[Path, Look]) -> Iterator[Finding]:
     """Evaluations at the majority class, but for the baseline that is it, and those that ended in an overflow."""
     for cell in grid.cells(study):
         folder = paths.evaluation(study.scale_name, cell.run)
-        definition, here = study.definition(cell.variant), looks.get(folder)
-        if isinstance(definition, Baseline) and definition.baseline == "majority":
+        here = looks.get(folder)
+        if study.is_majority(cell.variant):
             continue
         if here is None or not here.outputs or "metrics.json" in here.gone + here.differ:
             continue

@@ -11,7 +11,7 @@ from dp.jobs import record
 from dp.jobs.closure import code_digest
 from dp.jobs.project import is_of_project, project_digest
 from dp.jobs.stale import changed_modules, first_difference
-from dp.study.resolve import jobs
+from dp.study.resolve import jobs, parameters
 from dp.study.study import Study
 
 SCALE = "demo"
@@ -21,11 +21,6 @@ FILES = (
     "figures/predictions.csv", "figures/predictions.png", "figures/planted_choices.csv", "figures/planted_choices.png",
 )  # fmt: skip
 REMEDY = f"Commit, run `snakemake --cores all --config scale={SCALE}`, then `python -m dp publish`, and commit {FOLDER}"
-
-
-def parameters(study: Study) -> str:
-    """One digest of what the parameters decide in all jobs before the report."""
-    return files.digest({one.folder.as_posix(): one.asked for one in jobs(study).values() if one.command != "report"})
 
 
 def publish(study: Study) -> None:

@@ -10,6 +10,7 @@ from statistics import median
 from typing import Any, Literal, NamedTuple
 
 from dp import paths
+from dp.data.regime import Regime
 from dp.jobs import state
 from dp.jobs.job import ADOPTED, RECORD, Job
 from dp.jobs.made import Made, read
@@ -47,7 +48,7 @@ class Standing:
         match one.command:
             case "train" | "evaluate" | "choose":
                 backbone, regime, _, variant = one.folder.parts[3:7]
-                return one.command, backbone, regime.partition("-")[0], variant
+                return one.command, backbone, Regime.parse(regime).kind, variant
             case "tokenize" | "features":
                 return one.command, one.folder.parts[3], None, None
             case "fetch-backbone":
@@ -222,12 +223,13 @@ def grids(study: Study, standings: Iterable[Standing]) -> list[Grid]:
     for one in standings:
         cell = one.job.cell
         if cell:
-            rows = found.setdefault((cell.backbone, _without_sample(cell.regime)), {})
+            rows = found.setdefault((cell.backbone, str(cell.parsed_regime.of_any_sample)), {})
             counts = rows.setdefault(cell.variant, {}).setdefault(cell.task, {})
             counts.setdefault(one.job.command, Counter())[one.state] += 1
     order = {name: n for n, name in enumerate(study.scale.variants)}
     tasks = {name: n for n, name in enumerate(study.tasks)}
-    regimes = list(dict.fromkeys(_without_sample(name) for regime in study.scale.regimes for name in regime.names))
+    names = [name for part in study.scale.regimes for name in part.names]
+    regimes = list(dict.fromkeys(str(Regime.parse(name).of_any_sample) for name in names))
     result = []
     for backbone in study.scale.backbones:
         for regime in regimes:
@@ -237,11 +239,6 @@ def grids(study: Study, standings: Iterable[Standing]) -> list[Grid]:
                 ordered = {name: rows[name] for name in sorted(rows, key=order.__getitem__)}
                 result.append(Grid(backbone, regime, columns, ordered))
     return result
-
-
-def _without_sample(regime: str) -> str:
-    """fewshot-k8 of fewshot-k8-s0."""
-    return "-".join(regime.split("-")[:2]) if regime.startswith("fewshot-") else regime
 
 
 def as_json(study: Study, standings: dict[Path, Standing]) -> dict[str, Any]:

@@ -6,22 +6,22 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
 
 from dp.errors import UserError
+from dp.numerics.compute import Compute
 
 
 @contextmanager
-def device(compute: dict[str, Any]) -> Iterator[str]:
+def device(compute: Compute) -> Iterator[str]:
     """The device of this job: "cpu", or a "cuda:<n>" that no other job of this machine holds until the block ends.
 
     Waits while every GPU is held. Raises UserError where `compute.device` is cuda and there is none.
     """
-    torch.set_num_threads(compute["threads"])
-    if compute["device"] == "cpu" or (compute["device"] == "auto" and not torch.cuda.is_available()):
+    torch.set_num_threads(compute.threads)
+    if compute.device == "cpu" or (compute.device == "auto" and not torch.cuda.is_available()):
         yield "cpu"
         return
     if not torch.cuda.is_available():

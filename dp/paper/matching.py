@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dp.closed import read_yaml
+from dp.data.regime import Regime
 from dp.errors import UserError
 from dp.jobs.job import Cell
 from dp.paper.claimed import Claim, Paper
 from dp.study import study as studies
-from dp.study.grid import cells, is_union
+from dp.study.grid import cells
 from dp.study.study import Study
 
 
@@ -28,19 +29,16 @@ class Match:
         return [cell for groups in self.groups.values() for group in groups for cell in group]
 
 
-def is_fewshot(cell: Cell) -> bool:
-    return cell.regime.startswith("fewshot-")
-
-
 class Matcher:
     """Matches claims with the grid of one study."""
 
     def __init__(self, study: Study, paper: Paper) -> None:
         self.study, self.paper = study, paper
-        self.grid: dict[tuple[str, str, str, str], dict[str, list[Cell]]] = {}
+        self.grid: dict[tuple[str, str, str, str], dict[int | None, list[Cell]]] = {}
         for cell in cells(study):
-            kind, _, k = cell.regime.partition("-s")[0].partition("-k") if is_fewshot(cell) else (cell.regime, "", "")
-            self.grid.setdefault((cell.backbone, kind, cell.task, cell.variant), {}).setdefault(k, []).append(cell)
+            regime = cell.parsed_regime
+            by_k = self.grid.setdefault((cell.backbone, regime.in_tables, cell.task, cell.variant), {})
+            by_k.setdefault(regime.k, []).append(cell)
 
     def match(self, claim: Claim) -> Match:
         """A multitask claim is about the first union of the scale that holds all it needs."""
@@ -62,7 +60,7 @@ class Matcher:
     def _regimes(self, claim: Claim) -> list[str]:
         if claim.regime != "multitask":
             return [claim.regime]
-        unions = dict.fromkeys(regime for _, regime, _, _ in self.grid if is_union(regime))
+        unions = dict.fromkeys(regime for _, regime, _, _ in self.grid if Regime.parse(regime).is_union)
         return list(unions) or ["multitask"]
 
     def _in(self, regime: str, claim: Claim) -> Match:

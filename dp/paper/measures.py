@@ -57,6 +57,6 @@ def _of_group(members: Sequence[Run]) -> Mean:
     return Mean(mean, ((high - low) / 2 / t_quantile(inf)) ** 2, inf)
 
 
-def _seed(run: Run) -> tuple[str, int]:
+def _seed(run: Run) -> tuple[int | None, int]:
     """(sample seed of few-shot, training seed)"""
-    return run.cell.regime.partition("-s")[2] if run.k else "", run.cell.seed
+    return run.cell.parsed_regime.sample, run.cell.seed

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields, replace
 
+from dp.classifier.config import ClassifierConfig
 from dp.jobs.job import Cell
 from dp.planning.inputs import Inputs, inputs_of
 from dp.planning.shapes import Downloads, Shape, downloads_of, shape_of, wheel
@@ -16,9 +17,10 @@ from dp.planning.work import (
     tuned,
     updates,
 )
-from dp.study import grid, search
+from dp.study import grid
 from dp.study.study import Study
 from dp.tasks.model import HubRows, PackageRows, load
+from dp.training.config import LoopConfig
 
 STEP_BYTES = 200
 """Of a line of steps.jsonl in recorded runs: 190 to 350."""
@@ -157,25 +159,25 @@ class Counter:
 
     def _training(self, cell: Cell) -> Cost:
         study, shape = self.study, self.shapes[cell.backbone]
-        config = grid.run_config(study, cell)
+        config = LoopConfig.model_validate(grid.run_config(study, cell))
         tasks = grid.tasks_of(study, cell)
         made = tuned(shape, config, [len(load(task).label_names) for task in tasks])
         texts = texts_of(cell, config, {task: self.inputs(cell.backbone, task) for task in tasks})
         work = updates(shape, config, made, texts.train) + selections(shape, config, made, texts)
         work += loading(shape, config)
-        chosen = made.vectors + 1 if search.applies("anneal", config["definition"]) else 0
-        logs = config["training"]["steps"] * (STEP_BYTES + CHOICE_BYTES * chosen) + FILES_BYTES
-        whole = config["definition"].get("baseline") == "finetune"
+        chosen = made.vectors + 1 if config.choice else 0
+        logs = config.training.steps * (STEP_BYTES + CHOICE_BYTES * chosen) + FILES_BYTES
+        whole = config.definition.baseline == "finetune"
         kept = 4.0 * made.kept
         return Cost(trainings=1, device_jobs=1, work=work, models=kept if whole else 0.0,
                     runs=logs + (0.0 if whole else kept))  # fmt: skip
 
     def _evaluation(self, cell: Cell) -> Cost:
         study, shape = self.study, self.shapes[cell.backbone]
-        config = grid.run_config(study, cell)
+        config = ClassifierConfig.model_validate(grid.run_config(study, cell))
         made = tuned(shape, config, [len(load(cell.task).label_names)])
         one = self.inputs(cell.backbone, cell.task)
-        rows, width = texts_of(cell, config | {"multitask": None}, {cell.task: one}).reported
+        rows, width = one.rows("validation", cell.parsed_regime), config.input_width or one.tokens["validation"]
         return Cost(evaluations=1, device_jobs=1, runs=float(rows * PREDICTION_BYTES + FILES_BYTES),
                     work=scoring(shape, config, made, rows, width) + loading(shape, config))  # fmt: skip
 

@@ -1,7 +1,6 @@
 """How many rows and tokens a run reads, before or after they are tokenized."""
 
 import csv
-import re
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -9,6 +8,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from dp import paths
+from dp.data.regime import Regime
 from dp.errors import UserError
 from dp.jobs import record
 from dp.study import grid
@@ -28,12 +28,10 @@ class Inputs(NamedTuple):
     tokens: dict[str, float]  # split -> mean tokens of a row, special ones counted, at most max_tokens
     origin: str  # where the tokens come from: tokenized | lengths.csv | max_tokens
 
-    def rows(self, split: str, regime: str) -> int:
+    def rows(self, split: str, regime: Regime) -> int:
         """Rows of a split that a run of a regime reads; few-shot reads k of each class where there are as many."""
-        match = re.fullmatch(r"fewshot-k(\d+)-s\d+", regime)
-        if match and split != "validation":
-            return sum(min(int(match[1]), count) for count in self.counts[split])
-        return sum(self.counts[split])
+        limit = None if split == "validation" else regime.k
+        return sum(count if limit is None else min(limit, count) for count in self.counts[split])
 
 
 def inputs_of(study: Study, backbone: str, task: str) -> Inputs:

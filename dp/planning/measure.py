@@ -25,7 +25,7 @@ WORDS = 64  # rows of the embedding table, which no input passes
 def measured(study: Study) -> list[Speed]:
     """Of every backbone of the scale, on the device and in the dtype that the scale computes with."""
     found = []
-    with device(study.scale.compute.model_dump()) as where:
+    with device(study.scale.compute) as where:
         torch.set_num_threads(min(study.scale.compute.threads, os.cpu_count() or 1))
         for name in study.scale.backbones:
             found.append(_measured(study, name, study.params.backbones[name], where))

@@ -14,6 +14,7 @@ from dp.planning.costs import Cost
 from dp.planning.shapes import Shape, known, shape, shape_of
 from dp.planning.work import Work, flops, tuned, updates
 from dp.study.study import Study
+from dp.training.config import LoopConfig
 
 THEIRS = "the paper's GPU"
 JOB = 0.5
@@ -138,9 +139,9 @@ def _sample(path: Path, own: Shape, dtype: str) -> tuple[tuple[str, str], Sample
 
 def work_of(own: Shape, told: dict[str, Any]) -> Work:
     """The work of a recorded training's steps, by the tokens that it says it had."""
-    config, made = told["asked"], told["made"]
+    config, made = LoopConfig.model_validate(told["asked"]), told["made"]
     what = tuned(own, config, made["classes"])._replace(copies=made.get("forward_passes_per_row", 1))
-    rows = config["training"]["steps"] * config["training"]["batch_size"] * what.copies
+    rows = config.training.steps * config.training.batch_size * what.copies
     tokens = made["tokens_per_second"] * made["step_seconds"]
     text = tokens / rows - what.vectors - what.beside
     return updates(own, config, what, text / (1 - made["padding_share"]))

@@ -10,6 +10,7 @@ from rich.text import Text
 from dp.lineage.status_text import console
 from dp.planning.plan import Device, Line, Plan
 from dp.planning.speeds import THEIRS, Speed
+from dp.prompts.config import PromptConfig
 from dp.study import grid
 from dp.study.study import Study
 from dp.training.overflow import learns_through_fillers
@@ -80,7 +81,7 @@ def _without_number(study: Study) -> list[str]:
         for name in study.scale.variants
         if name in first
         and any(
-            learns_through_fillers(grid.run_config(study, cell))
+            learns_through_fillers(PromptConfig.model_validate(grid.run_config(study, cell)))
             for cell in (first[name], *grid.sources(study, first[name]).values())
         )
     ]

@@ -7,19 +7,20 @@ FLOPs of a pass over R rows of n positions (text, padding and prompt), with N = 
 An optimizer's step counts as UPDATE FLOPs for each trained parameter: it moves bytes, at the pace of UPDATE FLOPs.
 """
 
-import json
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
-from dp.classifier.config import input_width
+from dp.classifier.config import ClassifierConfig, LayerPrefix, Lora
 from dp.data.batches import mixing_shares
 from dp.jobs.job import Cell
 from dp.planning.inputs import Inputs
 from dp.planning.shapes import DECODED, Shape
+from dp.prompts.config import PromptConfig
 from dp.prompts.prompt import build
+from dp.training.config import LoopConfig, Mixing
 
 UPDATE = 500
 """AdamW and clipping: about 6 ns a parameter where a core does 85 GFLOP/s (MiniLM and SmolLM2, fine-tuned)."""
@@ -62,98 +63,86 @@ def flops(shape: Shape, rows: float, width: float, beside: int = 0, backward: st
     return 2 * (1 + factor) * weights + 4 * (1 + 2 * (factor > 0)) * attention
 
 
-def tuned(shape: Shape, config: dict[str, Any], classes: list[int]) -> Tuned:
-    """Of a run with this resolved configuration. classes: of each of its tasks."""
-    method = config["definition"].get("baseline", "prompt")
-    head = (shape.hidden + 1) * sum(classes) if config["head"] == "linear" else 0
-    match method:
-        case "prompt":
-            settings = {key: config[key] for key in ("definition", "prompt", "choice", "switches", "learned")}
-            kept, trained, copies, vectors = _prompt(
-                shape.hidden, shape.vocabulary, len(classes), json.dumps(settings, sort_keys=True)
-            )
-            return Tuned(kept + head, trained + head, copies, vectors, 0)
-        case "p_tuning_v2":
-            length = config["baseline"]["length"]
+def tuned(shape: Shape, config: ClassifierConfig, classes: list[int]) -> Tuned:
+    """Of a run with this configuration. classes: of each of its tasks."""
+    head = (shape.hidden + 1) * sum(classes) if config.head == "linear" else 0
+    if config.definition.baseline == "finetune":
+        vectors = config.prompt.length if config.prompt else 0  # a prompt that is tuned beside it
+        moved = shape.parameters + vectors * shape.hidden + head
+        return Tuned(moved, moved, 1, vectors, 0)
+    match config.baseline:
+        case LayerPrefix(length=length):
             return Tuned(length * shape.prefix + head, length * shape.prefix + head, 1, 0, length)
-        case "lora":
-            added = config["baseline"]["rank"] * shape.projections
-            return Tuned(added + head, added + head, 1, 0, 0)
-        case "finetune":
-            vectors = config["prompt"]["length"] if config["prompt"] else 0  # a prompt that is tuned beside it
-            moved = shape.parameters + vectors * shape.hidden + head
-            return Tuned(moved, moved, 1, vectors, 0)
-    return Tuned(head, head, 1, 0, 0)
+        case Lora(rank=rank):
+            return Tuned(rank * shape.projections + head, rank * shape.projections + head, 1, 0, 0)
+    if config.prompt is None:
+        return Tuned(head, head, 1, 0, 0)
+    settings = config.model_copy(update={"seed": 0}).model_dump_json(include=set(PromptConfig.model_fields))
+    kept, trained, copies, vectors = _prompt(shape.hidden, shape.vocabulary, len(classes), settings)
+    return Tuned(kept + head, trained + head, copies, vectors, 0)
 
 
 @cache
 def _prompt(hidden: int, vocabulary: int, tasks: int, settings: str) -> tuple[int, int, int, int]:
     """Parameters kept and trained, copies and vectors of a soft prompt, as it is built. settings: JSON."""
-    config = json.loads(settings)
     table = torch.zeros(1).expand(vocabulary, hidden)
-    prompt = build(config["definition"], config["prompt"], config["choice"], config["switches"], table, [], tasks,
-                   config["learned"], 0)  # fmt: skip
+    prompt = build(PromptConfig.model_validate_json(settings), table, [], tasks)
     found = list(prompt.parameters())
     trained = sum(p.numel() for p in found if p.requires_grad)
     return sum(p.numel() for p in found), trained, prompt.copies, prompt.position.vectors
 
 
 class Texts(NamedTuple):
-    """Mean widths of the rows of a run, padded, without prompt; rows it is selected by, and how wide they are."""
+    """Mean widths of the rows of a training, padded, without prompt; rows it is selected by, and how wide they are."""
 
     train: float
     selection: list[tuple[int, float]]  # by task: rows, width
-    reported: tuple[int, float]  # of the cell's own task; of a union, all of them
 
 
-def texts_of(cell: Cell, config: dict[str, Any], inputs: dict[str, Inputs]) -> Texts:
-    """inputs: of each task whose rows the run reads."""
-    width, regime = input_width(config), cell.regime
-    split = "validation" if "select_on_reported" in config["switches"] else "selection"
+def texts_of(cell: Cell, config: LoopConfig, inputs: dict[str, Inputs]) -> Texts:
+    """inputs: of each task whose rows the training reads."""
+    width, regime = config.input_width, cell.parsed_regime
+    split = "validation" if "select_on_reported" in config.switches else "selection"
     sizes = {task: one.rows("train", regime) for task, one in inputs.items()}
-    mixing = config["multitask"] or {"alpha": 1.0, "cap": None}
-    shares = mixing_shares(list(sizes.values()), mixing["alpha"], mixing["cap"])
+    mixing = config.multitask or Mixing()
+    shares = mixing_shares(list(sizes.values()), mixing.alpha, mixing.cap)
     means = [one.tokens["train"] / (1 - PADDING) for one in inputs.values()]
     mean = sum(share * tokens for share, tokens in zip(shares, means, strict=True))
-    reported = [one.rows("validation", regime) for one in inputs.values()]
-    wide = sum(rows * one.tokens["validation"] for rows, one in zip(reported, inputs.values(), strict=True))
     return Texts(
         train=width or mean,
         selection=[(one.rows(split, regime), width or one.tokens[split]) for one in inputs.values()],
-        reported=(sum(reported), width or wide / sum(reported)),
     )
 
 
-def updates(shape: Shape, config: dict[str, Any], made: Tuned, width: float) -> Work:
+def updates(shape: Shape, config: LoopConfig, made: Tuned, width: float) -> Work:
     """The steps of a training alone: what its record calls step_seconds. width: positions of a row's text, padded."""
-    budget, steps = config["training"], config["training"]["steps"]
-    if config["definition"].get("baseline") == "linear_probe":
-        return Work(flops=6.0 * steps * budget["batch_size"] * made.trained, layers=float(PASSES * steps))
-    backward = "all" if config["definition"].get("baseline") == "finetune" else "frozen"
-    rows = budget["batch_size"] * made.copies
+    budget, steps = config.training, config.training.steps
+    if config.definition.baseline == "linear_probe":
+        return Work(flops=6.0 * steps * budget.batch_size * made.trained, layers=float(PASSES * steps))
+    backward = "all" if config.definition.baseline == "finetune" else "frozen"
+    rows = budget.batch_size * made.copies
     one = flops(shape, rows, width + made.vectors, made.beside, backward) + UPDATE * made.trained
-    passes = budget["batch_size"] // budget["micro_batch_size"]
+    passes = budget.batch_size // budget.micro_batch_size
     return Work(flops=steps * one, layers=float(steps * passes * PASSES * shape.layers))
 
 
-def selections(shape: Shape, config: dict[str, Any], made: Tuned, texts: Texts) -> Work:
+def selections(shape: Shape, config: LoopConfig, made: Tuned, texts: Texts) -> Work:
     """The evaluations on the selection rows during a training."""
-    budget = config["training"]
-    every, steps = budget["evaluate_every"], budget["steps"]
+    every, steps = config.training.evaluate_every, config.training.steps
     times = steps // every + (steps % every > 0)
     return sum((scoring(shape, config, made, rows, width) for rows, width in texts.selection), Work()) * times
 
 
-def scoring(shape: Shape, config: dict[str, Any], made: Tuned, rows: int, width: float) -> Work:
+def scoring(shape: Shape, config: ClassifierConfig, made: Tuned, rows: int, width: float) -> Work:
     """One forward pass over `rows`; of a majority or a linear probe next to nothing."""
-    if config["definition"].get("baseline") in ("majority", "linear_probe"):
+    if config.definition.baseline in ("majority", "linear_probe"):
         return Work()
-    passes = -(-rows // config["evaluation_batch_size"])
+    passes = -(-rows // config.evaluation_batch_size)
     return Work(flops(shape, rows, width + made.vectors, made.beside), float(passes * shape.layers))
 
 
-def loading(shape: Shape, config: dict[str, Any]) -> Work:
-    return Work() if config["definition"].get("baseline") == "majority" else Work(loaded=4.0 * shape.parameters)
+def loading(shape: Shape, config: ClassifierConfig) -> Work:
+    return Work() if config.definition.baseline == "majority" else Work(loaded=4.0 * shape.parameters)
 
 
 def featuring(shape: Shape, inputs: Inputs, batch_size: int, width: int | None) -> Work:

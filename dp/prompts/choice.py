@@ -1,4 +1,4 @@
-"""The one module through which every learned choice is made (design section 4)."""
+"""What a choice is made from: logits, and the moment that all random draws depend on (design section 4)."""
 
 import math
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dp.numerics import seeds
+from dp.prompts.config import Temperature
 from dp.prompts.released import RANDOM_RANGE
 
 
@@ -107,76 +108,14 @@ def logits_of(
     return TaskLogits(tasks, candidates, generator if random else None)
 
 
-class Policy(nn.Module):
-    """A choice among S candidates for each task (`task`) or each instance (`instance`).
-
-    A frozen policy takes the argmax in training too, and does not learn. estimator: see dp/prompts/estimators.py. Where
-    it is exact, copy c of a row takes candidate (c // stride) % S: with strides of 1 and S, two policies meet in every
-    pair.
-    """
-
-    def __init__(
-        self,
-        kind: str,
-        candidates: int,
-        tasks: int,
-        hidden: int,
-        generator: torch.Generator,
-        frozen: bool,
-        relu: bool,
-        estimator: str = "straight_through",
-        stride: int = 1,
-        random: bool = False,
-    ) -> None:
-        super().__init__()
-        self.logits = logits_of(kind, tasks, hidden, candidates, generator, random)
-        self.tasks = tasks if kind == "task" else None
-        self.frozen, self.relu = frozen, relu
-        self.candidates, self.estimator, self.stride = candidates, estimator, stride
-        self.requires_grad_(not frozen)
-
-    def forward(self, feature: Tensor | None, tasks: Tensor, moment: Moment, purpose: str) -> Chosen:
-        """feature: [B, H], read by `instance` alone. tasks: [B], the rows' tasks."""
-        logits = self.logits(feature, tasks)
-        if self.relu:
-            logits = logits.relu()
-        if self.frozen or not moment.draws:
-            return Chosen(logits.argmax(1))
-        if self.estimator == "straight_through":
-            return straight_through(logits, self._uniform(tasks, moment, purpose), moment.temperature)
-        log_probs = logits.log_softmax(1)
-        if self.estimator == "exact" and moment.training:
-            copy = torch.arange(len(logits), device=logits.device) // (len(logits) // moment.copies)
-            candidate = copy // self.stride % self.candidates
-        else:
-            # Also for a task each row draws on its own: the gradient is as true and has less variance.
-            candidate = (logits + gumbel(moment.each(purpose, self.candidates)).to(logits)).argmax(1)
-        chosen = log_probs.gather(1, candidate[:, None])[:, 0]
-        return Chosen(candidate, None, chosen, -(log_probs.exp() * log_probs).sum(1))
-
-    def _uniform(self, tasks: Tensor, moment: Moment, purpose: str) -> Tensor:
-        """[B, S]: a Gumbel sample per instance, or per task and batch (paper.md section 1)."""
-        if self.tasks is None:
-            return moment.each(purpose, self.candidates)
-        return moment.by_task(purpose, tasks, self.tasks, self.candidates)
-
-
-def straight_through(logits: Tensor, uniform: Tensor, temperature: float) -> Chosen:
-    """Straight-through Gumbel-Softmax. logits: [B, S]; uniform: [B, S], a choice that rows share has equal lines."""
-    soft = ((logits + gumbel(uniform).to(logits)) / temperature).softmax(1)
-    index = soft.argmax(1)
-    hard = nn.functional.one_hot(index, logits.shape[1]).to(soft)
-    return Chosen(index, hard + (soft - soft.detach()))
-
-
 def gumbel(uniform: Tensor) -> Tensor:
     """Standard Gumbel noise: the argmax of logits plus it is a draw from their softmax."""
     return -torch.log(-torch.log(uniform.clamp(1e-12, 1 - 1e-12)))
 
 
-def temperature(step: int, start: float, floor: float, rate: float, anneal: float) -> float:
+def temperature(step: int, of: Temperature) -> float:
     """tau after `step` updates: each update s multiplies by exp(-rate s / anneal), so the exponents add up."""
-    return max(start * math.exp(-rate / anneal * step * (step + 1) / 2), floor)
+    return max(of.start * math.exp(-of.rate / of.anneal * step * (step + 1) / 2), of.floor)
 
 
 def _uniform(generator: torch.Generator, *shape: int) -> Tensor:

@@ -1,12 +1,13 @@
 """How the vectors of a prompt begin."""
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from dp.errors import UserError
 from dp.numerics import seeds
+from dp.prompts.config import Init
 
 
 class Rows(Protocol):
@@ -19,8 +20,8 @@ class Rows(Protocol):
         """ids [N] -> [N, H]."""
 
 
-def initial_vectors(count: int, init: dict[str, Any], vocabulary: Rows, label_words: list[int], seed: int) -> Tensor:
-    """[count, H], float32, from the vocabulary [V, H]; `init` is the scale's prompt.init.
+def initial_vectors(count: int, init: Init, vocabulary: Rows, label_words: list[int], seed: int) -> Tensor:
+    """[count, H], float32, from the vocabulary [V, H]; see `Init`.
 
     vocabulary: its first rows, as the released code. uniform: uniform(-bound, bound), as the released code: absolute,
     whatever the size of the backbone's embeddings. sampled: distinct rows among the first `common`. label_words: the
@@ -28,15 +29,15 @@ def initial_vectors(count: int, init: dict[str, Any], vocabulary: Rows, label_wo
     """
     rows, hidden = vocabulary.shape
     generator = seeds.generator(seed, "prompt initialisation")
-    if init["kind"] == "uniform":
-        return torch.empty(count, hidden).uniform_(-init["bound"], init["bound"], generator=generator)
-    common = rows if init["kind"] == "vocabulary" else min(init["common"], rows)
+    if init.kind == "uniform":
+        return torch.empty(count, hidden).uniform_(-init.bound, init.bound, generator=generator)
+    common = rows if init.kind == "vocabulary" else min(init.common, rows)
     if common < count:
         raise UserError(
-            f"prompt.init {init['kind']}: {count} vectors need as many rows of the vocabulary table, and {common} are "
+            f"prompt.init {init.kind}: {count} vectors need as many rows of the vocabulary table, and {common} are "
             "there; shorten prompt.length or prompt.pool, or choose uniform."
         )
-    match init["kind"]:
+    match init.kind:
         case "vocabulary":
             chosen = torch.arange(count)
         case "sampled":
@@ -47,5 +48,5 @@ def initial_vectors(count: int, init: dict[str, Any], vocabulary: Rows, label_wo
             drawn = drawn[~torch.isin(drawn, words)]
             chosen = torch.cat([words, drawn])[:count]
         case _:
-            raise AssertionError(init["kind"])
+            raise AssertionError(init.kind)
     return vocabulary[chosen].detach().float().clone()

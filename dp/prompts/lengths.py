@@ -5,7 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dp.prompts.choice import Chosen, Moment, Policy
+from dp.prompts.choice import Chosen, Moment
+from dp.prompts.policy import Policy
 
 
 class Kept(NamedTuple):

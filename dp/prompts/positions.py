@@ -3,13 +3,17 @@
 import torch
 from torch import Tensor, nn
 
-from dp.prompts.choice import Chosen, Moment, Policy
+from dp.prompts.choice import Chosen, Moment
+from dp.prompts.policy import Policy
 
 
 class Position(nn.Module):
-    """prefix (s = P), postfix (s = 0), an integer split, random (one draw per instance), or a learned policy."""
+    """prefix (s = P), postfix (s = 0), an integer split, random (one draw per instance), or a learned policy.
 
-    def __init__(self, where: str | int, vectors: int, policy: Policy | None) -> None:
+    where: the definition's word; what it says of a choice is the policy's.
+    """
+
+    def __init__(self, where: str | int | dict[str, str], vectors: int, policy: Policy | None) -> None:
         super().__init__()
         self.where, self.vectors, self.policy = where, vectors, policy
 
@@ -25,6 +29,8 @@ class Position(nn.Module):
                 split = self.vectors
             case "postfix":
                 split = 0
+            case int(split):
+                pass
             case _:
-                split = int(self.where)
+                raise AssertionError(self.where)
         return Chosen(torch.full_like(moment.rows, split))

@@ -7,12 +7,15 @@ from torch import Tensor, nn
 
 from dp.numerics import seeds
 from dp.numerics.sequence import Sequence, masked_mean
-from dp.prompts.choice import Moment, Policy, logits_of
+from dp.prompts.choice import Moment, logits_of
 from dp.prompts.compose import compose
+from dp.prompts.config import Prompt, PromptConfig
+from dp.prompts.estimators import ESTIMATORS
 from dp.prompts.feature import Standard
 from dp.prompts.initial import Rows, initial_vectors
 from dp.prompts.lengths import Length
 from dp.prompts.mixture import Mixture
+from dp.prompts.policy import Policy
 from dp.prompts.positions import Position
 from dp.prompts.released import FILLER
 from dp.prompts.representations import Pool, Single
@@ -73,80 +76,57 @@ def _sum(parts: list[Any]) -> Tensor | None:
     return torch.stack(parts).sum(0) if parts else None
 
 
-def build(
-    definition: dict[str, Any],
-    prompt: dict[str, Any],
-    choice: dict[str, Any] | None,
-    switches: list[str],
-    vocabulary: Rows,
-    label_words: list[int],
-    tasks: int,
-    learned: dict[str, str],
-    seed: int,
-) -> SoftPrompt:
-    """A prompt from a variant's definition, the scale's `prompt` and `choice` parameters and the switches in force.
+def build(config: PromptConfig, vocabulary: Rows, label_words: list[int], tasks: int) -> SoftPrompt:
+    """The prompt of a configuration, which has one.
 
     vocabulary: [V, H], as the backbone reads it. label_words: vocabulary ids, for the initialisation of that name.
-    tasks: how many tasks share the prompt. learned: factor -> `task` or `instance`, for choices that another run
-    learned and this one keeps frozen. Raises UserError where the vocabulary has too few rows.
+    tasks: how many tasks share the prompt. Raises UserError where the vocabulary has too few rows.
     """
-    length, hidden = prompt["length"], vocabulary.shape[1]
-
-    estimator = choice["estimator"] if choice else "straight_through"
-    drawn = [factor for factor in ("position", "length") if definition[factor] in ("task", "instance")]
+    assert config.prompt is not None
+    length, hidden, switches, drawn = config.prompt.length, vocabulary.shape[1], config.switches, config.drawn
 
     def policy(factor: str) -> Policy | None:
-        kind, frozen = learned.get(factor, definition[factor]), factor in learned
-        if kind not in ("task", "instance"):
+        kind, frozen = config.chosen_by(factor), factor in config.learned
+        if kind is None:
             return None
-        generator = seeds.generator(seed, f"{factor} initialisation")
+        generator = seeds.generator(config.seed, f"{factor} initialisation")
         relu = kind == "instance" and f"relu_{factor}_logits" in switches
         stride = (length + 1) ** drawn.index(factor) if factor in drawn else 1
         random = "random_logits" in switches
-        return Policy(kind, length + 1, tasks, hidden, generator, frozen, relu, estimator, stride, random)
+        return Policy(kind, length + 1, tasks, hidden, generator, frozen, relu, config.estimator, stride, random)
 
-    lengths = policy("length")
-    kinds = [learned.get(factor, definition[factor]) for factor in ("position", "length")]
-    reads = "instance" in kinds or definition["representation"] == "instance_pool"
+    copies = 1
+    if drawn and config.choice:
+        copies = ESTIMATORS[config.estimator].copies((length + 1) ** len(drawn), config.choice.samples)
+    lengths, representation = policy("length"), config.definition.representation
+    kinds = [config.chosen_by(factor) for factor in ("position", "length")]
+    reads = "instance" in kinds or representation == "instance_pool"
     return SoftPrompt(
-        _representation(definition["representation"], prompt, switches, vocabulary, label_words, tasks, seed),
-        Position(definition["position"], length, policy("position")),
+        _representation(representation, config.prompt, config, vocabulary, label_words, tasks),
+        Position(config.definition.position, length, policy("position")),
         Length(length, lengths) if lengths else None,
         rotate="rotation" in switches,
         fillers="fillers" in switches,
         standard=Standard(hidden) if reads and "raw_feature" not in switches else None,
-        copies=_copies(estimator, choice, (length + 1) ** len(drawn)) if drawn else 1,
+        copies=copies,
     )
 
 
-def _copies(estimator: str, choice: dict[str, Any] | None, candidates: int) -> int:
-    """Forward passes that one training row takes."""
-    if choice is None or estimator == "straight_through":
-        return 1
-    return candidates if estimator == "exact" else choice["samples"]
-
-
 def _representation(
-    kind: str,
-    prompt: dict[str, Any],
-    switches: list[str],
-    vocabulary: Rows,
-    label_words: list[int],
-    tasks: int,
-    seed: int,
+    kind: str, prompt: Prompt, config: PromptConfig, vocabulary: Rows, label_words: list[int], tasks: int
 ) -> nn.Module:
-    length, hidden = prompt["length"], vocabulary.shape[1]
-    prompts = size = prompt["pool"] if kind in ("task_pool", "instance_pool", "mixture") else 1
-    initial = initial_vectors(prompts * length, prompt["init"], vocabulary, label_words, seed)
-    generator = seeds.generator(seed, "representation initialisation")
+    length, hidden = prompt.length, vocabulary.shape[1]
+    size = prompt.pool if kind in ("task_pool", "instance_pool", "mixture") else 1
+    initial = initial_vectors(size * length, prompt.init, vocabulary, label_words, config.seed)
+    generator = seeds.generator(config.seed, "representation initialisation")
     match kind:
         case "single":
             return Single(initial)
         case "residual":
-            return Residual(initial, prompt["bottleneck"], generator)
+            return Residual(initial, prompt.bottleneck, generator)
         case "mixture":
             return Mixture(initial.view(size, length, hidden), generator)
         case _:
             of = kind.removesuffix("_pool")
-            scores = logits_of(of, tasks, hidden, size, generator, "random_logits" in switches)
-            return Pool(initial.view(size, length, hidden), scores, "tanh_pool_scores" in switches)
+            scores = logits_of(of, tasks, hidden, size, generator, "random_logits" in config.switches)
+            return Pool(initial.view(size, length, hidden), scores, "tanh_pool_scores" in config.switches)

@@ -13,7 +13,6 @@ from dp.results.twins import paired, twins
 from dp.statistics.intervals import of_values
 from dp.study.grid import switches
 from dp.study.study import Study
-from dp.study.variants import Control
 
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "rows", "evaluations", "seeds", "best", "last", "chosen",
            "best_minus_last", "best_minus_chosen", "low", "high", "labels", "runs")  # fmt: skip
@@ -32,7 +31,7 @@ def rows(study: Study, runs: list[Run]) -> list[Row]:
     twin_of = {one: other for (one, other), extra in twins(study).items() if extra == [SWITCH]}
     cells, found = group(runs), []
     for (backbone, regime, k, task, variant), members in cells.items():
-        if members[0].trained is None or isinstance(study.params.variants[variant], Control):
+        if members[0].trained is None or study.is_control(variant):
             continue
         about = {"backbone": backbone, "regime": regime, "k": k, "task": task, "variant": variant}
         reported = SWITCH in switches(study, variant)

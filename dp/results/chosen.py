@@ -6,7 +6,6 @@ from typing import Any
 from dp.results.runs import Run
 from dp.results.table import digests, group, labels, overflowed
 from dp.study.study import Study, length_of
-from dp.study.variants import Prompted
 
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "factor", "value", "share", "examples", "seeds", "labels",
            "runs")  # fmt: skip
@@ -22,7 +21,7 @@ def rows(study: Study, runs: list[Run]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for (backbone, regime, k, task, variant), members in group(runs).items():
         definition = study.definition(variant)
-        if not isinstance(definition, Prompted) or overflowed(members):
+        if not definition.is_prompt or overflowed(members):
             continue
         predictions = [run.predictions() for run in members]
         setting = {"backbone": backbone, "regime": regime, "k": k, "task": task, "variant": variant}

@@ -8,7 +8,7 @@ from dp import files, paths
 from dp.errors import UserError
 from dp.jobs import adoption, record
 from dp.jobs.inputs import verified
-from dp.jobs.job import Cell, outputs_of
+from dp.jobs.job import ADOPTED, Cell, outputs_of
 from dp.jobs.stale import first_difference
 from dp.results import outputs
 from dp.study import resolve
@@ -32,13 +32,13 @@ class Run:
 
     @property
     def regime(self) -> str:
-        """The grid's name of the regime, without the k and the sample seed of few-shot."""
-        return "fewshot" if self.cell.regime.startswith("fewshot-") else self.cell.regime
+        """As in results.csv: without the k and the sample seed of few-shot."""
+        return self.cell.parsed_regime.in_tables
 
     @property
     def k(self) -> int | None:
-        """Examples per label of `fewshot-k<k>-s<sample seed>`; None for the full train split."""
-        return int(self.cell.regime.split("-")[1].removeprefix("k")) if self.regime == "fewshot" else None
+        """Examples per label of few-shot; None for the full train split."""
+        return self.cell.parsed_regime.k
 
     @property
     def overflow(self) -> str | None:
@@ -90,7 +90,7 @@ def _inputs(study: Study, some: list[Cell] | None) -> list[Path]:
         about = {folder for job in jobs for folder in (job.folder, *job.upstream)}
         about |= {paths.task_rows(cell.task, study.source) for cell in some}
         reads = tuple(one for one in reads if one.folder in about)
-    return [one.folder / name for one in reads for name in one.names]
+    return [one.folder / name for one in reads for name in one.names if name != ADOPTED]
 
 
 def _read(study: Study, cell: Cell, adopted: set[Path]) -> Run:

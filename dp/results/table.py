@@ -13,7 +13,6 @@ from dp.results.runs import Run
 from dp.statistics.intervals import of_runs
 from dp.study.grid import switches
 from dp.study.study import Study
-from dp.study.variants import Baseline
 
 COLUMNS = ("backbone", "regime", "k", "task", "source", "variant", "protocol", "metric", "split", "n", "seeds", "mean",
            "low", "high", "interval", "majority", "collapsed", "steps", "trials", "chosen", "trainable", "seconds",
@@ -125,12 +124,6 @@ def overflowed(*cells: Sequence[Run]) -> bool:
 def is_overflow(row: Mapping[str, Any]) -> bool:
     """Whether a row of a table, with or without its CSV in between, says `overflow` where its number would stand."""
     return OVERFLOW in row["labels"].split(";")
-
-
-def is_majority(study: Study, variant: str) -> bool:
-    """Whether the variant is the majority class, of which nobody expects more than one class."""
-    definition = study.params.variants[variant]
-    return isinstance(definition, Baseline) and definition.baseline == "majority"
 
 
 def to_csv(columns: Iterable[str], table: Iterable[Row]) -> str:

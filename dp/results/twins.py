@@ -5,7 +5,6 @@ from typing import Any
 from dp.results.runs import Run
 from dp.study.grid import switches
 from dp.study.study import Study, init_of, training_of
-from dp.study.variants import Control
 
 
 def twins(study: Study) -> dict[tuple[str, str], list[str]]:
@@ -16,7 +15,7 @@ def twins(study: Study) -> dict[tuple[str, str], list[str]]:
     of micro-batches add up; only under update_every_micro_batch and clip_once_a_step does it mean anything. Controls
     train nothing, so they have none.
     """
-    trained = [name for name in study.scale.variants if not isinstance(study.params.variants[name], Control)]
+    trained = [name for name in study.scale.variants if not study.is_control(name)]
     in_force = {name: set(switches(study, name)) for name in trained}
     alike: dict[str, list[str]] = {}
     for name in trained:

@@ -22,13 +22,8 @@ from dp.worlds.definitions import PlantedSource
 
 
 def regimes(study: Study) -> list[tuple[str, Part]]:
-    """(name, part of the grid): `full`, `fewshot-k<k>-s<sample seed>`, `multitask[-<name>]`, in the scale's order."""
+    """(regime as it is spelled, part of the grid), in the scale's order."""
     return [(name, regime) for regime in study.scale.regimes for name in regime.names]
-
-
-def is_union(regime: str) -> bool:
-    """Whether a regime trains on the union of its tasks."""
-    return regime.partition("-")[0] == "multitask"
 
 
 def cells(study: Study) -> list[Cell]:
@@ -50,7 +45,7 @@ def training(study: Study, cell: Cell) -> Cell | None:
     definition = study.params.variants[cell.variant]
     if isinstance(definition, Control):
         cell = replace(cell, variant=definition.control_of)
-    return replace(cell, task=UNION) if is_union(cell.regime) else cell
+    return replace(cell, task=UNION) if cell.parsed_regime.is_union else cell
 
 
 def trainings(study: Study) -> list[Cell]:
@@ -66,11 +61,9 @@ def trials(study: Study, cell: Cell) -> list[Cell]:
 
 def sources(study: Study, cell: Cell) -> dict[str, Cell]:
     """Factor -> the training whose frozen choice this one starts from. A trial starts from the first training seed."""
-    definition = study.params.variants[cell.variant]
-    if not isinstance(definition, Prompted):
-        return {}
+    others = study.params.variants[cell.variant].sources
     seed = cell.seed if cell.trial is None else study.scale.seeds[0]
-    return {factor: replace(cell, variant=other, seed=seed, trial=None) for factor, other in definition.sources.items()}
+    return {factor: replace(cell, variant=other, seed=seed, trial=None) for factor, other in others.items()}
 
 
 def needed_trainings(study: Study) -> list[Cell]:
@@ -87,27 +80,22 @@ def tasks_of(study: Study, cell: Cell) -> list[str]:
 
 def is_trained(study: Study, variant: str) -> bool:
     """Whether a variant's numbers come from trained runs, its own or those it controls."""
-    definition = study.definition(variant)
-    return isinstance(definition, Prompted) or definition.is_trained
+    return study.definition(variant).is_trained
 
 
 def needs_backbone(study: Study, variant: str) -> bool:
-    definition = study.params.variants[variant]
-    return not (isinstance(definition, Baseline) and definition.baseline == "majority")
+    return not study.is_majority(variant)
 
 
 def needs_features(study: Study, variant: str) -> bool:
     """Whether runs of a variant read the cached instance features."""
     definition = study.definition(variant)
-    if isinstance(definition, Baseline):
-        return definition.baseline == "linear_probe"
-    return "instance" in (*definition.choices.values(), *learned(study, definition).values())
+    return definition.reads_features or "instance" in learned(study, definition).values()
 
 
 def learned(study: Study, definition: Prompted | Baseline) -> dict[str, str]:
     """Factor -> `task` or `instance`, for each choice that another variant learned and this one keeps frozen."""
-    found = definition.sources if isinstance(definition, Prompted) else {}
-    return {factor: study.params.variants[other].choices[factor] for factor, other in found.items()}  # type: ignore[union-attr]
+    return {factor: study.params.variants[other].choices[factor] for factor, other in definition.sources.items()}
 
 
 def pooling(study: Study, variant: str) -> str:
@@ -185,7 +173,7 @@ def run_config(study: Study, cell: Cell) -> dict[str, Any]:
         "head": head_of(study, cell.backbone, cell.variant),
         "random_weights": study.params.backbones[cell.backbone].source.kind == "random",
         "regime": cell.regime,
-        "multitask": _multitask(study, cell.regime) if is_union(cell.regime) and trained else None,
+        "multitask": _multitask(study, cell.regime) if cell.parsed_regime.is_union and trained else None,
         "task": cell.task,
         "source": study.source,
         "variant": cell.variant,
@@ -225,7 +213,7 @@ def _baseline(study: Study, cell: Cell, definition: Prompted | Baseline) -> dict
         return None
     match definition.baseline:
         case "p_tuning_v2":
-            settings, task = study.scale.baselines.p_tuning_v2, UNION if is_union(cell.regime) else cell.task
+            settings, task = study.scale.baselines.p_tuning_v2, UNION if cell.parsed_regime.is_union else cell.task
             return {"length": settings.lengths.get(task, settings.length), "init_std": settings.init_std}
         case "lora":
             return study.scale.baselines.lora.model_dump()

@@ -3,13 +3,19 @@
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt
 
+from dp.classifier.config import Lora
 from dp.closed import Closed, Name
+from dp.data.limits import RowLimits
+from dp.data.regime import Regime
+from dp.numerics.compute import Compute
+from dp.prompts.config import Choice, Init, LayerPrefix, Prompt
 from dp.sources.definitions import Backbone
 from dp.study.protocols import Switch
 from dp.study.search import Search
 from dp.study.variants import Variant
+from dp.training.config import Training
 
 # Scales (design section 9)
 
@@ -26,7 +32,7 @@ class Full(Part):
 
     @property
     def names(self) -> list[str]:
-        return ["full"]
+        return [str(Regime("full"))]
 
 
 class FewShot(Part):
@@ -36,7 +42,7 @@ class FewShot(Part):
 
     @property
     def names(self) -> list[str]:
-        return [f"fewshot-k{k}-s{seed}" for k in self.k for seed in self.sample_seeds]
+        return [str(Regime("fewshot", k, seed)) for k in self.k for seed in self.sample_seeds]
 
 
 class Multitask(Part):
@@ -49,30 +55,7 @@ class Multitask(Part):
 
     @property
     def names(self) -> list[str]:
-        return [f"multitask-{self.name}" if self.name else "multitask"]
-
-
-class Rows(Closed):
-    """How many rows of each split are used; null is all of them. Fewer than all are labelled subset."""
-
-    train: PositiveInt | None = None
-    selection_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(0.1, description="carved from train, stratified")
-    selection: PositiveInt | None = Field(None, description="at most this many of the carved rows")
-    report: PositiveInt | None = None
-    seed: int = Field(0, ge=0)
-
-
-class Init(Closed):
-    """Prompt initialisation.
-
-    vocabulary: the first rows of the vocabulary table. sampled: rows drawn from its first `common` ones. label_words:
-    the rows of the task's label words, then sampled ones (Lester et al. 2021). uniform: uniform(-bound, bound),
-    absolute, whatever the size of the backbone's embeddings.
-    """
-
-    kind: Literal["vocabulary", "sampled", "label_words", "uniform"] = "vocabulary"
-    bound: Annotated[float, Field(gt=0)] = 0.5
-    common: PositiveInt = 5000
+        return [str(Regime("multitask", name=self.name))]
 
 
 class PromptOverride(Closed):
@@ -81,84 +64,15 @@ class PromptOverride(Closed):
     init: Init
 
 
-class Prompt(Closed):
-    length: PositiveInt = Field(20, description="P, vectors")
-    init: Init = Init()
-    pool: PositiveInt = Field(4, description="K, prompts of a pool or mixture")
-    bottleneck: PositiveInt = Field(400, description="width of the residual network")
-
-
-class PTuningV2(Closed):
+class PTuningV2(LayerPrefix):
     """P-tuning v2 (Liu et al. 2021): a key/value prefix in every layer."""
 
-    length: PositiveInt = 20
     lengths: dict[Name, PositiveInt] = Field({}, description="task -> length, where it is another")
-    init_std: Annotated[float, Field(gt=0)] = Field(1.0, description="standard deviation of the normal initialisation")
-
-
-class Lora(Closed):
-    """LoRA (Hu et al. 2021) on the query and value projections."""
-
-    rank: PositiveInt = 8
-    alpha: Annotated[float, Field(gt=0)] = 16.0
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
 class Baselines(Closed):
     p_tuning_v2: PTuningV2 = PTuningV2()
     lora: Lora = Lora()
-
-
-class Temperature(Closed):
-    """tau(s) = max(start * exp(-rate / anneal * s (s + 1) / 2), floor), paper.md section 1."""
-
-    start: Annotated[float, Field(gt=0)] = 1.0
-    floor: Annotated[float, Field(gt=0)] = 0.5
-    rate: Annotated[float, Field(ge=0)] = 3e-5
-    anneal: Annotated[float, Field(gt=0)] = 10.0
-
-
-class Choice(Closed):
-    """How choices are learned (dp/prompts/estimators.py); under the switch straight_through, by that alone."""
-
-    estimator: Literal["straight_through", "reinforce", "exact"] = "reinforce"
-    samples: Annotated[int, Field(ge=2)] = Field(2, description="reinforce: candidates drawn for each row")
-    entropy: Annotated[float, Field(ge=0)] = Field(
-        0.05, description="weight of the choices' entropy, linear to 0 over training; not with straight_through"
-    )
-    temperature: Temperature = Field(Temperature(), description="of straight_through")
-
-
-class Optimizer(Closed):
-    name: Literal["adafactor", "adamw"] = "adafactor"
-    lr: Annotated[float, Field(gt=0)] = 0.3
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    schedule: Literal["constant", "linear"] = "constant"
-    warmup_steps: Annotated[int, Field(ge=0)] = 500
-    clip_norm: Annotated[float, Field(gt=0)] = 1.0
-
-
-class Training(Closed):
-    steps: PositiveInt = 20000
-    batch_size: PositiveInt = 32
-    micro_batch_size: PositiveInt = Field(8, description="rows per forward pass; gradients add up to batch_size rows")
-    evaluate_every: PositiveInt = 500
-    checkpoint_every: PositiveInt = 500
-    optimizer: Optimizer = Optimizer()
-
-    @model_validator(mode="after")
-    def whole_micro_batches(self) -> "Training":
-        if self.batch_size % self.micro_batch_size:
-            raise ValueError(
-                f"batch_size {self.batch_size} must be a multiple of micro_batch_size {self.micro_batch_size}"
-            )
-        return self
-
-
-class Compute(Closed):
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    dtype: Literal["float32", "bfloat16"] = Field("float32", description="of the backbone; the prompt is float32")
-    threads: PositiveInt = Field(1, description="CPU threads of one job; part of what makes bytes repeatable")
 
 
 class Scale(Closed):
@@ -179,7 +93,7 @@ class Scale(Closed):
     without: dict[Name, list[Name]] = Field({}, description="backbone -> variants that are not run on it")
     seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
     protocol: Name = Field("controlled", description="one of params.yaml's protocols")
-    rows: Rows = Rows()
+    rows: RowLimits = RowLimits()
     max_tokens: PositiveInt = Field(480, description="T, text tokens of an input; the prompt comes on top")
     prompt: Prompt = Prompt()
     choice: Choice = Choice()

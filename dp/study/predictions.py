@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from dp.closed import Closed, Name, nearest, read_yaml, validated
+from dp.data.regime import Regime
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Factor = Literal["split", "length", "pool"]
@@ -57,7 +58,7 @@ class Planted(Closed):
     def tells_two_apart(self) -> "Planted":
         if bool(self.task) == bool(self.tasks):
             raise ValueError("say either task, whose questions are told apart, or tasks")
-        if self.tasks and (len(set(self.tasks)) < 2 or not self.regime.startswith("multitask")):
+        if self.tasks and (len(set(self.tasks)) < 2 or not Regime.parse(self.regime).is_union):
             raise ValueError("tasks are told apart by one prompt: name at least two, in a multitask regime")
         return self
 

@@ -3,8 +3,8 @@
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-from dp import paths
-from dp.jobs.job import FILES, RECORD, Cell, Job, Upstream, outputs_of
+from dp import files, paths
+from dp.jobs.job import ADOPTED, FILES, RECORD, Cell, Job, Upstream, outputs_of
 from dp.jobs.project import project_files
 from dp.study import grid
 from dp.study.contents import report_config, report_files
@@ -102,6 +102,11 @@ def report_job(study: Study) -> Job:
     return jobs(study)[paths.report(study.scale_name)]
 
 
+def parameters(study: Study) -> str:
+    """One digest of what the parameters decide in all jobs before the report."""
+    return files.digest({one.folder.as_posix(): one.asked for one in jobs(study).values() if one.command != "report"})
+
+
 def _report_of(study: Study, before: dict[Path, Job]) -> Job:
     shown = {one.folder for job in before.values() for one in job.reads if one.role == "tuned"}
     asked_about = study.predictions.tasks_with_questions if study.predictions else []
@@ -110,12 +115,12 @@ def _report_of(study: Study, before: dict[Path, Job]) -> Job:
     def names(job: Job) -> tuple[str, ...]:
         match job.command:
             case "evaluate":
-                return (RECORD, *FILES["evaluate"])
+                return (RECORD, ADOPTED, *FILES["evaluate"])
             case "train" if job.folder in shown:
-                return (RECORD, "steps.jsonl")
+                return (RECORD, ADOPTED, "steps.jsonl")
             case "fetch-task" if job.folder in questions:
-                return (RECORD, "validation.jsonl")
-        return (RECORD,)
+                return (RECORD, ADOPTED, "validation.jsonl")
+        return (RECORD, ADOPTED)
 
     reads = tuple(Upstream("any", job.folder, names(job)) for job in before.values())
     made = tuple(report_files(study))

@@ -54,6 +54,13 @@ class Study(Closed):
         found = self.params.variants[variant]
         return self.definition(found.control_of) if isinstance(found, Control) else found
 
+    def is_control(self, variant: str) -> bool:
+        """Whether a variant shows runs of another one under a changed condition."""
+        return isinstance(self.params.variants[variant], Control)
+
+    def is_majority(self, variant: str) -> bool:
+        return self.definition(variant).is_majority
+
     @model_validator(mode="after")
     def agrees(self) -> "Study":
         _check_names(self)
@@ -86,8 +93,7 @@ def head_of(study: Study, backbone: str, variant: str) -> str:
 
 def learned_factors(study: Study, variant: str) -> set[str]:
     """Which of split, length and pool a variant's runs learned to choose."""
-    definition = study.definition(variant)
-    return {FACTORS[what] for what in definition.choices} if isinstance(definition, Prompted) else set()
+    return {FACTORS[what] for what in study.definition(variant).choices}
 
 
 def training_of(scale: Scale, variant: str) -> Training:
@@ -199,7 +205,7 @@ def _check_regimes(study: Study) -> None:
                 if name not in known:
                     raise ValueError(f"{where}.{key}: '{name}' is not in this scale's {key}{nearest(name, known)}")
         for variant in regime.variants or []:
-            for other in _direct_needs(study.params.variants[variant]):
+            for other in study.params.variants[variant].needs:
                 if other not in regime.variants:  # type: ignore[operator]
                     raise ValueError(f"{where}.variants: '{variant}' needs runs of '{other}'; add it there")
         if isinstance(regime, Multitask):
@@ -234,12 +240,6 @@ def _check_init(study: Study, name: str) -> None:
         raise ValueError(f"{where}: '{name}' has no prompt of its own; leave it out")
     if isinstance(variant, Prompted) and "uniform_pools" in switches and is_pool(variant.representation):
         raise ValueError(f"{where}.init: the switch uniform_pools decides it; leave out one of the two")
-
-
-def _direct_needs(variant: Variant) -> list[str]:
-    if isinstance(variant, Control):
-        return [variant.control_of]
-    return list(variant.sources.values()) if isinstance(variant, Prompted) else []
 
 
 def _check_temperature(study: Study) -> None:
@@ -301,9 +301,7 @@ def _check_variant(study: Study, backbone: str, name: str) -> None:
     """Raises ValueError where a variant cannot run on a backbone, with the reason and a remedy."""
     variant, own_head = study.params.variants[name], study.params.backbones[backbone].head
     where, leave = f"variants.{name} on backbone '{backbone}'", f"put it under without.{backbone}"
-    needed = variant.sources if isinstance(variant, Prompted) else {}
-    if isinstance(variant, Control):
-        needed = {"control_of": variant.control_of}
+    needed = {"control_of": variant.control_of} if isinstance(variant, Control) else variant.sources
     for key, other in needed.items():
         if other not in study.variants_on(backbone):
             raise ValueError(f"{where}: {key} needs runs of '{other}', which this scale does not have; add it")
@@ -324,7 +322,7 @@ def _check_variant(study: Study, backbone: str, name: str) -> None:
         _check_prompt(study, name, variant)
         if init_of(study.scale, name).kind == "label_words" and own_head == "linear":
             raise ValueError(f"{where}: prompt.init label_words needs a verbalizer, and its head is linear; {leave}")
-    if study.scale.search and (isinstance(variant, Prompted) or variant.is_trained):
+    if study.scale.search and variant.is_trained:
         try:
             settings(study.scale.search.model_dump(), variant.model_dump(), name)
         except UserError as error:
@@ -337,7 +335,7 @@ def _check_prompt(study: Study, name: str, variant: Prompted) -> None:
         raise ValueError(f"variants.{name}.position: split {variant.position} is outside 0..{length}")
     for factor, other in variant.sources.items():
         source = study.params.variants.get(other)
-        if not isinstance(source, Prompted) or factor not in source.choices:
+        if source is None or factor not in source.choices:
             raise ValueError(f"variants.{name}.{factor}.learned_by: '{other}' does not learn a {factor}")
         if length_of(study, source) != length:
             raise ValueError(f"variants.{name}.{factor}.learned_by: '{other}' has another prompt length than {length}")
@@ -347,7 +345,7 @@ def _check_prompt(study: Study, name: str, variant: Prompted) -> None:
 
 def _check_control(study: Study, name: str, control: Control) -> None:
     target = study.params.variants.get(control.control_of)
-    choices = target.choices if isinstance(target, Prompted) else {}
+    choices = target.choices if target else {}
     if control.instances == "own" and not control.noise:
         raise ValueError(f"variants.{name}: says neither instances: shuffled nor noise: true, so it controls nothing")
     if control.instances == "shuffled" and "instance" not in choices.values():
@@ -365,7 +363,7 @@ def _needs(study: Study, name: str) -> set[str]:
         if one not in found:
             found.add(one)
             variant = study.params.variants.get(one)
-            todo += _direct_needs(variant) if variant else []
+            todo += variant.needs if variant else []
     return found
 
 

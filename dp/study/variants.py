@@ -1,6 +1,6 @@
 """Variants as data: soft prompts, baselines, and controls of either (design section 4)."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, PositiveInt, Tag
 
@@ -14,11 +14,47 @@ class LearnedBy(Closed):
     learned_by: Name
 
 
-class Tuned(Closed):
+class Facts(Closed):
+    """What every variant can be asked."""
+
+    @property
+    def choices(self) -> dict[str, str]:
+        """Factor -> `task` or `instance`, for each that this variant learns to choose or weigh."""
+        return {}
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Factor -> the variant that learned its choice."""
+        return {}
+
+    @property
+    def needs(self) -> list[str]:
+        """Variants whose runs its own read."""
+        return list(self.sources.values())
+
+
+class Tuned(Facts):
     """What every variant that is trained may say."""
+
+    is_prompt: ClassVar[bool]
+    """Whether it is a soft prompt, and no baseline."""
 
     head: Literal["verbalizer", "linear"] | None = Field(None, description="instead of the backbone's own head")
     switches: list[Switch] = Field([], description="switches on top of the protocol's")
+
+    @property
+    def is_trained(self) -> bool:
+        return True
+
+    @property
+    def is_majority(self) -> bool:
+        """Whether it is the majority class: it reads no backbone, and nobody expects more than one class of it."""
+        return False
+
+    @property
+    def reads_features(self) -> bool:
+        """Whether it reads the instance features by what it learns itself."""
+        return "instance" in self.choices.values()
 
 
 class Prompted(Tuned):
@@ -29,6 +65,8 @@ class Prompted(Tuned):
     (dp/prompts/residual.py) or mixture (dp/prompts/mixture.py).
     """
 
+    is_prompt = True
+
     position: Literal["prefix", "postfix", "random", "task", "instance"] | Annotated[int, Field(ge=0)] | LearnedBy = (
         "prefix"
     )
@@ -37,13 +75,11 @@ class Prompted(Tuned):
 
     @property
     def choices(self) -> dict[str, str]:
-        """Factor -> `task` or `instance`, for each that this variant learns to choose or weigh."""
         found = {"position": self.position, "length": self.length, "pool": self.representation.removesuffix("_pool")}
         return {factor: kind for factor, kind in found.items() if kind == "task" or kind == "instance"}
 
     @property
     def sources(self) -> dict[str, str]:
-        """Factor -> the variant that learned its choice."""
         found = {"position": self.position, "length": self.length}
         return {factor: kind.learned_by for factor, kind in found.items() if isinstance(kind, LearnedBy)}
 
@@ -51,19 +87,33 @@ class Prompted(Tuned):
 class Baseline(Tuned):
     """majority and zero_shot are not trained; the others have their settings in the scale's `baselines`."""
 
+    is_prompt = False
+
     baseline: Literal["majority", "zero_shot", "linear_probe", "finetune", "lora", "p_tuning_v2"]
 
     @property
     def is_trained(self) -> bool:
         return self.baseline not in ("majority", "zero_shot")
 
+    @property
+    def is_majority(self) -> bool:
+        return self.baseline == "majority"
 
-class Control(Closed):
+    @property
+    def reads_features(self) -> bool:
+        return self.baseline == "linear_probe"
+
+
+class Control(Facts):
     """Another variant's trained runs, evaluated under a changed condition."""
 
     control_of: Name
     instances: Literal["own", "shuffled"] = Field("own", description="shuffled: each row gets another row's choices")
     noise: bool = Field(False, description="draw the choices with Gumbel noise, as in training")
+
+    @property
+    def needs(self) -> list[str]:
+        return [self.control_of]
 
 
 def _kind(given: Any) -> str:

@@ -12,7 +12,6 @@ from torch.nn import functional
 
 from dp import files
 from dp.classifier.classifier import Classifier
-from dp.classifier.config import input_width
 from dp.classifier.scoring import score
 from dp.data.batches import Batch, collate, padding_share, training_batches
 from dp.data.tokens import Split
@@ -23,6 +22,7 @@ from dp.prompts.choice import Moment, temperature
 from dp.prompts.estimators import objective
 from dp.prompts.prompt import Choices
 from dp.training import overflow
+from dp.training.config import Budget, LoopConfig, Mixing
 from dp.training.optimizers import learning_rate, optimizers
 from dp.training.signals import stop_requests
 from dp.training.state import State, tensors_of
@@ -36,7 +36,7 @@ class Rows(NamedTuple):
 
 
 def train(
-    classifier: Classifier, train_rows: Rows, selection: list[Rows], config: dict[str, Any], run: Path, identity: str
+    classifier: Classifier, train_rows: Rows, selection: list[Rows], config: LoopConfig, run: Path, identity: str
 ) -> dict[str, Any]:
     """Tune until `steps`, keep the tensors that did best on the selection rows; facts for the record.
 
@@ -49,46 +49,46 @@ def train(
     """
     if train_rows.features is not None:
         check_finite({"the table": train_rows.features}, "Instance features", "Delete their folder and run again.")
-    budget, seed, device = config["training"], config["seed"], classifier.device
+    budget, seed, device = config.training, config.seed, classifier.device
     split, trained = train_rows.split, classifier.trained()
-    width = input_width(config)
+    width, mixing = config.input_width, config.multitask or Mixing()
     classifier.check_lengths(width or max(len(ids) for rows in (train_rows, *selection) for ids in rows.split.ids))
-    scheduled, switches = optimizers(trained, budget), config["switches"]
+    scheduled, switches = optimizers(trained, budget), config.switches
     moving = [part.optimizer for part in scheduled]
     state = State(run, identity)
     done, best = state.resume(trained, moving)
     lengths = [len(ids) for ids in split.ids]
-    batches = training_batches(lengths, budget["batch_size"], budget["steps"], seed, **_mixing(split, config),
+    tasks = split.tasks.tolist() if config.multitask else None
+    batches = training_batches(lengths, budget.batch_size, budget.steps, seed, tasks, mixing.alpha, mixing.cap,
                                plain="plain_shuffling" in switches)  # fmt: skip
-    micro, copies, choice = budget["micro_batch_size"], classifier.copies, config["choice"]
-    estimator = choice["estimator"] if choice else "straight_through"
-    ends = budget["steps"] // (budget["updates_per_step"] if "short_schedule" in switches else 1)
+    micro, copies, choice = budget.micro_batch_size, classifier.copies, config.choice
+    ends = budget.steps // (budget.updates_per_step if "short_schedule" in switches else 1)
     has_fillers, ended = overflow.learns_through_fillers(config), {}
-    bar = progress_bar(total=budget["steps"], initial=done, unit="step", of=str(run))
+    bar = progress_bar(total=budget.steps, initial=done, unit="step", of=str(run))
 
     with stop_requests() as stop, bar:
-        for step in range(done, budget["steps"]):
+        for step in range(done, budget.steps):
             started = time.perf_counter()
-            nominal = step // budget["updates_per_step"]
-            tau = temperature(nominal, **choice["temperature"]) if choice else 1.0
-            bonus = choice["entropy"] * (1 - step / budget["steps"]) if choice else 0.0
+            nominal = step // budget.updates_per_step
+            tau = temperature(nominal, choice.temperature) if choice else 1.0
+            bonus = choice.entropy * (1 - step / budget.steps) if choice else 0.0
             rates = [learning_rate(step, ends, part.settings, "warmup_from_zero" in switches) for part in scheduled]
             total_loss, positions, chosen = 0.0, 0, ChoiceCounts()
-            for number, start in enumerate(range(0, budget["batch_size"], micro)):
+            for number, start in enumerate(range(0, budget.batch_size, micro)):
                 rows = batches[step][start : start + micro]
                 batch = collate(split, rows, train_rows.features, width).to(device).repeated(copies)
                 moment = Moment(seed, step, number, batch.rows, True, draws=True, temperature=tau, copies=copies)
-                expected, choices = expected_losses(classifier, batch, moment, estimator)
-                loss = expected.sum() / budget["batch_size"]
+                expected, choices = expected_losses(classifier, batch, moment, config.estimator)
+                loss = expected.sum() / budget.batch_size
                 total_loss += loss.item()
                 if choices is not None and choices.entropy is not None:
-                    loss = loss - bonus * choices.entropy.sum() / (copies * budget["batch_size"])
+                    loss = loss - bonus * choices.entropy.sum() / (copies * budget.batch_size)
                 loss.backward()
                 positions += int(batch.mask.sum()) + len(batch.rows) * classifier.prompt_length
                 chosen.add(choices)
             norm = torch.nn.utils.get_total_norm([p.grad for p in trained.values() if p.grad is not None])
             if has_fillers and (reason := overflow.why(total_loss, norm.item())):
-                ended = overflow.ended(step + 1, budget["steps"], reason)
+                ended = overflow.ended(step + 1, budget.steps, reason)
                 state.log({"step": step + 1} | ended)
                 best = {"step": None, "accuracy": None, "loss": None, "tensors": tensors_of(classifier.kept())}
                 break
@@ -114,11 +114,11 @@ def train(
             state.log(line)
             bar.update()
             bar.set_postfix(loss=f"{total_loss:.3f}", refresh=False)
-            if (step + 1) % budget["evaluate_every"] == 0 or step + 1 == budget["steps"]:
+            if (step + 1) % budget.evaluate_every == 0 or step + 1 == budget.steps:
                 best = _select(classifier, selection, config, step + 1, best, state)
-            if stop or (step + 1) % budget["checkpoint_every"] == 0:
+            if stop or (step + 1) % budget.checkpoint_every == 0:
                 state.save(step + 1, trained, moving, best)
-            if stop and step + 1 < budget["steps"]:
+            if stop and step + 1 < budget.steps:
                 raise Interrupted(f"{run}: stopped after step {step + 1}; the same command resumes there.")
 
     assert best is not None
@@ -128,43 +128,43 @@ def train(
     seconds, positions = (sum(line[key] for line in steps) for key in ("seconds", "tokens"))
     return {
         "tensors": best["tensors"],
-        "steps": budget["steps"],
+        "steps": budget.steps,
         "step_seconds": round(seconds, 3),
         "tokens_per_second": round(positions / seconds, 1) if steps else None,
-        "examples_per_second": round(len(steps) * budget["batch_size"] / seconds, 2) if steps else None,
+        "examples_per_second": round(len(steps) * budget.batch_size / seconds, 2) if steps else None,
         "selected_step": best["step"],
         "selection": {"rule": "best accuracy, then lowest loss, then earliest",
                       "rows": sum(len(rows.split) for rows in selection),
                       "accuracy": best["accuracy"], "loss": best["loss"]},
         "train_rows": len(split),
         "trainable_parameters": sum(p.numel() for p in trained.values()),
-        "backbone_frozen": config["definition"].get("baseline") != "finetune",
+        "backbone_frozen": config.definition.baseline != "finetune",
         "forward_passes_per_row": copies,
         "padding_share": round(padding_share(batches, lengths, width), 4),
     } | ended  # fmt: skip
 
 
-def clip_norm(step: int, budget: dict[str, Any], once_a_step: bool) -> float | None:
+def clip_norm(step: int, budget: Budget, once_a_step: bool) -> float | None:
     """The largest norm of the mean gradient of update `step`; None: it is not clipped.
 
     Every update has the optimizer's. once_a_step, as the released code: the *sum* of an update's micro-batches has it,
     and where a nominal step is several updates, the last of them alone.
     """
-    norm: float = budget["optimizer"]["clip_norm"]
+    norm = budget.optimizer.clip_norm
     if not once_a_step:
         return norm
-    if (step + 1) % budget["updates_per_step"]:
+    if (step + 1) % budget.updates_per_step:
         return None
-    return norm * budget["micro_batch_size"] / budget["batch_size"]
+    return norm * budget.micro_batch_size / budget.batch_size
 
 
-def _not_finite(run: Path, kind: str, said: str, step: int, rate: float, config: dict[str, Any]) -> UserError:
+def _not_finite(run: Path, kind: str, said: str, step: int, rate: float, config: LoopConfig) -> UserError:
     """The error that ends a run at update `step`, its status written, with a remedy for what can be the cause."""
     status = {"status": f"non-finite {kind}", "step": step, "said": said, "lr": str(rate)}
     files.write_json(run / "failure.json", status)
     remedy = f"lower the learning rate ({rate:g})"
     if step == 0 and kind != "parameter":
-        dtype = config["compute"]["dtype"]
+        dtype = config.compute.dtype
         remedy = f"nothing is tuned yet, so the states overflow in {dtype}: choose float32, or a smaller prompt.init"
     return UserError(f"{run}: {said} at step {step}; {remedy}.")
 
@@ -209,20 +209,10 @@ class ChoiceCounts:
         return {**counts, "pool": pool}
 
 
-def _mixing(split: Split, config: dict[str, Any]) -> dict[str, Any]:
-    if config["multitask"] is None:
-        return {}
-    return {
-        "tasks": split.tasks.tolist(),
-        "alpha": config["multitask"]["alpha"],
-        "cap": config["multitask"]["cap"],
-    }
-
-
 def _select(
     classifier: Classifier,
     selection: list[Rows],
-    config: dict[str, Any],
+    config: LoopConfig,
     step: int,
     best: dict[str, Any] | None,
     state: State,

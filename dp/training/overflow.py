@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dp.classifier.classifier import Classifier
+from dp.prompts.config import PromptConfig
 from dp.training.state import tensors_of
 
 STATUS = "overflow"
@@ -17,13 +18,13 @@ LARGEST = 1e15
 """A norm above which a gradient of 1, clipped with it, is lost: its square is below the 1e-30 that Adafactor adds."""
 
 
-def learns_through_fillers(config: Mapping[str, Any]) -> bool:
+def learns_through_fillers(config: PromptConfig) -> bool:
     """Whether a run's gradient passes fillers, which overflows float32.
 
     They stand for what a learned length drops, and the choice is learned by straight-through, as the paper's was.
     """
-    straight = config["choice"] is not None and config["choice"]["estimator"] == "straight_through"
-    return "fillers" in config["switches"] and straight and config["definition"].get("length") in ("task", "instance")
+    straight = config.choice is not None and config.choice.estimator == "straight_through"
+    return "fillers" in config.switches and straight and "length" in config.drawn
 
 
 def why(loss: float, norm: float) -> str | None:

@@ -9,6 +9,7 @@ from torch.nn import functional
 from dp.backbones.seq2seq import Seq2Seq
 from dp.errors import UserError
 from dp.numerics import seeds
+from dp.numerics.compute import Compute
 from dp.numerics.devices import device
 from dp.numerics.sequence import Sequence
 from dp.progress import bar as progress_bar
@@ -30,7 +31,7 @@ def pretrained(source: PlantedSource, tokenizer: Any) -> tuple[Any, dict[str, An
     Raises UserError where the accuracy is below the one that is asked for.
     """
     plan = source.pretraining
-    with device({"device": "cpu", "threads": plan.threads}), torch.random.fork_rng(devices=[]):
+    with device(Compute(device="cpu", threads=plan.threads)), torch.random.fork_rng(devices=[]):
         model = random_weights.model(source, tokenizer)
         backbone = Seq2Seq(model, tokenizer)
         words = torch.tensor(tokenizer.convert_tokens_to_ids(list(planted.LABEL_WORDS)))

@@ -3,11 +3,12 @@
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dp import files, paths
+from dp.data.regime import Regime
 from dp.errors import UserError, shown
 from dp.lineage.why.nearest import closest, nearest_file, nearest_name
 from dp.lineage.why.report_files import figure_problems, rows_of
@@ -61,14 +62,6 @@ def run_names(report: Path) -> list[str]:
         return [name for name in record["asked"]["runs"] if name.count("/") == 4]
     below = paths.EVALUATE / report.name
     return sorted(path.parent.relative_to(below).as_posix() for path in below.glob("*/*/*/*/*/record.json"))
-
-
-def is_in_regime(name: str, regime: str, k: str = "") -> bool:
-    """Whether a regime of the grid (`fewshot-k8-s0`) is one of a table (`fewshot`, k 8) or of a name (`fewshot-k8`)."""
-    wanted = f"fewshot-k{k}" if regime == "fewshot" else regime
-    return name == wanted or (
-        wanted.startswith("fewshot-k") and re.fullmatch(rf"{re.escape(wanted)}-s\d+", name) is not None
-    )
 
 
 def _file(address: str, path: Path) -> Number:
@@ -156,7 +149,7 @@ def _is_of(name: str, row: dict[str, str]) -> bool:
         return False
     return (
         backbone == row["backbone"]
-        and is_in_regime(regime, row["regime"], row.get("k") or "")
+        and _is_in(regime, _regime(row["regime"], row.get("k")))
         and task in row["task"].split(" + ")
         and variant in (row["variant"], row.get("against"))
     )
@@ -189,7 +182,7 @@ def _named(address: str, name: str, study: Study) -> Number:
 def _is_in_cell(run: str, cell: str) -> bool:
     """Whether a run is one of backbone/regime/task/variant, where `fewshot-k8` stands for all its sample seeds."""
     own, wanted = run.split("/")[:4], cell.split("/")
-    return len(wanted) == 4 and own[0] == wanted[0] and own[2:] == wanted[2:] and is_in_regime(own[1], wanted[1])
+    return len(wanted) == 4 and own[0] == wanted[0] and own[2:] == wanted[2:] and _is_in(own[1], _regime(wanted[1]))
 
 
 def _table_rows(report: Path, name: str) -> list[dict[str, Any]]:
@@ -200,8 +193,25 @@ def _table_rows(report: Path, name: str) -> list[dict[str, Any]]:
         row
         for _, row in rows_of(table)
         if (row.get("backbone"), row.get("task"), row.get("variant")) == (backbone, task, variant)
-        and (f"fewshot-k{row['k']}" if row["regime"] == "fewshot" else row["regime"]) == regime
+        and _regime(row["regime"], row.get("k")) == _regime(regime)
     ]
+
+
+def _regime(spelling: str, k: str | None = None) -> Regime | None:
+    """k: the column beside it in a CSV. None for what is none: files may be damaged, and addresses anything."""
+    try:
+        regime = Regime.parse(spelling)
+        return replace(regime, k=int(k)) if k else regime
+    except ValueError:
+        return None
+
+
+def _is_in(spelling: str, wanted: Regime | None) -> bool:
+    """Whether a run's regime is one that is meant; few-shot is meant by its k at least."""
+    own = _regime(spelling)
+    if own is None or wanted is None or (wanted.kind == "fewshot" and wanted.k is None):
+        return False
+    return wanted.holds(own)
 
 
 def _unknown(address: str, nearest: str, where: str = "") -> UserError:

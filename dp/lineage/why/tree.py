@@ -8,8 +8,9 @@ from typing import Any
 from dp import files, paths
 from dp.jobs import adoption, state
 from dp.jobs.adoption import Adoption
+from dp.jobs.job import ADOPTED, RECORD, SUMS
 from dp.jobs.project import is_of_project, project_digest
-from dp.jobs.record import SUMS, is_sealed, unsealed
+from dp.jobs.record import is_sealed, unsealed
 
 ORDER = ("report", "evaluate", "train", "choose", "features", "tokenize", "fetch-backbone", "fetch-task")
 LOOKS = "dp/report/page/"
@@ -165,7 +166,9 @@ def _differences(node: Node, nodes: dict[Path, Node]) -> Iterator[str]:
         upstream = nodes.get(folder_of(Path(path))) if is_below_results(path) else None
         if upstream and upstream.record and upstream.folder != node.folder:
             name = Path(path).relative_to(upstream.folder).as_posix()
-            now = upstream.digest if name == "record.json" else upstream.outputs.get(name)
+            now = upstream.digest if name == RECORD else upstream.outputs.get(name)
+            if name == ADOPTED and upstream.adoption:
+                now = files.sha256(upstream.folder / ADOPTED)
             if now != digest and name != SUMS:
                 changed.setdefault(upstream.folder, []).append(name)
     for folder, names in changed.items():

@@ -8,7 +8,6 @@ from matplotlib.lines import Line2D
 from dp.report.figures import style
 from dp.report.findings import Findings
 from dp.study.study import Study
-from dp.study.variants import Baseline, Control
 
 ABOUT = "What accuracy costs: trainable parameters and seconds of training of every variant."
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "tasks", "chooses", "mean", "trainable", "seconds", "majority",
@@ -42,7 +41,7 @@ def data(found: Findings) -> list[dict[str, Any]]:
             row["metric"] == "accuracy"
             and row["trainable"]
             and row["mean"] is not None
-            and not _is_control(study, row["variant"])
+            and not study.is_control(row["variant"])
         ):
             key = row["backbone"], row["regime"], row["k"]
             settings.setdefault(key, {}).setdefault(row["variant"], []).append(row)
@@ -56,10 +55,6 @@ def data(found: Findings) -> list[dict[str, Any]]:
     return sorted(
         rows, key=lambda row: (order.index((row["backbone"], row["regime"], row["k"])), tasks.index(row["task"]))
     )
-
-
-def _is_control(study: Study, variant: str) -> bool:
-    return isinstance(study.params.variants[variant], Control)
 
 
 def _mean(study: Study, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -79,7 +74,7 @@ def _mean(study: Study, rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _chooses(study: Study, variant: str) -> str:
     definition = study.definition(variant)
-    if isinstance(definition, Baseline):
+    if not definition.is_prompt:
         return "baseline"
     kinds = definition.choices.values()
     return "per instance" if "instance" in kinds else "per task" if "task" in kinds else "nothing"

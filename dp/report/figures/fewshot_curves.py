@@ -6,7 +6,6 @@ from matplotlib.lines import Line2D
 
 from dp.report.figures import bundles, style
 from dp.report.findings import Findings
-from dp.study.variants import Baseline
 
 ABOUT = "Accuracy against the examples per label, one line per variant, beside what the full train split gives."
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "mean", "low", "high", "interval", "seeds", "majority",
@@ -15,18 +14,15 @@ COLUMNS = ("backbone", "regime", "k", "task", "variant", "mean", "low", "high", 
 
 def data(found: Findings) -> list[dict[str, Any]]:
     """Few-shot rows of results.csv, and those of regime full of the same backbone, task and variant."""
-    accuracy = [row for row in found.results if row["metric"] == "accuracy" and not _is_majority(found, row["variant"])]
+    accuracy = [
+        row for row in found.results if row["metric"] == "accuracy" and not found.study.is_majority(row["variant"])
+    ]
     few = {(row["backbone"], row["task"], row["variant"]) for row in accuracy if row["regime"] == "fewshot"}
     return [
         row
         for row in accuracy
         if row["regime"] in ("fewshot", "full") and (row["backbone"], row["task"], row["variant"]) in few
     ]
-
-
-def _is_majority(found: Findings, variant: str) -> bool:
-    definition = found.study.params.variants[variant]
-    return isinstance(definition, Baseline) and definition.baseline == "majority"
 
 
 def draw(rows: style.Rows) -> Figure:

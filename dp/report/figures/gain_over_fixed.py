@@ -6,10 +6,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dp import paths
+from dp.data.regime import Regime
 from dp.jobs import record
 from dp.report.figures import by_variant, style
 from dp.report.findings import Findings
-from dp.study.grid import is_union
 
 ABOUT = "What each variant gains over `fixed`, averaged over tasks, from the smallest backbone to the largest."
 COLUMNS = ("backbone", "parameters", "regime", "k", "task", "variant", "against", "gain", "low", "high", "paper",
@@ -47,7 +47,9 @@ def data(found: Findings) -> list[dict[str, Any]]:
         if any(row["difference"] is None for row in own):  # a run overflowed, so there is no average either
             numbers: tuple[float | None, ...] = (None, None, None)
         else:
-            numbers = average([(row["difference"], row["low"], row["high"]) for row in own], is_union(regime))
+            numbers = average(
+                [(row["difference"], row["low"], row["high"]) for row in own], Regime.parse(regime).is_union
+            )
         gain, low, high = numbers
         labels = sorted({label for row in own for label in row["labels"].split(";") if label})
         rows.append(about | {"task": AVERAGE, "gain": gain, "low": low, "high": high, "labels": ";".join(labels),

@@ -4,9 +4,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from dp.data.regime import Regime
 from dp.report.figures import style
 from dp.report.findings import Findings
-from dp.study.variants import Control
 
 ABOUT = "Which prompts of its pool a variant uses: their mean weights over the reported examples, run by run."
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "run", "prompt", "weight", "examples", "labels", "runs")
@@ -27,7 +27,7 @@ def data(found: Findings) -> list[dict[str, Any]]:
     return [
         row | {"run": row["factor"].removeprefix("pool of "), "prompt": row["value"], "weight": row["share"]}
         for row in found.choices
-        if row["factor"].startswith("pool of ") and not isinstance(found.study.params.variants[row["variant"]], Control)
+        if row["factor"].startswith("pool of ") and not found.study.is_control(row["variant"])
     ]
 
 
@@ -94,4 +94,5 @@ def _places(rows: style.Rows) -> dict[tuple[str, str], float]:
 
 def _short(run: str) -> str:
     """`seed0`; few-shot samples, whose k stands above, as `s0, seed0`."""
-    return run.split("-", 2)[-1]
+    regime, _, seed = run.rpartition(", ")
+    return f"s{Regime.parse(regime).sample}, {seed}" if regime else seed

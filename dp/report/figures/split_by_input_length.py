@@ -8,7 +8,6 @@ from matplotlib.lines import Line2D
 from dp.report.figures import bundles, style
 from dp.report.findings import Findings
 from dp.results.table import digests, group, labels, overflowed
-from dp.study.variants import Prompted
 
 ABOUT = "Whether the split that an instance variant chooses goes with the length of the input."
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "bin", "tokens_low", "tokens_high", "tokens", "split",
@@ -28,7 +27,7 @@ def data(found: Findings) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for (backbone, regime, k, task, variant), members in group(found.runs).items():
         definition = found.study.params.variants[variant]
-        if not isinstance(definition, Prompted) or definition.position != "instance" or overflowed(members):
+        if definition.choices.get("position") != "instance" or overflowed(members):
             continue
         lines = [line for run in members for line in run.predictions()]
         tokens, splits = [line["tokens"] for line in lines], [line["split"] for line in lines]

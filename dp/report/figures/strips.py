@@ -6,7 +6,6 @@ from matplotlib.figure import Figure
 
 from dp.report.figures import style
 from dp.report.findings import Findings
-from dp.study.variants import Prompted
 
 STEP = 0.34
 """Inches of one histogram."""
@@ -18,11 +17,7 @@ MOST = 8
 
 def data(found: Findings, factor: str, choice: str) -> list[dict[str, Any]]:
     """The rows of choices.csv of variants that learn the choice themselves: no control, no frozen one."""
-    learned = {
-        name
-        for name, variant in found.study.params.variants.items()
-        if isinstance(variant, Prompted) and choice in variant.choices
-    }
+    learned = {name for name, variant in found.study.params.variants.items() if choice in variant.choices}
     return [row for row in found.choices if row["factor"] == factor and row["variant"] in learned]
 
 

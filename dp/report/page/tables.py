@@ -7,7 +7,7 @@ from typing import Any
 from dp.report.findings import Findings
 from dp.report.layout import Column
 from dp.report.page.verdict import SIGN, tone
-from dp.results.table import OVERFLOW, Row, is_majority, is_overflow
+from dp.results.table import OVERFLOW, Row, is_overflow
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class View:
 
 def views(found: Findings, cells_of: Callable[[Row], list[int]]) -> dict[str, View]:
     """Every table of the page, by id."""
-    constant = {name for name in found.study.params.variants if is_majority(found.study, name)}
+    constant = {name for name in found.study.params.variants if found.study.is_majority(name)}
     results = list(enumerate(found.results, 2))
     # Cost is the same for every metric of a cell.
     first = {(row["backbone"], row["regime"], row["k"], row["task"], row["variant"]): (line, row)

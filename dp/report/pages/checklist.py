@@ -207,8 +207,7 @@ def _trials(made: list[Made]) -> list[Made]:
 
 
 def _sample(job: Made) -> int | None:
-    regime = str(job.said("asked", "regime"))
-    return int(regime.rpartition("-s")[2]) if regime.startswith("fewshot-") else None
+    return job.cell.parsed_regime.sample if job.cell else None
 
 
 def _search(made: list[Made]) -> list[str]:

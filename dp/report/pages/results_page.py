@@ -7,7 +7,7 @@ from dp.report import markdown
 from dp.report.markdown import Marked
 from dp.results.labels import spelled_out
 from dp.results.runs import Run
-from dp.results.table import OVERFLOW, Row, is_majority
+from dp.results.table import OVERFLOW, Row
 from dp.study.study import Study
 
 
@@ -40,7 +40,7 @@ def _table(study: Study, rows: list[Row]) -> str:
     sizes = {row["task"]: row["n"] for row in rows}
     head = ["variant", *[f"{task} (n = {sizes[task]:,})" for task in tasks]]
     lines = [[variant, *[cells.get((variant, task), "") for task in tasks]] for variant in variants]
-    if rows[0]["metric"] == "accuracy" and not any(is_majority(study, variant) for variant in variants):
+    if rows[0]["metric"] == "accuracy" and not any(study.is_majority(variant) for variant in variants):
         rate = {row["task"]: f"{100 * row['majority']:.1f}" for row in rows}
         lines.append([Marked("*majority rate*"), *[rate[task] for task in tasks]])
     return markdown.table(head, lines, "l" + "r" * len(tasks))
@@ -66,7 +66,7 @@ def _cell(study: Study, row: Row) -> str:
     if row["mean"] is None:
         return OVERFLOW
     text = f"{100 * row['mean']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
-    collapsed = not row["collapsed"].startswith("0/") and not is_majority(study, row["variant"])
+    collapsed = not row["collapsed"].startswith("0/") and not study.is_majority(row["variant"])
     return f"{text} collapsed {row['collapsed']}" if collapsed else text
 
 

@@ -7,9 +7,8 @@ from typing import Any
 from dp.report.findings import Findings
 from dp.report.layout import Shown
 from dp.results.labels import spelled_out
-from dp.results.table import OVERFLOW, Row, is_majority
+from dp.results.table import OVERFLOW, Row
 from dp.study.study import Study
-from dp.study.variants import Control
 
 Setting = tuple[str, str, int | None]
 """Backbone, regime and k, as in results.csv."""
@@ -78,13 +77,9 @@ def interval(low: float | None, high: float | None, scale: float = 1) -> str:
 def collapsed(study: Study, row: Row) -> str:
     """The mark of a number some of whose runs sit at the majority class."""
     some, _, every = row["collapsed"].partition("/")
-    if some in ("", "0") or is_majority(study, row["variant"]):
+    if some in ("", "0") or study.is_majority(row["variant"]):
         return ""
     return "c" if some == every else f"c {some}/{every}"
-
-
-def is_control(study: Study, variant: str) -> bool:
-    return isinstance(study.params.variants[variant], Control)
 
 
 def name_of(setting: Setting) -> str:

@@ -11,7 +11,6 @@ from dp.report.tables.cells import (
     Setting,
     accuracies,
     average,
-    is_control,
     name_of,
     percent,
 )
@@ -31,7 +30,7 @@ def table(found: Findings) -> Table:
         lines = [
             TableLine((variant,), {"": _record(found, setting, variant, own)})
             for variant, own in ran.items()
-            if not is_control(found.study, variant)
+            if not found.study.is_control(variant)
         ]
         groups.append(Group(name_of(setting), lines))
     rows = [line.records[""] for group in groups for line in group.lines]

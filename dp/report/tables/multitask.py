@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from dp.data.regime import Regime
 from dp.report.findings import Findings
 from dp.report.layout import Column, Group, Table, TableLine
 from dp.report.tables.cells import (
@@ -14,7 +15,7 @@ from dp.report.tables.cells import (
     percent,
 )
 from dp.results.table import Row
-from dp.study.grid import is_trained, is_union
+from dp.study.grid import is_trained
 
 FIELDS = ("union", "backbone", "regime", "k", "task", "variant", "protocol", "seeds", "mean", "low", "high", "majority",
           "collapsed", "labels", "runs")  # fmt: skip
@@ -25,7 +26,7 @@ def table(found: Findings) -> Table:
     cells = accuracies(found)
     groups, every = [], []
     for (backbone, regime, _), ran in cells.items():
-        if not is_union(regime):
+        if not Regime.parse(regime).is_union:
             continue
         alone = cells.get((backbone, "full", None), {})
         tasks = list(dict.fromkeys(task for own in ran.values() for task in own))

@@ -1,0 +1,56 @@
+"""What the training loop reads of a run's configuration."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt, model_validator
+
+from dp.classifier.config import ClassifierConfig
+from dp.closed import Configuration, Settings
+
+
+class Optimizer(Settings):
+    name: Literal["adafactor", "adamw"] = "adafactor"
+    lr: Annotated[float, Field(gt=0)] = 0.3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    schedule: Literal["constant", "linear"] = "constant"
+    warmup_steps: Annotated[int, Field(ge=0)] = 500
+    clip_norm: Annotated[float, Field(gt=0)] = 1.0
+
+
+class Training(Settings):
+    steps: PositiveInt = 20000
+    batch_size: PositiveInt = 32
+    micro_batch_size: PositiveInt = 8
+    "rows per forward pass; gradients add up to batch_size rows"
+    evaluate_every: PositiveInt = 500
+    checkpoint_every: PositiveInt = 500
+    optimizer: Optimizer = Optimizer()
+
+    @model_validator(mode="after")
+    def whole_micro_batches(self) -> "Training":
+        if self.batch_size % self.micro_batch_size:
+            raise ValueError(
+                f"batch_size {self.batch_size} must be a multiple of micro_batch_size {self.micro_batch_size}"
+            )
+        return self
+
+
+class Budget(Training):
+    """A run's own. prompt_optimizer: of a prompt that is tuned beside the backbone (prompt_beside_finetuning)."""
+
+    updates_per_step: PositiveInt
+    prompt_optimizer: Optimizer | None = None
+
+
+class Mixing(Configuration):
+    """A row of a union comes from a task of n rows in proportion to min(n, cap)^alpha."""
+
+    alpha: float = 1.0
+    cap: int | None = None
+
+
+class LoopConfig(ClassifierConfig):
+    """multitask: None for one task alone."""
+
+    training: Budget
+    multitask: Mixing | None
