@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dp.numerics.seeds import derive
-from dp.paper.claims import load
+from dp.paper.claimed import load
 from dp.paper.verdicts import verdict
 from dp.statistics.intervals import of_runs, wilson
 

@@ -8,7 +8,7 @@ from dp import files, paths
 from dp.report import findings
 from dp.report.page import build
 from dp.results import jobs, runs
-from dp.study.report import report_files
+from dp.study.contents import report_files
 
 HOSTILE = """<script>window.hacked = 1</script>"><img src=x onerror="window.hacked = 2"></script>'&amp;\u2028"""
 DRAWING = """<svg xmlns="http://www.w3.org/2000/svg" width="{0}" height="120" viewBox="0 0 {0} 120">

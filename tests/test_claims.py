@@ -25,8 +25,9 @@ from synthetic_results import change, predictions, study_in, write_results
 from dp import paths
 from dp.commands import cli
 from dp.errors import UserError
-from dp.paper import claims, matching, verdicts
-from dp.paper.audit import attainable, collapsed_cells
+from dp.paper import claimed as claims
+from dp.paper import matching, verdicts
+from dp.paper.self_check import attainable, collapsed_cells
 from dp.report import findings
 from dp.results import runs as evaluations
 from dp.results import table

@@ -29,7 +29,7 @@ from dp.errors import UserError
 from dp.lineage import crate_actions
 from dp.lineage.crate import export
 from dp.study import resolve
-from dp.study.report import FIGURES
+from dp.study.contents import FIGURES
 from dp.study.study import load
 
 NEVER_COPIED = {"model.safetensors", "tokens.safetensors", "rows.json", "features.safetensors", "train.jsonl",

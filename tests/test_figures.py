@@ -22,12 +22,12 @@ from synthetic_results import change, predictions, study_in, write_results
 
 from dp import files, paths
 from dp.jobs.closure import closure
-from dp.paper import claims
+from dp.paper import claimed as claims
 from dp.report import findings
-from dp.report.figures import by_variant, cost, curves, every, gain_over_fixed, style
+from dp.report.figures import bundles, by_variant, cost, every, gain_over_fixed, style
 from dp.report.figures import split_by_input_length as by_length
 from dp.results import runs, steps, table
-from dp.study.report import FIGURES, OF_PREDICTIONS, TABLES
+from dp.study.contents import FIGURES, OF_PREDICTIONS, TABLES
 
 CELL = {"backbone": "b", "regime": "full", "k": "", "task": "t", "variant": "v", "labels": "", "runs": "0" * 12}
 
@@ -111,7 +111,7 @@ def test_lines_of_a_panel_differ_in_grey():
 
 def test_every_panel_lies_inside_and_apart_and_holds_the_widest_title(tmp_path):
     rows = [CELL | {"task": task, "variant": variant} for task in "ab" for variant in ("v", "w" * 40)]
-    lines = [style.Line(["a", "b" * 30], 1.0, "header"), style.Line(["a"], 0.5)]
+    lines = [style.Band(["a", "b" * 30], 1.0, "header"), style.Band(["a"], 0.5)]
     figure, grid = style.page(rows, "text " * 60, lines, 1.0, style.label_width(["w" * 40]))
     boxes = [axes.get_position() for line in grid for axes in line]
     assert all(0 < box.x0 < box.x1 < 1 and 0 < box.y0 < box.y1 < 1 for box in boxes)
@@ -146,11 +146,11 @@ def test_chunks_are_nearly_equal_and_lose_nothing():
 def test_the_reference_is_in_no_part_and_a_part_has_only_tasks_of_its_variants():
     rows = [CELL | {"task": task, "variant": variant} for task, variant in
             [("t", "fixed"), ("u", "fixed"), *(("u", f"v{n}") for n in range(7)), ("t", "v0")]]  # fmt: skip
-    first, second = curves.parts(rows)
+    first, second = bundles.parts(rows)
     assert (first.header, second.header) == ("b, full", "")
     assert first.variants + second.variants == [f"v{n}" for n in range(7)]
     assert (first.tasks, second.tasks) == (["u", "t"], ["u"])
-    (alone,) = curves.parts(rows[:2])
+    (alone,) = bundles.parts(rows[:2])
     assert (alone.variants, alone.tasks) == ([], ["t", "u"])
 
 

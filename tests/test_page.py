@@ -370,7 +370,7 @@ def test_text_stands_out_from_what_is_behind_it(theme):
 
 def test_columns_that_are_empty_throughout_are_left_out(tmp_path, monkeypatch):
     found, *_ = found_in(tmp_path, monkeypatch, regimes=[{"kind": "full"}])
-    views = tables.views(full(found), [], [], lambda row: [])
+    views = tables.views(full(found), lambda row: [])
     assert "k" not in [column.title for column in views["results"].columns]
 
 

@@ -9,7 +9,7 @@ from small_project import small_study
 
 from dp.closed import Closed, validated
 from dp.errors import UserError
-from dp.paper.claims import Facts
+from dp.paper.claimed import Facts
 from dp.study import grid, params, study
 from dp.tasks.model import Task
 

@@ -29,7 +29,7 @@ from dp.errors import UserError
 from dp.jobs.inputs import inputs_of
 from dp.jobs.job import SUMS
 from dp.results import runs
-from dp.study.report import report_files
+from dp.study.contents import report_files
 from dp.study.resolve import report_job
 from dp.study.study import load
 

@@ -12,7 +12,7 @@ from synthetic_results import N, change, one, predictions, study_in, write_resul
 
 from dp import paths
 from dp.errors import UserError
-from dp.results import aggregates, comparisons, optimism, prices
+from dp.results import aggregates, best_of_many, comparisons, prices
 from dp.results import runs as evaluated
 from dp.results.table import to_csv
 from dp.results.twins import twins
@@ -36,7 +36,7 @@ ACCURACIES = {
     "adap_ins_pos-released": [0.5, 0.5, 0.5],
     "adap_ins_pos-shuffled": [0.7, 0.6, 0.65],
 }
-MODULES = (comparisons, aggregates, optimism, prices)
+MODULES = (comparisons, aggregates, best_of_many, prices)
 
 
 def accuracy(cell):
@@ -383,7 +383,7 @@ def test_without_fixed_there_is_nothing_to_compare(tmp_path, monkeypatch):
 
 def test_optimism_of_held_out_and_of_reported_looks(usual):
     study, runs = usual
-    rows = [row for row in optimism.rows(study, runs) if row["task"] == "alpha"]
+    rows = [row for row in best_of_many.rows(study, runs) if row["task"] == "alpha"]
     assert [row["variant"] for row in rows] == [v for v in VARIANTS if v not in ("majority", "adap_ins_pos-shuffled")]
     held_out = one(rows, variant="fixed")
     assert (held_out["rows"], held_out["evaluations"], held_out["seeds"]) == ("selection", 3, 3)
@@ -404,7 +404,7 @@ def test_the_optimism_of_a_union_is_that_of_each_task(tmp_path, monkeypatch):
     for seed in SEEDS:
         log = paths.train_run("synthetic", f"tiny-t5/multitask/all/fixed/seed{seed}") / "steps.jsonl"
         change(log, by_task)
-    rows = optimism.rows(study, evaluated.read(study))
+    rows = best_of_many.rows(study, evaluated.read(study))
     assert [row["task"] for row in rows] == ["alpha", "beta"]
     assert [(row["best"], row["last"]) for row in rows] == [pytest.approx((0.6, 0.6)), pytest.approx((1.0, 0.8))]
 
@@ -422,7 +422,7 @@ def by_task(lines):
 
 
 def test_a_difference_of_nothing_has_no_sign():
-    assert str(optimism._minus([0.81, 0.1], [0.8100000023841858, 0.0])) == "[0.0, 0.1]"
+    assert str(best_of_many._minus([0.81, 0.1], [0.8100000023841858, 0.0])) == "[0.0, 0.1]"
 
 
 def test_prices_pair_a_variant_with_the_one_without_its_switches(usual):
@@ -465,7 +465,7 @@ def test_runs_without_a_counterpart_are_left_out_of_a_pair(tmp_path, monkeypatch
     study, runs = made(tmp_path, monkeypatch, variants=["fixed", "fixed-select_on_reported"], regimes=regimes)
     row, _ = prices.rows(study, runs)
     assert (row["seeds"], row["with"], row["without"]) == (3, pytest.approx(0.65), pytest.approx(0.6))
-    row = one(optimism.rows(study, runs), task="alpha", variant="fixed-select_on_reported")
+    row = one(best_of_many.rows(study, runs), task="alpha", variant="fixed-select_on_reported")
     assert (row["seeds"], row["best_minus_chosen"]) == (3, pytest.approx(0.2))
     assert all("-s0/" in run.cell.run for run in runs if run.digest[:12] in row["runs"].split(";"))
 
@@ -479,7 +479,7 @@ def test_no_price_where_the_training_differs_too(tmp_path, monkeypatch):
     slower = {"fixed-select_on_reported": {"optimizer": {"lr": 0.2}}}
     study, runs = made(tmp_path, monkeypatch, overrides=slower)
     assert "fixed-select_on_reported" not in {row["variant"] for row in prices.rows(study, runs)}
-    (row, _) = [row for row in optimism.rows(study, runs) if row["variant"] == "fixed-select_on_reported"]
+    (row, _) = [row for row in best_of_many.rows(study, runs) if row["variant"] == "fixed-select_on_reported"]
     assert row["chosen"] is None
 
 

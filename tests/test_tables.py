@@ -18,7 +18,7 @@ from synthetic_results import change, predictions, study_in, write_results
 
 from dp import paths
 from dp.report import latex, markdown
-from dp.report.layout import Column, Group, Line, Shown, Table
+from dp.report.layout import Column, Group, Shown, Table, TableLine
 from dp.report.tables import (
     cost,
     every,
@@ -27,8 +27,8 @@ from dp.report.tables import (
     paper_tables,
     protocol,
 )
-from dp.results import choices, runs, table
-from dp.study.report import TABLES
+from dp.results import chosen, runs, table
+from dp.study.contents import TABLES
 from dp.study.study import load
 
 TASKS = ["boolq", "multirc", "wic", "cb", "rte"]
@@ -107,7 +107,7 @@ def found_in(root, monkeypatch, grid=GRID, **changes):
     whole = {"backbone": "tiny-t5", "regime": "full", "k": None, "variant": "fixed", "tasks": ";".join(TASKS),
              "mean": 0.7, "mean_low": 0.601, "mean_high": 0.799}  # fmt: skip
     union = whole | {"regime": "multitask-two", "tasks": "cb;rte", "mean_low": 0.5}
-    facts = {"study": study, "runs": read, "results": table.rows(study, read), "choices": choices.rows(study, read),
+    facts = {"study": study, "runs": read, "results": table.rows(study, read), "choices": chosen.rows(study, read),
              "claims": claims(), "aggregates": [whole, union],
              "prices": prices()}  # fmt: skip
     return SimpleNamespace(**(facts | changes), root=root)
@@ -256,7 +256,7 @@ def test_specials_of_latex_and_markdown_are_escaped():
     assert latex.tex("[a] --- [b]") == "{[}a] -{}-{}- [b]" and latex.tex("*a*b") == "{*}a*b"
     columns = [Column("one", lambda row: Shown(row["x"], mark="&"), "number", odd, "r"),
                Column("two", lambda row: Shown(row["x"], "[1, 2]"), "number", odd, "r")]  # fmt: skip
-    made = Table("odd", odd, ("x",), (odd,), columns, [Group(odd, [Line((odd,), {"r": {"x": odd}})])], [odd])
+    made = Table("odd", odd, ("x",), (odd,), columns, [Group(odd, [TableLine((odd,), {"r": {"x": odd}})])], [odd])
     text = latex.document(made)
     check_tex(text, 3)
     body = text.partition("\n")[2].replace(escaped, "").replace("\\&", "")
@@ -267,7 +267,7 @@ def test_specials_of_latex_and_markdown_are_escaped():
 def test_markdown_escapes_and_keeps_its_columns():
     columns = [Column("a|b", lambda row: Shown(row["x"]), record="r")]
     made = Table(
-        "odd", "T", ("x",), ("s",), columns, [Group("g", [Line(("*a_b*",), {"r": {"x": "1 | 2 \\ <b>"}})])], []
+        "odd", "T", ("x",), ("s",), columns, [Group("g", [TableLine(("*a_b*",), {"r": {"x": "1 | 2 \\ <b>"}})])], []
     )
     head, group, line = markdown_rows(markdown.document(made))
     assert (head, group, line) == (["s", "a|b"], ["**g**", ""], ["*a_b*", "1 | 2  &lt;b>"])
@@ -468,7 +468,7 @@ def test_every_line_of_a_csv_leads_to_the_runs_that_it_names(found, monkeypatch)
 def long_table(groups, lines, interval=""):
     columns = [Column("x", lambda row: Shown(row["x"], interval), "number", record="r")]
     return Table("long", "Long", ("x",), ("n",), columns,
-                 [Group(f"g{g}", [Line((f"{g}.{n}",), {"r": {"x": f"{g}.{n}"}}) for n in range(lines)])
+                 [Group(f"g{g}", [TableLine((f"{g}.{n}",), {"r": {"x": f"{g}.{n}"}}) for n in range(lines)])
                   for g in range(groups)], ["note"])  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from dp.commands import common
 from dp.lineage.status_text import console
 from dp.paper import matching, verdicts
-from dp.paper.claims import TABLES, Claim, Paper, load
+from dp.paper.claimed import TABLES, Claim, Paper, load
 from dp.results import runs
 from dp.results.table import Row
 from dp.study.study import Study

@@ -12,13 +12,13 @@ from dp.report.page.build import document
 from dp.report.pages import checklist, predictions_page, results_page
 from dp.report.tables import every
 from dp.results import jobs, runs, table
-from dp.study.report import FIGURES, OF_PREDICTIONS, figures
+from dp.study.contents import FIGURES, OF_PREDICTIONS, figures
 from dp.study.resolve import parameters
 from dp.study.study import Study
 
 
 def report(study: Study, folder: Path) -> dict[str, Any]:
-    """Write the files named in dp/study/report.py, and return their facts; raises as `runs.read` does."""
+    """Write the files named in dp/study/contents.py, and return their facts; raises as `runs.read` does."""
     read, made_before = runs.read(study), jobs.read(study)
     found = findings.find(study, read)
     texts = {

@@ -21,7 +21,7 @@ FILES: Mapping[str, tuple[str, ...]] = {
     "choose": ("choice.json",),
     "evaluate": ("predictions.jsonl", "metrics.json"),
 }
-"""What each command makes; a report makes what `dp.study.report` says."""
+"""What each command makes; a report makes what `dp.study.contents` says."""
 
 Role = Literal["rows", "backbone", "tokens", "features", "tuned", "policy", "trial", "choice", "any"]
 

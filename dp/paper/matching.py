@@ -8,7 +8,7 @@ from dp.closed import read_yaml
 from dp.data.regime import Regime
 from dp.errors import UserError
 from dp.jobs.job import Cell
-from dp.paper.claims import Claim, Paper
+from dp.paper.claimed import Claim, Paper
 from dp.study import study as studies
 from dp.study.grid import cells
 from dp.study.study import Study

@@ -7,9 +7,9 @@ from typing import Any
 
 from dp.jobs.job import Cell
 from dp.paper import measures
-from dp.paper.audit import collapsed_cells
-from dp.paper.claims import AVERAGE, Claim, Paper, Setup, load
+from dp.paper.claimed import AVERAGE, Claim, Paper, Setup, load
 from dp.paper.matching import Match, Matcher
+from dp.paper.self_check import collapsed_cells
 from dp.results import predicted
 from dp.results.runs import Run
 from dp.results.table import Row, digests, group, labels, protocol

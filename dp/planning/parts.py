@@ -3,7 +3,7 @@
 from dp.closed import one_of
 from dp.errors import UserError
 from dp.jobs.job import Cell
-from dp.paper import claims
+from dp.paper import claimed as claims
 from dp.study import grid
 from dp.study.study import Study
 

@@ -6,10 +6,10 @@ from typing import Any
 from dp.paper import verdicts as claims
 from dp.results import (
     aggregates,
-    choices,
+    best_of_many,
+    chosen,
     comparisons,
     null_task,
-    optimism,
     predicted,
     prices,
     separation,
@@ -22,11 +22,11 @@ from dp.study.study import Study
 
 CSV = {
     "results": table,
-    "choices": choices,
+    "choices": chosen,
     "claims": claims,
     "comparisons": comparisons,
     "aggregates": aggregates,
-    "optimism": optimism,
+    "optimism": best_of_many,
     "prices": prices,
 }
 OF_PREDICTIONS = {"predictions": predicted, "null_task": null_task, "planted_choices": separation}

@@ -48,7 +48,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Line:
+class TableLine:
     """stubs: what stands left of the numbers. records: each is one line of the CSV; a column whose record is missing
     stays empty."""
 
@@ -64,7 +64,7 @@ class Line:
 @dataclass(frozen=True)
 class Group:
     title: str
-    lines: list[Line]
+    lines: list[TableLine]
 
 
 @dataclass(frozen=True)

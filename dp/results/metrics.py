@@ -11,7 +11,7 @@ from dp.statistics.bootstraps import over_clusters
 from dp.statistics.intervals import Floats, Ints, wilson
 
 
-class Answers(NamedTuple):
+class Examples(NamedTuple):
     """Of N examples; groups and clusters are numbered from 0."""
 
     gold: Ints
@@ -28,31 +28,31 @@ class Metric(NamedTuple):
     task must have; None: any number.
     """
 
-    counts: Callable[[Answers], Floats]
+    counts: Callable[[Examples], Floats]
     value: Callable[[Floats], Floats]
     classes: int | None = None
 
 
-def _right(answers: Answers) -> Floats:
+def _right(examples: Examples) -> Floats:
     """Right examples, and all."""
-    clusters = answers.cluster.max() + 1
-    right = np.bincount(answers.cluster, answers.gold == answers.predicted, clusters)
-    return np.stack([right, np.bincount(answers.cluster, minlength=clusters)], 1)
+    clusters = examples.cluster.max() + 1
+    right = np.bincount(examples.cluster, examples.gold == examples.predicted, clusters)
+    return np.stack([right, np.bincount(examples.cluster, minlength=clusters)], 1)
 
 
-def _right_groups(answers: Answers) -> Floats:
+def _right_groups(examples: Examples) -> Floats:
     """Groups without a wrong example, and all."""
-    clusters = answers.cluster.max() + 1
-    wrong = np.bincount(answers.group, answers.gold != answers.predicted)
+    clusters = examples.cluster.max() + 1
+    wrong = np.bincount(examples.group, examples.gold != examples.predicted)
     home = np.zeros(len(wrong), dtype=int)
-    home[answers.group] = answers.cluster
+    home[examples.group] = examples.cluster
     return np.stack([np.bincount(home, wrong == 0, clusters), np.bincount(home, minlength=clusters)], 1)
 
 
-def _confusion(answers: Answers) -> Floats:
+def _confusion(examples: Examples) -> Floats:
     """[G, C * C], gold by prediction."""
-    clusters, cells = answers.cluster.max() + 1, answers.classes**2
-    where = answers.cluster * cells + answers.gold * answers.classes + answers.predicted
+    clusters, cells = examples.cluster.max() + 1, examples.classes**2
+    where = examples.cluster * cells + examples.gold * examples.classes + examples.predicted
     return np.bincount(where, minlength=clusters * cells).reshape(clusters, cells).astype(float)
 
 
@@ -122,11 +122,11 @@ def compute(
     gold = np.array([row["gold"] for row in predictions])
     predicted = np.array([row["prediction"] for row in predictions])
     group, cluster = (_codes([row[key] for row in predictions]) for key in ("group", "cluster"))
-    answers = Answers(gold, predicted, group, cluster, classes)
+    examples = Examples(gold, predicted, group, cluster, classes)
     metrics = {}
     for name in dict.fromkeys(("accuracy", *metric_names)):
         metric = METRICS[name]
-        counts = metric.counts(answers)
+        counts = metric.counts(examples)
         value = float(metric.value(counts.sum(axis=0, keepdims=True))[0])
         if name == "accuracy" and len(counts) == len(gold):
             kind, (low, high) = "wilson", wilson(int((gold == predicted).sum()), len(gold))

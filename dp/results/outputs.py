@@ -16,20 +16,20 @@ from dp.jobs.record import RESTORE
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class _Part(BaseModel):
+class _Written(BaseModel):
     """Whatever else a job wrote stands beside."""
 
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
 
 
-class _Metric(_Part):
+class _Metric(_Written):
     value: Share
     low: Share
     high: Share
     interval: str
 
 
-class _Metrics(_Part):
+class _Metrics(_Written):
     split: str
     n: PositiveInt
     majority: Share
@@ -48,7 +48,7 @@ class _Metrics(_Part):
         return self
 
 
-class _Prediction(_Part):
+class _Prediction(_Written):
     id: str
     group: str
     cluster: str
@@ -60,19 +60,19 @@ class _Prediction(_Part):
     pool: list[Share] | None
 
 
-class _Selection(_Part):
+class _SelectionScore(_Written):
     accuracy: Share
     by_task: list[Share] = []
 
 
-class Evaluation(_Part):
+class Evaluation(_Written):
     """A line of `steps.jsonl` about an evaluation on the way."""
 
     step: PositiveInt
-    selection: _Selection
+    selection: _SelectionScore
 
 
-class Update(_Part):
+class Update(_Written):
     """A line of `steps.jsonl` about an update."""
 
     step: PositiveInt
@@ -95,7 +95,7 @@ def predictions(folder: Path, rows: int) -> list[dict[str, Any]]:
     return found
 
 
-def parsed(text: bytes, model: type[_Part], where: str) -> dict[str, Any]:
+def parsed(text: bytes, model: type[_Written], where: str) -> dict[str, Any]:
     """What a JSON text says. Raises UserError where that is not of the model."""
     try:
         found: dict[str, Any] = json.loads(text)

@@ -7,7 +7,7 @@ from dp import files, paths
 from dp.jobs.job import ADOPTED, FILES, RECORD, Cell, Job, Upstream, outputs_of
 from dp.jobs.project import project_files
 from dp.study import grid
-from dp.study.report import report_config, report_files
+from dp.study.contents import report_config, report_files
 from dp.study.study import Catalogue, Study
 
 

@@ -1,7 +1,7 @@
 # What one table or claim of the paper needs in this scale, and then its verdicts (docs/claims.md).
 from functools import cache, partial
 
-from dp.paper import claims as paper_claims
+from dp.paper import claimed as paper_claims
 from dp.paper import matching
 
 PAPER = paper_claims.load()

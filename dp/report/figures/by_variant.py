@@ -36,7 +36,7 @@ def panels(
     lines, titles = [], titles or {}
     for header, own in blocks.items():
         names = [titles.get(value, value) for value in style.unique(own, column)]
-        lines.append(style.Line(names, STEP * (len(style.unique(own, "variant")) + 0.3), header))
+        lines.append(style.Band(names, STEP * (len(style.unique(own, "variant")) + 0.3), header))
     left = style.label_width(style.unique(rows, "variant"))
     figure, grid = style.page(rows, text, lines, width, left, above=above, legend=legend)
     found = []

@@ -92,7 +92,7 @@ def draw(rows: style.Rows) -> Figure:
     lines, last = [], None
     for setting, task, own in panels:
         height = max(1.2, BETWEEN_LABELS * (len(own) + 1))
-        lines.append(style.Line([task, ""], height, style.header(setting) if setting != last else ""))
+        lines.append(style.Band([task, ""], height, style.header(setting) if setting != last else ""))
         last = setting
     present = [look for look in LOOKS if look in style.unique(rows, "chooses")]
     legend = {WORDS[look]: Line2D([], [], linestyle="none", markersize=4.5, **LOOKS[look]) for look in present}

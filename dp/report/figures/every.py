@@ -2,6 +2,6 @@
 
 from importlib import import_module
 
-from dp.study.report import FIGURES, OF_PREDICTIONS
+from dp.study.contents import FIGURES, OF_PREDICTIONS
 
 ALL = {name: import_module(f"dp.report.figures.{name}") for name in (*FIGURES, *OF_PREDICTIONS)}

@@ -4,7 +4,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from dp.report.figures import curves, style
+from dp.report.figures import bundles, style
 from dp.report.findings import Findings
 
 ABOUT = "Accuracy against the examples per label, one line per variant, beside what the full train split gives."
@@ -32,8 +32,8 @@ def draw(rows: style.Rows) -> Figure:
     if not rows:
         return style.only_words(f"No few-shot number of this scale can be drawn.{style.without_number(without)}")
     # One block per backbone: both regimes stand in its panels.
-    parts = list(curves.parts([row | {"regime": "", "k": ""} for row in rows]))
-    lines = [style.Line(part.tasks, 1.35, part.header.rstrip(", ")) for part in parts]
+    parts = list(bundles.parts([row | {"regime": "", "k": ""} for row in rows]))
+    lines = [style.Band(part.tasks, 1.35, part.header.rstrip(", ")) for part in parts]
     text = (
         "Points are means, bars 95 % intervals, moved aside a little where they would hide one another. At the right: "
         "the full train split, with a thin line of its height across the panel. Dashed: the majority rate. Grey: "
@@ -47,8 +47,8 @@ def draw(rows: style.Rows) -> Figure:
     for part, line in zip(parts, grid, strict=True):
         own = style.of(rows, backbone=part.setting[0])
         looks: dict[str, dict[str, Any]] = {}
-        if curves.REFERENCE in style.unique(own, "variant"):
-            looks[curves.REFERENCE] = style.REFERENCE | {"marker": "s", "markersize": 5}
+        if bundles.REFERENCE in style.unique(own, "variant"):
+            looks[bundles.REFERENCE] = style.REFERENCE | {"marker": "s", "markersize": 5}
         looks |= {variant: style.marked(n) | {"linewidth": 1.1} for n, variant in enumerate(part.variants)}
         for task, axes in zip(part.tasks, line, strict=True):
             on_task = style.of(own, task=task)

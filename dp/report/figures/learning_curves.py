@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from dp.report.figures import curves, style
+from dp.report.figures import bundles, style
 from dp.report.findings import Findings
 from dp.results import steps
 from dp.results.table import OVERFLOW, digests, group, labels
@@ -58,11 +58,14 @@ def draw(rows: style.Rows) -> Figure:
     rows = [row for row in rows if row["quantity"] not in (LEFT_OUT, OVERFLOW)]
     if not rows:
         return style.only_words(f"There is no curve to draw.{style.without_number(without)}")
-    parts = list(curves.parts(rows))
+    parts = list(bundles.parts(rows))
     lines = [
         line
         for part in parts
-        for line in (style.Line(part.tasks, 1.1, part.header, 0.0), style.Line([""] * len(part.tasks), 1.1, below=0.5))
+        for line in (
+            style.Band(part.tasks, 1.1, part.header, 0.0),
+            style.Band([""] * len(part.tasks), 1.1, below=0.5),
+        )
     ]
     text = (
         "Lines are means over runs; the loss is averaged over neighbouring steps (every n-th, of long logs). A circle "
@@ -75,7 +78,7 @@ def draw(rows: style.Rows) -> Figure:
     cells = _by_cell(rows)
     for number, part in enumerate(parts):
         own = style.where(rows, part.setting)
-        looks = {curves.REFERENCE: style.REFERENCE} if curves.REFERENCE in style.unique(own, "variant") else {}
+        looks = {bundles.REFERENCE: style.REFERENCE} if bundles.REFERENCE in style.unique(own, "variant") else {}
         looks |= {variant: style.line(n) | {"linewidth": 1.1} for n, variant in enumerate(part.variants)}
         pair = grid[2 * number], grid[2 * number + 1]
         for task, above, below in zip(part.tasks, *pair, strict=True):

@@ -37,7 +37,7 @@ def draw(rows: style.Rows) -> Figure:
     rows, left_out = style.fewer(rows, MOST)
     blocks = {setting: _places(style.where(rows, setting)) for setting in style.settings(rows)}
     lines = [
-        style.Line(style.tasks(style.where(rows, setting)), STEP * (max(places.values()) + 1.4), style.header(setting))
+        style.Band(style.tasks(style.where(rows, setting)), STEP * (max(places.values()) + 1.4), style.header(setting))
         for setting, places in blocks.items()
     ]
     prompts = max(int(row["prompt"]) for row in rows) + 1

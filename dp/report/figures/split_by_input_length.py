@@ -5,7 +5,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from dp.report.figures import curves, style
+from dp.report.figures import bundles, style
 from dp.report.findings import Findings
 from dp.results.table import digests, group, labels, overflowed
 
@@ -56,8 +56,8 @@ def draw(rows: style.Rows) -> Figure:
     if not rows:
         return style.only_words("No variant of this scale chooses a split for each instance.")
     rows, left_out = style.fewer(rows, MOST)
-    parts = list(curves.parts(rows, reference=False))
-    lines = [style.Line(part.tasks, 1.25, part.header) for part in parts]
+    parts = list(bundles.parts(rows, reference=False))
+    lines = [style.Band(part.tasks, 1.25, part.header) for part in parts]
     text = (
         "Reported examples, all runs together, in at most 10 bins of nearly equally many by the tokens of the input. "
         "Points are the mean length and the mean split of a bin, bars the quartiles of its splits, moved aside a "

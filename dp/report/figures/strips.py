@@ -28,7 +28,7 @@ def draw(rows: style.Rows, value: str, xlabel: str, meaning: str) -> Figure:
     lines = []
     for setting in style.settings(rows):
         own = style.where(rows, setting)
-        lines.append(style.Line(style.tasks(own), STEP * len(style.unique(own, "variant")), style.header(setting)))
+        lines.append(style.Band(style.tasks(own), STEP * len(style.unique(own, "variant")), style.header(setting)))
     equal = " Dotted: every candidate equally often." if last <= FEW else ""
     text = (
         f"Share of the reported examples, all runs together, for which each candidate was chosen; {meaning}. A bar "

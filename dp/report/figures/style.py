@@ -92,7 +92,7 @@ def _settle(figure: Figure) -> None:
         axes.set_position((x, y, width, height))
 
 
-class Line(NamedTuple):
+class Band(NamedTuple):
     """One line of panels, in inches: a title for each, their height, a header above them and the room below."""
 
     titles: list[str]
@@ -104,7 +104,7 @@ class Line(NamedTuple):
 def page(
     rows: Rows,
     text: str,
-    lines: Sequence[Line],
+    lines: Sequence[Band],
     width: float,
     left: float,
     right: float = 0.15,

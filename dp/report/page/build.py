@@ -12,10 +12,10 @@ from markupsafe import Markup
 from dp.jobs.made import Made
 from dp.report.figures import every
 from dp.report.findings import Findings
-from dp.report.page import facts, glance, lineage, tables, verdict
+from dp.report.page import glance, lineage, surroundings, tables, verdict
 from dp.results.labels import WORDS, spelled_out
 from dp.results.table import Row
-from dp.study import report
+from dp.study import contents
 
 HERE = Path(__file__).parent
 STYLE = ("page.css",)
@@ -55,10 +55,10 @@ def document(found: Findings, folder: Path, made: list[Made]) -> str:
         claimed_maps=glance.of_claims(found.claims),
         matrices=glance.of_results(found.results),
         tables=tables.views(found, traced.cells_of),
-        figures=[_figure(folder / "figures", name) for name in report.figures(study)],
-        facts=facts.tables(made),
+        figures=[_figure(folder / "figures", name) for name in contents.figures(study)],
+        facts=surroundings.tables(made),
         labels=spelled_out(found.results),
-        files=[name for name in report.report_files(study) if "/" not in name and not name.endswith(".html")],
+        files=[name for name in contents.report_files(study) if "/" not in name and not name.endswith(".html")],
     )
 
 

@@ -19,7 +19,7 @@ class Spot:
 
 
 @dataclass(frozen=True)
-class Grid:
+class Matrix:
     """`of`: the id of the table whose lines the spots are."""
 
     of: str
@@ -28,7 +28,7 @@ class Grid:
     rows: list[tuple[str, list[Spot | None]]]
 
 
-def of_predictions(rows: list[Row]) -> list[Grid]:
+def of_predictions(rows: list[Row]) -> list[Matrix]:
     def spot(row: Row, line: int) -> Spot:
         text = OVERFLOW if row["mean"] is None else f"{100 * row['mean']:.1f}"
         return Spot(text, row["verdict"], tone(row["verdict"]), _sign(row), line)
@@ -36,7 +36,7 @@ def of_predictions(rows: list[Row]) -> list[Grid]:
     return _grids("predictions", rows, lambda row: _setting(row), spot)
 
 
-def of_claims(rows: list[Row]) -> list[Grid]:
+def of_claims(rows: list[Row]) -> list[Matrix]:
     """The paper's cells, averages among them: its value, and what became of it."""
 
     def spot(row: Row, line: int) -> Spot:
@@ -48,7 +48,7 @@ def of_claims(rows: list[Row]) -> list[Grid]:
     return _grids("claims", cells, lambda row: f"{row['table']}: {row['backbone']}", spot, lines)
 
 
-def of_results(rows: list[Row]) -> list[Grid]:
+def of_results(rows: list[Row]) -> list[Matrix]:
     """One grid per backbone, regime, k and metric."""
 
     def spot(row: Row, line: int) -> Spot:
@@ -68,16 +68,18 @@ def _grids(
     title: Callable[[Row], str],
     spot: Callable[[Row, int], Spot],
     lines: Iterable[int] | None = None,
-) -> list[Grid]:
+) -> list[Matrix]:
     """`lines`: of the rows in their CSV, where they are not all that it holds."""
     groups: dict[str, list[tuple[Row, int]]] = {}
     for row, line in zip(rows, lines or range(2, len(rows) + 2), strict=True):
         groups.setdefault(title(row), []).append((row, line))
     grids = []
-    for name, members in groups.items():
+    for heading, members in groups.items():
         spots = {(row["variant"], row["task"]): spot(row, line) for row, line in members}
         columns, variants = (list(dict.fromkeys(row[key] for row, _ in members)) for key in ("task", "variant"))
-        grids.append(Grid(of, name, columns, [(one, [spots.get((one, task)) for task in columns]) for one in variants]))
+        grids.append(
+            Matrix(of, heading, columns, [(name, [spots.get((name, task)) for task in columns]) for name in variants])
+        )
     return grids
 
 

@@ -5,7 +5,7 @@ from math import fsum
 from typing import Any
 
 from dp.report.findings import Findings
-from dp.report.layout import Column, Group, Line, Shown, Table
+from dp.report.layout import Column, Group, Shown, Table, TableLine
 from dp.report.tables.cells import (
     COLLAPSED,
     Setting,
@@ -28,7 +28,7 @@ def table(found: Findings) -> Table:
     groups = []
     for setting, ran in _settings(found).items():
         lines = [
-            Line((variant,), {"": _record(found, setting, variant, own)})
+            TableLine((variant,), {"": _record(found, setting, variant, own)})
             for variant, own in ran.items()
             if not found.study.is_control(variant)
         ]

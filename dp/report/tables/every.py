@@ -2,19 +2,19 @@
 
 from importlib import import_module
 
-from dp.paper import claims
+from dp.paper import claimed as claims
 from dp.report import latex, markdown
 from dp.report.findings import Findings
 from dp.report.layout import Table
 from dp.report.tables import paper_tables
 from dp.results.table import to_csv
-from dp.study.report import TABLES
+from dp.study.contents import TABLES
 
 MODULES = {name: import_module(f"dp.report.tables.{name}") for name in TABLES if name not in claims.TABLES}
 
 
 def tables(found: Findings) -> list[Table]:
-    """The tables that dp/study/report.py names, in that order; one that has nothing to show says why."""
+    """The tables that dp/study/contents.py names, in that order; one that has nothing to show says why."""
     return [MODULES[name].table(found) if name in MODULES else paper_tables.table(found, name) for name in TABLES]
 
 

@@ -3,7 +3,7 @@
 from functools import partial
 
 from dp.report.findings import Findings
-from dp.report.layout import Column, Group, Line, Table
+from dp.report.layout import Column, Group, Table, TableLine
 from dp.report.tables.cells import COLLAPSED, MEANS, accuracies, average, label_notes, percent
 from dp.results.table import Row
 
@@ -23,7 +23,7 @@ def table(found: Findings) -> Table:
         if len(tasks) > 1:
             blocks = {f"mean of {len(tasks)} tasks": tasks} | blocks
         for name, over in blocks.items():
-            lines = [Line((variant,), _records(found, by_k, variant, over)) for variant in variants]
+            lines = [TableLine((variant,), _records(found, by_k, variant, over)) for variant in variants]
             groups.append(Group(f"{backbone}, {name}", [line for line in lines if line.records]))
     columns = [Column(f"k = {k}", partial(percent, found.study), "number", record=str(k)) for k in counts]
     rows = [record for group in groups for line in group.lines for record in line.records.values()]

@@ -4,7 +4,7 @@ from functools import partial
 
 from dp.data.regime import Regime
 from dp.report.findings import Findings
-from dp.report.layout import Column, Group, Line, Table
+from dp.report.layout import Column, Group, Table, TableLine
 from dp.report.tables.cells import (
     AVERAGE,
     COLLAPSED,
@@ -32,7 +32,7 @@ def table(found: Findings) -> Table:
         tasks = list(dict.fromkeys(task for own in ran.values() for task in own))
         every += tasks
         lines = [
-            Line((variant,), _records(found, regime, tasks, {"single": alone.get(variant, {}), "union": own}))
+            TableLine((variant,), _records(found, regime, tasks, {"single": alone.get(variant, {}), "union": own}))
             for variant, own in ran.items()
         ]
         groups.append(Group(f"{backbone}, {regime}", lines))

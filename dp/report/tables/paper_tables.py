@@ -3,7 +3,7 @@
 from typing import Any
 
 from dp.report.findings import Findings
-from dp.report.layout import Column, Group, Line, Shown, Table
+from dp.report.layout import Column, Group, Shown, Table, TableLine
 from dp.report.tables.cells import (
     AVERAGE,
     Setting,
@@ -47,7 +47,7 @@ def _claimed(found: Findings, claims: list[Row]) -> list[Group]:
     for claim in claims:
         of_method = lines.setdefault(claim["backbone"], {}).setdefault(claim["variant"], {})
         of_method[AVERAGE if claim["kind"] == AVERAGE else claim["task"]] = _record(found, measured, claim)
-    return [Group(backbone, [Line((variant,), records) for variant, records in methods.items()])
+    return [Group(backbone, [TableLine((variant,), records) for variant, records in methods.items()])
             for backbone, methods in lines.items()]  # fmt: skip
 
 
@@ -78,7 +78,7 @@ def _further(found: Findings, claims: list[Row]) -> list[Group]:
             rows = {task: own[task] for task in TASKS if task in own}
             if mean := average(found, ran[variant], list(TASKS)):
                 rows[AVERAGE] = mean
-            lines.append(Line((variant,), {name: _unclaimed(found, row) for name, row in rows.items()}))
+            lines.append(TableLine((variant,), {name: _unclaimed(found, row) for name, row in rows.items()}))
         if lines:
             groups.append(Group(f"{backbone} (not in the paper's table)", lines))
     return groups

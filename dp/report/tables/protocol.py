@@ -3,7 +3,7 @@
 import re
 
 from dp.report.findings import Findings
-from dp.report.layout import Column, Group, Line, Shown, Table
+from dp.report.layout import Column, Group, Shown, Table, TableLine
 from dp.report.tables.cells import Setting, interval, label_notes, name_of
 from dp.results.table import OVERFLOW, Row
 from dp.statistics import ALPHA
@@ -21,7 +21,8 @@ def table(found: Findings) -> Table:
         blocks.setdefault(setting, {}).setdefault(row["variant"], {})[row["task"]] = row
     groups = [
         Group(
-            name_of(setting), [Line(_stubs(next(iter(records.values()))), records) for records in of_variant.values()]
+            name_of(setting),
+            [TableLine(_stubs(next(iter(records.values()))), records) for records in of_variant.values()],
         )
         for setting, of_variant in blocks.items()
     ]

@@ -45,12 +45,12 @@ class Protocol(Closed):
     setup: Setup
 
 
-class Task(Closed):
+class PaperTask(Closed):
     n: PositiveInt = Field(description="official validation rows")
     majority: PositiveInt = Field(description="rows of the largest class")
 
     @model_validator(mode="after")
-    def is_a_part(self) -> "Task":
+    def is_a_part(self) -> "PaperTask":
         if self.majority > self.n:
             raise ValueError(f"majority: {self.majority} rows of {self.n}")
         return self
@@ -95,7 +95,7 @@ class Facts(Closed):
     source: str
     code: str
     protocol: Protocol
-    tasks: dict[Name, Task] = Field(min_length=1)
+    tasks: dict[Name, PaperTask] = Field(min_length=1)
     unsaid: list[str]
     text: Text
 

@@ -3,7 +3,7 @@
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from functools import cache
 
-from dp.paper.claims import Claim, Paper
+from dp.paper.claimed import Claim, Paper
 from dp.statistics.intervals import wilson
 
 

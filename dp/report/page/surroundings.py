@@ -9,13 +9,13 @@ from dp.results.jobs import by_jobs, grouped, said, version
 
 
 @dataclass(frozen=True)
-class Facts:
+class FactTable:
     title: str
     head: list[str]
     rows: list[list[str]]
 
 
-def tables(made: list[Made]) -> list[Facts]:
+def tables(made: list[Made]) -> list[FactTable]:
     """Commits, machines, packages and time; each value with the number of jobs that say so."""
     machine = {"device": "device", "platform": "platform", "processors": "processor_count", "Python": "python"}
     packages = sorted({name for job in made for name in job.said("with", "packages") or {}})
@@ -24,12 +24,12 @@ def tables(made: list[Made]) -> list[Facts]:
         for command, members in grouped(made, lambda job: job.command).items()
     ]
     return [
-        Facts("Code", ["commit", "jobs"], by_jobs(made, _commit)),
-        Facts("Machine", ["fact", "value", "jobs"],
+        FactTable("Code", ["commit", "jobs"], by_jobs(made, _commit)),
+        FactTable("Machine", ["fact", "value", "jobs"],
               [[name, *line] for name, key in machine.items() for line in by_jobs(made, said("with", key))]),
-        Facts("Packages", ["package", "version", "jobs"],
+        FactTable("Packages", ["package", "version", "jobs"],
               [[name, *line] for name in packages for line in by_jobs(made, partial(version, name))]),
-        Facts("Time", ["command", "jobs", "wall time, s"], spent),
+        FactTable("Time", ["command", "jobs", "wall time, s"], spent),
     ]  # fmt: skip
 
 

@@ -9,7 +9,7 @@ REFERENCE = "fixed"
 """The variant that stands behind the others, where it was run."""
 
 
-class Part(NamedTuple):
+class Bundle(NamedTuple):
     """A few variants of one backbone and regime, on the tasks that any of them was run on."""
 
     header: str  # of the first part alone
@@ -18,12 +18,12 @@ class Part(NamedTuple):
     tasks: list[str]
 
 
-def parts(rows: style.Rows, reference: bool = True) -> Iterator[Part]:
+def parts(rows: style.Rows, reference: bool = True) -> Iterator[Bundle]:
     for setting in style.settings(rows):
         own, header = style.where(rows, setting), style.header(setting)
         every = style.unique(own, "variant")
         others = [name for name in every if name != REFERENCE or not reference]
         for variants in style.chunks(others) or [[]]:
             of_part = [row for row in own if row["variant"] in variants] or own
-            yield Part(header, setting, variants, style.tasks(of_part))
+            yield Bundle(header, setting, variants, style.tasks(of_part))
             header = ""
