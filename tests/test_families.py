@@ -12,7 +12,8 @@ from records import record
 
 from dp import files, paths
 from dp.backbones.capabilities import capabilities
-from dp.backbones.load import load, load_tokenizer
+from dp.backbones.families import FAMILIES
+from dp.backbones.load import load
 from dp.errors import UserError
 from dp.numerics.sequence import Sequence
 from dp.prompts.initial import initial_vectors
@@ -63,7 +64,6 @@ REFUSED = {
 }  # fmt: skip
 LACKS = {"gemma2": {"lengths", "prefixes"}, "granite": {"word scores"}, "phi3": {"lora"}}
 VARIANTS = ["majority", "zero-shot", "finetune", "lora", "p-tuning-v2", "fixed", "adap_length", "adap_all"]
-WORDS = {"seq2seq": "t5", "causal": "llama", "encoder": "bert"}
 
 
 @pytest.fixture(scope="session")
@@ -74,8 +74,8 @@ def folder_of(tmp_path_factory):
     def make(name, **changes):
         family, architecture, kind, shape = (ADMITTED | REFUSED)[name]
         folder = tmp_path_factory.mktemp(name)
-        random_weights.write_words_tokenizer(folder, WORDS[family], made_up.WORDS)
-        tokenizer = load_tokenizer(folder)
+        tokenizer = random_weights.words_tokenizer(FAMILIES[family], made_up.WORDS)
+        tokenizer.save_pretrained(folder)
         special = {f"{key}_token_id": getattr(tokenizer, f"{key}_token_id") for key in ("pad", "eos", "bos")}
         config = getattr(transformers, "Gemma3TextConfig" if name == "gemma3" else f"{architecture}Config")
         torch.manual_seed(0)

@@ -2,13 +2,14 @@
 
 import pytest
 import torch
-from conftest import FAMILIES, ROOT
+from conftest import FAMILIES, ROOT, TINY
 from peft import PromptTuningConfig, TaskType, get_peft_model
 from test_battery import LENGTH, config_of
 from torch.nn import functional
 
 from dp import paths
 from dp.backbones.load import load, load_tokenizer
+from dp.backbones.seq2seq import Seq2Seq
 from dp.classifier.classifier import classifier
 from dp.commands.cli import main
 from dp.data.batches import collate
@@ -57,12 +58,12 @@ def test_fixed_prefix_equals_peft_prompt_tuning(tiny, toy_split, family):
     agree(family, ours, theirs)
 
 
-def test_the_original_t5_scales_its_output_and_peft_agrees(study, tiny_folders, toy_split, tmp_path):
+def test_the_original_t5_scales_its_output_and_peft_agrees(tiny_folders, toy_split, tmp_path):
     """T5 v1.1 and the LM-adapted ones do not; a head read without the scale would score sqrt(H) times too high."""
-    source = study.params.backbones["tiny-t5"].source
+    source = TINY["seq2seq"].source
     shape = {key: value for key, value in source.shape.items() if key != "tie_word_embeddings"}
     tokenizer = load_tokenizer(tiny_folders["seq2seq"])
-    model = random_weights.model(source.model_copy(update={"shape": shape}), tokenizer)
+    model = random_weights.model(Seq2Seq, source.model_copy(update={"shape": shape}), tokenizer)
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     backbone = load(tmp_path, "seq2seq")

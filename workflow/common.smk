@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 from snakemake.settings.types import DeploymentMethod
 
-from dp.study import grid
+from dp.study import grid, needs
 from dp import paths
 from dp.commands.common import SETTINGS_VARIABLE
 from dp.errors import UserError
@@ -17,7 +17,6 @@ from dp.jobs import reads
 from dp.jobs.closure import code_digest
 from dp.jobs.record import SUMS
 from dp.study.study import load
-from dp.tasks.model import load as load_task
 from dp.worker.client import VARIABLE as WORKER_VARIABLE
 from dp.worker.start import worker
 
@@ -26,8 +25,7 @@ if set("{}") & set(str(workflow.basedir)):
     raise WorkflowError(f"{workflow.basedir}: Snakemake takes braces in a path for wildcards. Move the project to a folder without.")
 try:
     STUDY = load(settings=dict(config))
-    for task in STUDY.tasks:
-        load_task(task)
+    needs.check_tasks(STUDY)
 except UserError as error:
     raise WorkflowError(str(error))
 

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dp.backbones.load import Backbone
+from dp.backbones.backbone import Backbone
 
 
 def add_lora(backbone: Backbone, settings: dict[str, Any], generator_seed: int) -> nn.ModuleList:

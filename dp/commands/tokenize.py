@@ -37,6 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
     source, backbone = paths.task_rows(arguments.task, study.source), paths.backbone(arguments.backbone)
     folder = paths.tokens(study.scale_name, arguments.backbone, arguments.task)
     inputs |= outputs_of(source) | outputs_of(backbone, without="model.safetensors")
+    needs.check_tasks(study)
     needs.check(study, arguments.backbone)
     tokenizer = load_tokenizer(backbone)
     family, head = config["family"], config["head"]

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
+from dp.backbones.names import ARCHITECTURES, Family
 from dp.closed import Closed, Name, Package, Repo, Sha256
 from dp.study.protocols import Switch
 from dp.study.search import Search
@@ -58,7 +59,7 @@ class RandomSource(Closed):
 
     kind: Literal["random"]
     seed: int = Field(0, ge=0)
-    architecture: Literal["t5", "llama", "bert"]
+    architecture: str = Field(description=f"that of the family: {', '.join(ARCHITECTURES.values())}")
     shape: dict[str, int | float | str | bool] = Field(description="keyword arguments of the transformers config")
     tokenizer: Annotated[WordsTokenizer | PackageTokenizer, Field(discriminator="kind")]
 
@@ -92,7 +93,7 @@ class PlantedSource(Closed):
 
 
 class Backbone(Closed):
-    family: Literal["seq2seq", "causal", "encoder"]
+    family: Family
     head: Literal["verbalizer", "linear"] = Field(
         "verbalizer", description="scores of label words, or a linear layer (tuned with the prompt) on the pooled state"
     )
@@ -102,9 +103,10 @@ class Backbone(Closed):
     ]
 
     @model_validator(mode="after")
-    def planted_is_seq2seq(self) -> "Backbone":
-        if isinstance(self.source, PlantedSource) and self.family != "seq2seq":
-            raise ValueError(f"family: a planted backbone is a T5, so seq2seq, not {self.family}")
+    def is_of_its_family(self) -> "Backbone":
+        drawn, source = ARCHITECTURES[self.family], self.source
+        if isinstance(source, RandomSource | PlantedSource) and source.architecture != drawn:
+            raise ValueError(f"family: {self.family} has weights drawn as '{drawn}', not as '{source.architecture}'")
         return self
 
 
