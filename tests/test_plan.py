@@ -1,4 +1,4 @@
-"""A plan's counts against the grid, its formulas against transformers and torch, its speeds against known answers."""
+"""A plan's counts against the grid, its shapes against real models and passes, its speeds against known answers."""
 
 import subprocess
 import sys
@@ -518,4 +518,4 @@ def test_what_is_no_record_is_named_and_not_passed_over(tmp_path, text):
     path = tmp_path / "record.json"
     path.write_text(text)
     with pytest.raises(UserError, match=f"{path}: is no record of a training .* delete its folder"):
-        speeds._sample(path, shape(CONFIGS["bert"]), "float32")
+        speeds._sample(path, shape_of_config("bert"), "float32")

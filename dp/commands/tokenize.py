@@ -31,13 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     study = common.study(arguments)
     common.check_names(study, arguments)
+    needs.check_tasks(study)
     config = grid.tokens_config(study, arguments.backbone, arguments.task)
     inputs = project_inputs("tokenize", arguments.task)
     task = load(arguments.task)
     source, backbone = paths.task_rows(arguments.task, study.source), paths.backbone(arguments.backbone)
     folder = paths.tokens(study.scale_name, arguments.backbone, arguments.task)
     inputs |= outputs_of(source) | outputs_of(backbone, without="model.safetensors")
-    needs.check_tasks(study)
     needs.check(study, arguments.backbone)
     tokenizer = load_tokenizer(backbone)
     family, head = config["family"], config["head"]

@@ -1,4 +1,4 @@
-"""The work of one job, by formula: floating-point operations, passes through layers, and bytes to load.
+"""The work of one job: floating-point operations, passes through layers, and bytes to load.
 
 A forward pass over rows of n positions (text, padding and prompt) takes what torch counted for the `Shape`. Backward
   through frozen weights takes as much again, for no weight has a gradient of its own, and fine-tuning twice as much;
