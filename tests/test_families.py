@@ -3,6 +3,9 @@
 import functools
 import json
 import math
+import subprocess
+import sys
+from typing import get_args
 
 import pytest
 import torch
@@ -14,6 +17,8 @@ from dp import files, paths
 from dp.backbones.capabilities import capabilities
 from dp.backbones.families import FAMILIES
 from dp.backbones.load import load
+from dp.backbones.names import ARCHITECTURES, Family
+from dp.closed import validated
 from dp.errors import UserError
 from dp.numerics.sequence import Sequence
 from dp.prompts.initial import initial_vectors
@@ -94,6 +99,32 @@ def folder_of(tmp_path_factory):
 def definition(name, folder, head="verbalizer"):
     family = (ADMITTED | REFUSED)[name][0]
     return Backbone.model_validate({"family": family, "head": head, "source": {"kind": "folder", "path": str(folder)}})
+
+
+# A family is one file and its name
+
+
+def test_the_names_are_those_of_the_families():
+    assert get_args(Family) == tuple(FAMILIES) == tuple(ARCHITECTURES)
+    assert {name: family.family for name, family in FAMILIES.items()} == {name: name for name in FAMILIES}
+
+
+def test_parameters_and_tasks_need_no_more_than_the_names():
+    code = "import sys, dp.study.study, dp.tasks.model; print({'torch', 'transformers'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_random_weights_are_of_the_family(family):
+    source = {"kind": "random", "shape": {}, "tokenizer": {"kind": "words"}}
+    for architecture in (*ARCHITECTURES.values(), "lama"):
+        definition = {"family": family, "source": source | {"architecture": architecture}}
+        if architecture == ARCHITECTURES[family]:
+            validated(Backbone, definition, ROOT)
+        else:
+            with pytest.raises(UserError, match=f"{family} has weights drawn as '\\w+', not as '{architecture}'"):
+                validated(Backbone, definition, ROOT)
 
 
 # What the embedding module makes of ids (Gemma: sqrt(H) times its table)

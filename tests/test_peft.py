@@ -23,7 +23,8 @@ TEXTS = [
     "Rain.\nQuestion: Is it dry?\nAnswer:",
 ]
 REAL = {"smollm2-135m": ("causal", [" yes", " no"]), "t5-small-random": ("seq2seq", ["yes", "no"])}
-TASK_TYPES = {"seq2seq": TaskType.SEQ_2_SEQ_LM, "causal": TaskType.CAUSAL_LM}  # else FEATURE_EXTRACTION
+TASK_TYPES = {"seq2seq": TaskType.SEQ_2_SEQ_LM, "encoder": TaskType.FEATURE_EXTRACTION,
+              "masked": TaskType.FEATURE_EXTRACTION}  # fmt: skip
 
 
 @pytest.mark.slow
@@ -90,7 +91,7 @@ def compare(backbone, model, split, family, rows=(0, 3, 5, 6), length=LENGTH):
     vectors = mine.prompt.representation.vectors
     ours = {"scores": scores.detach(), "gradient": vectors.grad}
 
-    task_type = TASK_TYPES.get(family, TaskType.FEATURE_EXTRACTION)
+    task_type = TASK_TYPES.get(family, TaskType.CAUSAL_LM)
     peft_config = PromptTuningConfig(task_type=task_type, num_virtual_tokens=length, num_transformer_submodules=1)
     tuned = get_peft_model(model.eval(), peft_config).eval()
     embedding = tuned.prompt_encoder["default"].embedding.weight
@@ -109,7 +110,7 @@ def compare(backbone, model, split, family, rows=(0, 3, 5, 6), length=LENGTH):
             decoder = torch.tensor([[start, sentinel]]).expand(len(each), -1)
             logits = tuned(**given, decoder_input_ids=decoder).logits[:, -1]
         else:  # at the last piece, or at the [MASK] in front of it
-            logits = tuned(**given).logits[each, lengths + length - (1 if family == "causal" else 2)]
+            logits = tuned(**given).logits[each, lengths + length - (2 if family == "masked" else 1)]
         scored = logits.gather(1, batch.outputs)
     functional.cross_entropy(scored, batch.labels).backward()
     return ours, {"scores": scored.detach(), "gradient": embedding.grad}

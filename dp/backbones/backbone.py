@@ -23,8 +23,8 @@ class Backbone(ABC):
     """Kinds of transformers models that it may be; None: whatever is laid out alike."""
     gguf: ClassVar[bool] = False
     """Whether a GGUF file may hold it."""
-    projections: ClassVar[tuple[str, str]]
-    """What its layers call the projections of queries and of values."""
+    projections: ClassVar[tuple[str, ...]]
+    """What its layers call the projections of queries and values."""
     depths: ClassVar[tuple[str, ...]] = ("num_hidden_layers",)
     """Keys of its config that count layers."""
     ending: ClassVar[int]

@@ -144,7 +144,7 @@ def _shape(config: str, family: Family, head: str, **depths: int) -> Shape:
         hidden=backbone.hidden_size,
         vocabulary=backbone.vocabulary.shape[0],
         prefix=2 * math.prod(backbone.key_value_shape) * len(backbone.self_attentions),
-        projections=sum(module.in_features + module.out_features for module in projections),
+        projections=sum(sum(module.weight.shape) for module in projections),
     )
 
 
