@@ -134,6 +134,10 @@ def test_weights_and_attention_by_hand(name, per_position, attention):
     assert own.per_position == pytest.approx(per_position) and own.attention == pytest.approx(attention)
 
 
+def test_the_dtype_of_a_checkpoint_changes_nothing():
+    assert shape(CONFIGS["llama"] | {"dtype": "bfloat16"}, "causal") == shape_of_config("llama")
+
+
 def test_flops_of_one_row_by_hand():
     """Hidden size 2, one layer: 8 weights of attention and 12 of the rest; 3 positions, 5 keys."""
     own = shape_of_config("bert")._replace(per_position=20, per_row=0, attention=2)

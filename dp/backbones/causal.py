@@ -21,11 +21,12 @@ class Causal(Backbone):
     projections = ("q_proj", "v_proj")
     ending = 0
     special: ClassVar = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>",
-               "additional_special_tokens": ["<extra_id_0>"]}  # fmt: skip
+                         "additional_special_tokens": ["<extra_id_0>"]}  # fmt: skip
     tiny: ClassVar = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
-            "num_key_value_heads": 2, "max_position_embeddings": 256, "tie_word_embeddings": True}  # fmt: skip
+                      "num_key_value_heads": 2, "max_position_embeddings": 256,
+                      "tie_word_embeddings": True}  # fmt: skip
 
-    def __init__(self, model, tokenizer: PreTrainedTokenizerBase) -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
         self.model, self.tokenizer = model, tokenizer
         self.hidden_size: int = model.config.hidden_size
         self.self_attentions: list[Any] = [layer.self_attn for layer in model.base_model.layers]

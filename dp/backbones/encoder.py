@@ -22,12 +22,12 @@ class Encoder(Backbone):
     projections = ("query", "value")
     ending = 1  # [SEP]
     special: ClassVar = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]",
-               "mask_token": "[MASK]"}  # fmt: skip
+                         "mask_token": "[MASK]"}  # fmt: skip
     texts = ("[CLS] $A [SEP]", "[CLS] $A [SEP] $B [SEP]")
     tiny: ClassVar = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
-            "max_position_embeddings": 256}  # fmt: skip
+                      "max_position_embeddings": 256}  # fmt: skip
 
-    def __init__(self, model, tokenizer: PreTrainedTokenizerBase) -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
         self.model, self.tokenizer = model, tokenizer
         config = model.config
         self.hidden_size: int = config.hidden_size

@@ -26,12 +26,12 @@ class Seq2Seq(Backbone):
     depths = ("num_layers", "num_decoder_layers")
     ending = 1  # </s>
     special: ClassVar = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>",
-               "additional_special_tokens": ["<extra_id_0>"]}  # fmt: skip
+                         "additional_special_tokens": ["<extra_id_0>"]}  # fmt: skip
     texts = ("$A </s>", "$A </s> $B </s>")
     tiny: ClassVar = {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_decoder_layers": 1, "num_heads": 4,
-            "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}  # fmt: skip
+                      "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}  # fmt: skip
 
-    def __init__(self, model, tokenizer: PreTrainedTokenizerBase) -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
         self.model, self.tokenizer = model, tokenizer
         self.hidden_size: int = model.config.d_model
         self.key_value_shape: tuple[int, int] = (model.config.num_heads, model.config.d_kv)

@@ -132,7 +132,7 @@ def _shape(config: str, family: Family, head: str, **depths: int) -> Shape:
     for key, depth in whole.items():
         if depth > 1:  # its layers are alike
             flops = flops + (depth - 1) * (_flops(given, family, head, one | {key: 2}) - first)
-    square, linear, fixed = numpy.linalg.solve(numpy.vander(LENGTHS), flops)
+    square, linear, fixed = numpy.linalg.solve(numpy.vander(LENGTHS), flops).tolist()
     projections = [module for name, module in backbone.model.named_modules()
                    if name.rpartition(".")[2] in backbone.projections]  # fmt: skip
     return Shape(
@@ -174,7 +174,7 @@ def drawn(config: dict[str, Any], family: Family, head: str, changes: dict[str, 
 
     kind = FAMILIES[family]
     try:
-        made = AutoConfig.for_model(**config)
+        made = AutoConfig.for_model(**config | {"dtype": "float32"})
         for key, value in changes.items():
             setattr(made, key, value)
         model = kind.drawn(made, head).eval().requires_grad_(False)
