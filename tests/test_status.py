@@ -125,6 +125,8 @@ def test_an_input_that_was_made_anew(study):
     change(TRAINED / "steps.jsonl", lambda lines: lines[:-1])
     changed = ("stale", f"input changed: {TRAINED}/record.json, {TRAINED}/steps.jsonl")
     assert states(study) == {str(EVALUATED): changed, str(REPORT): changed}
+    change(TRAINED.with_name("seed0") / "steps.jsonl", lambda lines: lines[:-1])
+    assert printed(study)[-2:] == ["2 x evaluate: input changed", "1 x report: input changed"]
 
 
 def test_a_task_file(study, monkeypatch):

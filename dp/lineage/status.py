@@ -146,8 +146,9 @@ def _read(job: Job) -> Made | None:
     except (ValueError, OSError):
         return None
     if made:
-        for part in (made.record["used"]["code"]["modules"], made.inputs):
-            part |= {sys.intern(name): sys.intern(digest) for name, digest in part.items()}
+        used = made.record["used"]
+        for holder, key in ((used["code"], "modules"), (used, "inputs")):
+            holder[key] = {sys.intern(name): sys.intern(digest) for name, digest in holder[key].items()}
     return made
 
 

@@ -20,6 +20,7 @@ from dp.lineage.status import (
     grids,
     left,
 )
+from dp.paths import RESULTS
 from dp.study.study import Study
 
 PHASES = ["download", "tokenize", "train", "evaluate", "report"]
@@ -173,7 +174,8 @@ def _log(one: Standing) -> str:
 
 
 def _counted(standings: Iterable[Standing]) -> list[str]:
-    reasons = Counter((one.why, one.job.command) for one in standings if one.why)
+    # Without the folders that a reason names: they are other ones for each job.
+    reasons = Counter((one.why.partition(f": {RESULTS}/")[0], one.job.command) for one in standings if one.why)
     return [f"{count:,} x {command}: {why}" for (why, command), count in reasons.most_common()]
 
 
