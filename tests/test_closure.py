@@ -137,10 +137,10 @@ WITHOUT_SAY = {
     "fetch-task": {"dp.closed", "dp.errors", "dp.yaml12"},
     "fetch-backbone": {"dp.closed", "dp.errors", "dp.yaml12", "dp.progress", "dp.jobs.job"},
     "tokenize": {"dp.closed", "dp.errors"},
-    "features": {"dp.errors", "dp.progress"},
-    "train": {"dp.errors", "dp.progress"},
+    "features": {"dp.closed", "dp.errors", "dp.progress"},
+    "train": {"dp.closed", "dp.errors", "dp.progress"},
     "choose": {"dp.errors"},
-    "evaluate": {"dp.errors", "dp.progress"},
+    "evaluate": {"dp.closed", "dp.errors", "dp.progress"},
 }
 
 
