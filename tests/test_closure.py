@@ -18,7 +18,13 @@ from dp.jobs.closure import closure, has_no_say
 IMPORTED_LATE = {
     "train": {"dp.backbones.lora"},
     "evaluate": {"dp.backbones.lora"},
-    "fetch-backbone": {"dp.numerics.devices", "dp.numerics.seeds", "dp.worlds.pretraining", "dp.backbones.lora"},
+    "fetch-backbone": {
+        "dp.numerics.compute",
+        "dp.numerics.devices",
+        "dp.numerics.seeds",
+        "dp.worlds.pretraining",
+        "dp.backbones.lora",
+    },
 }
 WORKFLOW_TOOLS = ["datasets", "snakemake", "dvc"]
 TRAINING_PATH = ["tokenize", "features", "train", "evaluate"]
