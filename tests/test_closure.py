@@ -18,7 +18,13 @@ from dp.jobs.closure import closure, has_no_say
 IMPORTED_LATE = {
     "train": {"dp.backbones.lora"},
     "evaluate": {"dp.backbones.lora"},
-    "fetch-backbone": {"dp.numerics.devices", "dp.numerics.seeds", "dp.worlds.pretraining", "dp.backbones.lora"},
+    "fetch-backbone": {
+        "dp.numerics.compute",
+        "dp.numerics.devices",
+        "dp.numerics.seeds",
+        "dp.worlds.pretraining",
+        "dp.backbones.lora",
+    },
 }
 WORKFLOW_TOOLS = ["datasets", "snakemake", "dvc"]
 TRAINING_PATH = ["tokenize", "features", "train", "evaluate"]
@@ -137,10 +143,10 @@ WITHOUT_SAY = {
     "fetch-task": {"dp.closed", "dp.errors", "dp.yaml12"},
     "fetch-backbone": {"dp.closed", "dp.errors", "dp.yaml12", "dp.progress", "dp.jobs.job"},
     "tokenize": {"dp.closed", "dp.errors"},
-    "features": {"dp.errors", "dp.progress"},
-    "train": {"dp.errors", "dp.progress"},
+    "features": {"dp.closed", "dp.errors", "dp.progress"},
+    "train": {"dp.closed", "dp.errors", "dp.progress"},
     "choose": {"dp.errors"},
-    "evaluate": {"dp.errors", "dp.progress"},
+    "evaluate": {"dp.closed", "dp.errors", "dp.progress"},
 }
 
 

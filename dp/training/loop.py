@@ -25,7 +25,7 @@ from dp.training import overflow
 from dp.training.config import Budget, LoopConfig, Mixing
 from dp.training.optimizers import learning_rate, optimizers
 from dp.training.signals import stop_requests
-from dp.training.state import State, tensors_of
+from dp.training.state import Best, State, tensors_of
 
 
 class Rows(NamedTuple):
@@ -90,7 +90,7 @@ def train(
             if has_fillers and (reason := overflow.why(total_loss, norm.item())):
                 ended = overflow.ended(step + 1, budget.steps, reason)
                 state.log({"step": step + 1} | ended)
-                best = {"step": None, "accuracy": None, "loss": None, "tensors": tensors_of(classifier.kept())}
+                best = None
                 break
             if not math.isfinite(total_loss):
                 raise _not_finite(run, "loss", f"the loss is {total_loss}", step, rates[0], config)
@@ -121,21 +121,20 @@ def train(
             if stop and step + 1 < budget.steps:
                 raise Interrupted(f"{run}: stopped after step {step + 1}; the same command resumes there.")
 
-    assert best is not None
     state.finish(run / "steps.jsonl")
     (run / "failure.json").unlink(missing_ok=True)
     steps = [line for line in files.read_jsonl(run / "steps.jsonl") if "loss" in line]
     seconds, positions = (sum(line[key] for line in steps) for key in ("seconds", "tokens"))
     return {
-        "tensors": best["tensors"],
+        "tensors": best.tensors if best else tensors_of(classifier.kept()),
         "steps": budget.steps,
         "step_seconds": round(seconds, 3),
         "tokens_per_second": round(positions / seconds, 1) if steps else None,
         "examples_per_second": round(len(steps) * budget.batch_size / seconds, 2) if steps else None,
-        "selected_step": best["step"],
+        "selected_step": best.step if best else None,
         "selection": {"rule": "best accuracy, then lowest loss, then earliest",
                       "rows": sum(len(rows.split) for rows in selection),
-                      "accuracy": best["accuracy"], "loss": best["loss"]},
+                      "accuracy": best.accuracy if best else None, "loss": best.loss if best else None},
         "train_rows": len(split),
         "trainable_parameters": sum(p.numel() for p in trained.values()),
         "backbone_frozen": config.definition.baseline != "finetune",
@@ -214,9 +213,9 @@ def _select(
     selection: list[Rows],
     config: LoopConfig,
     step: int,
-    best: dict[str, Any] | None,
+    best: Best | None,
     state: State,
-) -> dict[str, Any]:
+) -> Best:
     """Evaluate on the selection rows; the better of this step and the best so far."""
     found = []
     for split, features in selection:
@@ -225,10 +224,10 @@ def _select(
         right = (scores.argmax(1) == labels).float().mean().item()
         found.append((right, functional.cross_entropy(scores, labels).item()))
     accuracy, loss = (sum(values) / len(found) for values in zip(*found, strict=True))
-    better = best is None or (accuracy, -loss) > (best["accuracy"], -best["loss"])
+    better = best is None or (accuracy, -loss) > (best.accuracy, -best.loss)
     by_task = {"by_task": [right for right, _ in found]} if len(found) > 1 else {}
     state.log({"step": step, "selection": {"accuracy": accuracy, "loss": loss} | by_task, "best": better})
     if not better:
         assert best is not None
         return best
-    return {"step": step, "accuracy": accuracy, "loss": loss, "tensors": tensors_of(classifier.kept())}
+    return Best(step, accuracy, loss, tensors_of(classifier.kept()))

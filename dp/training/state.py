@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,6 +18,15 @@ from dp.errors import UserError
 from dp.files import replacing
 from dp.numerics import tensors as tensor_files
 from dp.numerics.finite import check_finite
+
+
+class Best(NamedTuple):
+    """The best evaluation on the selection rows so far."""
+
+    step: int
+    accuracy: float
+    loss: float
+    tensors: dict[str, Tensor]
 
 
 class State:
@@ -35,9 +44,9 @@ class State:
         step: int,
         trained: dict[str, nn.Parameter],
         optimizers: list[torch.optim.Optimizer],
-        best: dict[str, Any] | None,
+        best: Best | None,
     ) -> None:
-        """`step` updates are done. best: {"tensors": name -> Tensor, ...} of the best evaluation so far."""
+        """`step` updates are done."""
         numbers: dict[str, Any] = {}
         tensors = {f"tuned.{name}": value.detach().cpu().contiguous() for name, value in trained.items()}
         for first, optimizer in _numbered(optimizers):
@@ -49,8 +58,8 @@ class State:
                         numbers[f"{first + index}.{key}"] = value
         facts: dict[str, Any] = {"identity": self.identity, "step": step, "optimizer": numbers, "best": None}
         if best:
-            tensors |= {f"best.{name}": value for name, value in best["tensors"].items()}
-            facts["best"] = {key: value for key, value in best.items() if key != "tensors"}
+            tensors |= {f"best.{name}": value for name, value in best.tensors.items()}
+            facts["best"] = {key: value for key, value in best._asdict().items() if key != "tensors"}
         with self.log_file.open("ab") as log:
             os.fsync(log.fileno())
             facts["log_bytes"] = log.tell()
@@ -66,7 +75,7 @@ class State:
 
     def resume(
         self, trained: dict[str, nn.Parameter], optimizers: list[torch.optim.Optimizer]
-    ) -> tuple[int, dict[str, Any] | None]:
+    ) -> tuple[int, Best | None]:
         """(updates done, best so far); (0, None) where there is nothing of this identity to resume."""
         facts = self._facts()
         if facts is None:
@@ -77,7 +86,7 @@ class State:
         for name, value in facts["optimizer"].items():
             index, key = name.split(".", 1)
             slots.setdefault(int(index), {})[key] = value
-        best: dict[str, Any] | None = None if facts["best"] is None else facts["best"] | {"tensors": {}}
+        best = None if facts["best"] is None else Best(**facts["best"], tensors={})
         with safe_open(self.file, "pt") as tensors, torch.no_grad():
             for full_name in tensors.keys():  # noqa: SIM118 (a safetensors file is no mapping)
                 kind, name = full_name.split(".", 1)
@@ -85,7 +94,7 @@ class State:
                 if kind == "tuned":
                     trained[name].copy_(value)
                 elif kind == "best" and best:
-                    best["tensors"][name] = value
+                    best.tensors[name] = value
                 else:
                     index, key = name.split(".", 1)
                     slots.setdefault(int(index), {})[key] = value
