@@ -1,3 +1,4 @@
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -5,6 +6,7 @@ from matplotlib.figure import Figure
 
 from dp.report.figures import style
 from dp.report.findings import Findings
+from dp.results.groups import grouped
 
 ABOUT = "What was chosen for each question (or task) by the variants that are predicted to tell them apart."
 COLUMNS = ("backbone", "regime", "k", "task", "factor", "variant", "runs", "group", "value", "share", "labels")
@@ -68,10 +70,7 @@ def draw(rows: style.Rows) -> Figure:
 
 def _split(rows: style.Rows, *keys: str) -> list[style.Rows]:
     """Rows that share the values of the keys, in their order."""
-    parts: dict[tuple[str, ...], style.Rows] = {}
-    for row in rows:
-        parts.setdefault(tuple(row[key] for key in keys), []).append(row)
-    return list(parts.values())
+    return list(grouped(rows, itemgetter(*keys)).values())
 
 
 def _wrapped(entry: style.Rows) -> list[list[style.Rows]]:
