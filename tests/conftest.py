@@ -15,10 +15,13 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 torch.set_num_threads(1)
 
+from dp.backbones import families  # noqa: E402
 from dp.backbones import load as backbones  # noqa: E402
+from dp.backbones.names import ARCHITECTURES  # noqa: E402
 from dp.data import tokens  # noqa: E402
 from dp.data.choices import answering  # noqa: E402
 from dp.data.encoding import encode, gather  # noqa: E402
+from dp.sources.definitions import Backbone  # noqa: E402
 from dp.study.study import Study  # noqa: E402
 from dp.study.study import load as load_params  # noqa: E402
 from dp.tasks import model as tasks  # noqa: E402
@@ -27,8 +30,17 @@ from dp.worlds import made_up, random_weights  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 SUPERGLUE = Path(os.environ.get("SUPERGLUE", ROOT.parent / "shared" / "superglue"))
+
+
+def tiny_backbone(family: str, head: str = "verbalizer") -> Backbone:
+    """A tiny backbone of a family with random weights, as params.yaml would define it."""
+    drawn = {"kind": "random", "architecture": ARCHITECTURES[family], "shape": families.FAMILIES[family].tiny}
+    return Backbone.model_validate({"family": family, "head": head, "source": drawn | {"tokenizer": {"kind": "words"}}})
+
+
 # Family under test -> its tiny backbone; `masked` is the encoder family with a verbalizer.
-TINY = {"seq2seq": "tiny-t5", "causal": "tiny-llama", "encoder": "tiny-encoder", "masked": "tiny-bert"}
+TINY = {family: tiny_backbone(family) for family in families.FAMILIES}
+TINY |= {"masked": TINY["encoder"], "encoder": tiny_backbone("encoder", "linear")}
 FAMILIES = sorted(TINY)
 
 
@@ -44,37 +56,39 @@ def study() -> Study:
 
 
 @pytest.fixture(scope="session")
-def tiny_folders(study, tmp_path_factory) -> dict[str, Path]:
+def tiny_folders(tmp_path_factory) -> dict[str, Path]:
     """Family -> a folder as `fetch-backbone` leaves it."""
     folders = {}
-    for family, name in TINY.items():
-        folder = tmp_path_factory.mktemp(name)
-        source = study.params.backbones[name].source
-        random_weights.write_words_tokenizer(folder, source.architecture, made_up.WORDS)
-        random_weights.model(source, backbones.load_tokenizer(folder)).save_pretrained(folder)
-        folders[family] = folder
+    for name, backbone in TINY.items():
+        folder, family = tmp_path_factory.mktemp(name), families.FAMILIES[backbone.family]
+        tokenizer = random_weights.words_tokenizer(family, made_up.WORDS)
+        tokenizer.save_pretrained(folder)
+        random_weights.model(family, backbone.source, tokenizer).save_pretrained(folder)
+        folders[name] = folder
     return folders
 
 
 @pytest.fixture
-def tiny(study, tiny_folders):
+def tiny(tiny_folders):
     """Load a fresh tiny backbone of a family."""
 
-    def load(family: str) -> backbones.Backbone:
-        definition = study.params.backbones[TINY[family]]
+    def load(family: str):
+        definition = TINY[family]
         return backbones.load(tiny_folders[family], definition.family, definition.head)
 
     return load
 
 
 @pytest.fixture(scope="session")
-def toy_split(study, tiny_folders):
+def toy_split(tiny_folders):
     """Tokens of the toy task for a family."""
 
     def make(family: str, split: str = "train", count: int = 24) -> tokens.Split:
-        definition = study.params.backbones[TINY[family]]
+        definition = TINY[family]
         tokenizer = backbones.load_tokenizer(tiny_folders[family])
-        task = tasks.load("toy")
+        toy = tasks.load("toy").templates
+        template = toy.get(definition.family, toy["causal"])
+        task = tasks.load("toy").model_copy(update={"templates": {definition.family: template}})
         answer = answering(tokenizer, task, definition.family, definition.head)
         render = partial(tasks.render, task, definition.family)
         examples, rows = [], made_up.rows("yes_no", split, count, seed=0)

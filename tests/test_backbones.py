@@ -15,7 +15,8 @@ from transformers import (
 )
 
 from dp.backbones import attention
-from dp.backbones.load import load, load_tokenizer
+from dp.backbones.families import FAMILIES
+from dp.backbones.load import load
 from dp.backbones.lora import add_lora
 from dp.errors import UserError
 from dp.numerics.sequence import Sequence
@@ -48,19 +49,17 @@ def folders(tmp_path_factory):
     made = {}
     for architecture in ("t5", "llama", "bert", "roberta"):
         folder = tmp_path_factory.mktemp(architecture)
-        random_weights.write_words_tokenizer(
-            folder, "bert" if architecture == "roberta" else architecture, made_up.WORDS
-        )
-        tokenizer = load_tokenizer(folder)
+        family = FAMILIES[BACKBONES[architecture][1]]
+        tokenizer = random_weights.words_tokenizer(family, made_up.WORDS)
+        tokenizer.save_pretrained(folder)
         if architecture == "roberta":
             torch.manual_seed(0)
             config = RobertaConfig(**SHAPE, vocab_size=len(tokenizer), pad_token_id=1, max_position_embeddings=66)
             model = RobertaForMaskedLM(config)
         else:
             source = {"kind": "random", "architecture": architecture, "shape": SHAPES[architecture]}
-            model = random_weights.model(
-                RandomSource.model_validate(source | {"tokenizer": {"kind": "words"}}), tokenizer
-            )
+            source = RandomSource.model_validate(source | {"tokenizer": {"kind": "words"}})
+            model = random_weights.model(family, source, tokenizer)
         generator = torch.Generator().manual_seed(1)
         with torch.no_grad():
             for parameter in model.parameters():

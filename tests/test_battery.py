@@ -35,16 +35,17 @@ each_variant = pytest.mark.parametrize("variant", VARIANTS)
 def study_with(**changes) -> Study:
     """The smoke scale over all tiny backbones, short prompts, with changes to the scale."""
     small = {"length": LENGTH, "pool": 3, "bottleneck": 6}
-    scale = SMOKE.scale.model_dump() | {"backbones": list(TINY.values()), "variants": VARIANTS, "prompt": small}
+    scale = SMOKE.scale.model_dump() | {"backbones": list(TINY), "variants": VARIANTS, "prompt": small}
     scale["baselines"] = {"p_tuning_v2": {"length": 3, "init_std": 0.1}, "lora": {"rank": 2}}
-    return Study(params=SMOKE.params, scale_name="smoke", scale=scale | changes)
+    params = SMOKE.params.model_copy(update={"backbones": SMOKE.params.backbones | TINY})
+    return Study(params=params, scale_name="smoke", scale=scale | changes)
 
 
 STUDY = study_with()
 
 
 def config_of(family, variant, seed=0, study=STUDY, **training):
-    config = copy.deepcopy(grid.run_config(study, grid.Cell(TINY[family], "full", "toy", variant, seed)))
+    config = copy.deepcopy(grid.run_config(study, grid.Cell(family, "full", "toy", variant, seed)))
     config["training"] |= training
     return config
 

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 import torch
-from conftest import TINY, typed
+from conftest import FAMILIES, typed
 from safetensors.torch import load_file, save_file
 from small_project import Project
 from synthetic_results import reseal
@@ -210,7 +210,7 @@ def test_a_second_stage_waits_for_the_first(tmp_path, monkeypatch, capsys, built
     assert f"results/train/small/{FULL}/adap_pos/seed0 has no record.json" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("family", sorted(TINY))
+@pytest.mark.parametrize("family", FAMILIES)
 def test_a_frozen_choice_gets_no_gradient_and_the_prompt_does(tiny, toy_split, family):
     backbone, split = tiny(family), toy_split(family)
     model = classifier(typed(config_of(family, "adap_ins_pos-frozen")), backbone, [2], [], "cpu")

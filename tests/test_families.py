@@ -3,6 +3,9 @@
 import functools
 import json
 import math
+import subprocess
+import sys
+from typing import get_args
 
 import pytest
 import torch
@@ -12,9 +15,13 @@ from records import record
 
 from dp import files, paths
 from dp.backbones.capabilities import capabilities
-from dp.backbones.load import load, load_tokenizer
+from dp.backbones.families import FAMILIES
+from dp.backbones.load import load
+from dp.backbones.names import ARCHITECTURES, Family
+from dp.closed import validated
 from dp.errors import UserError
 from dp.numerics.sequence import Sequence
+from dp.planning.shapes import shape
 from dp.prompts.config import Init
 from dp.prompts.initial import initial_vectors
 from dp.sources import weights as fetch
@@ -64,7 +71,6 @@ REFUSED = {
 }  # fmt: skip
 LACKS = {"gemma2": {"lengths", "prefixes"}, "granite": {"word scores"}, "phi3": {"lora"}}
 VARIANTS = ["majority", "zero-shot", "finetune", "lora", "p-tuning-v2", "fixed", "adap_length", "adap_all"]
-WORDS = {"seq2seq": "t5", "causal": "llama", "encoder": "bert"}
 
 
 @pytest.fixture(scope="session")
@@ -75,8 +81,8 @@ def folder_of(tmp_path_factory):
     def make(name, **changes):
         family, architecture, kind, shape = (ADMITTED | REFUSED)[name]
         folder = tmp_path_factory.mktemp(name)
-        random_weights.write_words_tokenizer(folder, WORDS[family], made_up.WORDS)
-        tokenizer = load_tokenizer(folder)
+        tokenizer = random_weights.words_tokenizer(FAMILIES[family], made_up.WORDS)
+        tokenizer.save_pretrained(folder)
         special = {f"{key}_token_id": getattr(tokenizer, f"{key}_token_id") for key in ("pad", "eos", "bos")}
         config = getattr(transformers, "Gemma3TextConfig" if name == "gemma3" else f"{architecture}Config")
         torch.manual_seed(0)
@@ -95,6 +101,33 @@ def folder_of(tmp_path_factory):
 def definition(name, folder, head="verbalizer"):
     family = (ADMITTED | REFUSED)[name][0]
     return Backbone.model_validate({"family": family, "head": head, "source": {"kind": "folder", "path": str(folder)}})
+
+
+# A family is one file and its name
+
+
+def test_the_names_are_those_of_the_families():
+    assert get_args(Family) == tuple(FAMILIES) == tuple(ARCHITECTURES)
+    for name, family in FAMILIES.items():
+        assert (family.family, family.__module__) == (name, f"dp.backbones.{name}")
+
+
+def test_parameters_and_tasks_need_no_more_than_the_names():
+    code = "import sys, dp.study.study, dp.tasks.model; print({'torch', 'transformers'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_random_weights_are_of_the_family(family):
+    source = {"kind": "random", "shape": {}, "tokenizer": {"kind": "words"}}
+    for architecture in (*ARCHITECTURES.values(), "lama"):
+        definition = {"family": family, "source": source | {"architecture": architecture}}
+        if architecture == ARCHITECTURES[family]:
+            validated(Backbone, definition, ROOT)
+        else:
+            with pytest.raises(UserError, match=f"{family} has weights drawn as '\\w+', not as '{architecture}'"):
+                validated(Backbone, definition, ROOT)
 
 
 # What the embedding module makes of ids (Gemma: sqrt(H) times its table)
@@ -149,6 +182,15 @@ def test_what_a_backbone_lacks(folder_of, name, head):
     assert set(found["lacks"]) == LACKS.get(name, set()) - ({"word scores"} if head == "linear" else set())
     limits = {"bert": 66, "roberta": 64, "xlm-roberta": 64, "camembert": 64}
     assert found["max_positions"] == limits.get(name)
+
+
+@pytest.mark.parametrize("name", [name for name in ADMITTED if name not in ("t5-v1.1", "mt5")])  # untied when published
+def test_a_plan_counts_every_architecture(folder_of, name):
+    folder, family = folder_of(name), ADMITTED[name][0]
+    own, backbone = shape(files.read_json(folder / "config.json"), family), load(folder, family)
+    assert own.parameters == sum(parameter.numel() for parameter in backbone.model.parameters())
+    assert own.prefix == 2 * math.prod(backbone.key_value_shape) * len(backbone.self_attentions)
+    assert (own.attention, own.hidden) == (pytest.approx(2 * H), H), "two layers as wide as the model"
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -2,13 +2,14 @@
 
 import pytest
 import torch
-from conftest import FAMILIES, ROOT, typed
+from conftest import FAMILIES, ROOT, TINY, typed
 from peft import PromptTuningConfig, TaskType, get_peft_model
 from test_battery import LENGTH, config_of
 from torch.nn import functional
 
 from dp import paths
 from dp.backbones.load import load, load_tokenizer
+from dp.backbones.seq2seq import Seq2Seq
 from dp.classifier.classifier import classifier
 from dp.commands.cli import main
 from dp.data.batches import collate
@@ -22,7 +23,8 @@ TEXTS = [
     "Rain.\nQuestion: Is it dry?\nAnswer:",
 ]
 REAL = {"smollm2-135m": ("causal", [" yes", " no"]), "t5-small-random": ("seq2seq", ["yes", "no"])}
-TASK_TYPES = {"seq2seq": TaskType.SEQ_2_SEQ_LM, "causal": TaskType.CAUSAL_LM}  # else FEATURE_EXTRACTION
+TASK_TYPES = {"seq2seq": TaskType.SEQ_2_SEQ_LM, "encoder": TaskType.FEATURE_EXTRACTION,
+              "masked": TaskType.FEATURE_EXTRACTION}  # fmt: skip
 
 
 @pytest.mark.slow
@@ -57,12 +59,12 @@ def test_fixed_prefix_equals_peft_prompt_tuning(tiny, toy_split, family):
     agree(family, ours, theirs)
 
 
-def test_the_original_t5_scales_its_output_and_peft_agrees(study, tiny_folders, toy_split, tmp_path):
+def test_the_original_t5_scales_its_output_and_peft_agrees(tiny_folders, toy_split, tmp_path):
     """T5 v1.1 and the LM-adapted ones do not; a head read without the scale would score sqrt(H) times too high."""
-    source = study.params.backbones["tiny-t5"].source
+    source = TINY["seq2seq"].source
     shape = {key: value for key, value in source.shape.items() if key != "tie_word_embeddings"}
     tokenizer = load_tokenizer(tiny_folders["seq2seq"])
-    model = random_weights.model(source.model_copy(update={"shape": shape}), tokenizer)
+    model = random_weights.model(Seq2Seq, source.model_copy(update={"shape": shape}), tokenizer)
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     backbone = load(tmp_path, "seq2seq")
@@ -89,7 +91,7 @@ def compare(backbone, model, split, family, rows=(0, 3, 5, 6), length=LENGTH):
     vectors = mine.prompt.representation.vectors
     ours = {"scores": scores.detach(), "gradient": vectors.grad}
 
-    task_type = TASK_TYPES.get(family, TaskType.FEATURE_EXTRACTION)
+    task_type = TASK_TYPES.get(family, TaskType.CAUSAL_LM)
     peft_config = PromptTuningConfig(task_type=task_type, num_virtual_tokens=length, num_transformer_submodules=1)
     tuned = get_peft_model(model.eval(), peft_config).eval()
     embedding = tuned.prompt_encoder["default"].embedding.weight
@@ -108,7 +110,7 @@ def compare(backbone, model, split, family, rows=(0, 3, 5, 6), length=LENGTH):
             decoder = torch.tensor([[start, sentinel]]).expand(len(each), -1)
             logits = tuned(**given, decoder_input_ids=decoder).logits[:, -1]
         else:  # at the last piece, or at the [MASK] in front of it
-            logits = tuned(**given).logits[each, lengths + length - (1 if family == "causal" else 2)]
+            logits = tuned(**given).logits[each, lengths + length - (2 if family == "masked" else 1)]
         scored = logits.gather(1, batch.outputs)
     functional.cross_entropy(scored, batch.labels).backward()
     return ours, {"scores": scored.detach(), "gradient": embedding.grad}

@@ -8,6 +8,7 @@ import torch
 
 from dp import files
 from dp.backbones.load import load
+from dp.backbones.seq2seq import Seq2Seq
 from dp.errors import UserError
 from dp.numerics import seeds
 from dp.sources import rows as fetch
@@ -15,7 +16,7 @@ from dp.sources import weights as backbones
 from dp.sources.definitions import Backbone
 from dp.tasks import model as tasks
 from dp.tasks.model import Question
-from dp.worlds import planted, pretraining
+from dp.worlds import planted, pretraining, random_weights
 from dp.worlds.definitions import Pretraining
 
 QUESTIONS = {
@@ -41,7 +42,7 @@ def rows():
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return backbones._words_tokenizer("t5", planted.VOCABULARY)
+    return random_weights.words_tokenizer(Seq2Seq, planted.VOCABULARY)
 
 
 def numbers_of(row):
@@ -215,10 +216,9 @@ def test_pretraining_gives_the_same_bytes_and_another_seed_others(tmp_path):
 
 
 def digest_without_a_step(folder):
-    from dp.worlds import random_weights
-
     source = definition().source
-    random_weights.model(source, backbones._words_tokenizer("t5", planted.VOCABULARY)).save_pretrained(folder / "bare")
+    tokenizer = random_weights.words_tokenizer(Seq2Seq, planted.VOCABULARY)
+    random_weights.model(Seq2Seq, source, tokenizer).save_pretrained(folder / "bare")
     return files.sha256(folder / "bare" / "model.safetensors")
 
 

@@ -9,10 +9,12 @@ import sys
 import pytest
 import yaml
 from conftest import ROOT
+from small_project import Project, small_study
 
 from dp.commands import cli
 from dp.errors import UserError
 from dp.results import metrics
+from dp.study import needs
 from dp.tasks import model
 from dp.tasks.text import spans
 from dp.worlds import made_up
@@ -148,7 +150,6 @@ def test_every_template_shows_the_fields_as_they_are(name):
     """Whatever stands in a field, braces too, stands in the text, where truncation looks for it."""
     task = model.load(name)
     fields = {field: f"<{field}> {{0}} {{{field}}} %s \\n" for field in task.fields}
-    assert set(task.templates) == {"seq2seq", "causal", "encoder"}
     for family in task.templates:
         text, words = model.render(task, family, fields), model.words(task, family, fields)
         assert fields[task.truncate] in text
@@ -161,12 +162,12 @@ def test_every_template_shows_the_fields_as_they_are(name):
 def test_the_words_of_every_task_follow_its_text(name):
     """A word is scored behind the text: where that does not end in a space, the word of a causal model begins with one.
 
-    An encoder's stands alone at [MASK], as a word within a sentence does.
+    An encoder's stands alone at [MASK], as a word within a sentence does. A seq2seq decoder's begins its own text.
     """
     task = model.load(name)
-    for family in ("causal", "encoder"):
-        spaced = family == "causal" and task.templates[family].text[-1].isspace()
-        for word in task.templates[family].words:
+    for family, template in task.templates.items():
+        spaced = family == "seq2seq" or (family != "encoder" and template.text[-1].isspace())
+        for word in template.words:
             assert spaced or word.startswith(" "), f"{family}: {word!r} begins with no space"
 
 
@@ -176,6 +177,36 @@ def test_every_task_is_counted_as_its_metrics_need(name):
     for split, expected in task.expected.items():
         assert min(expected.label_counts) > 0, f"{split} has no row of a class"
     metrics.check(task.metrics, len(task.label_names), name)
+
+
+def only_for(family):
+    """The toy task, but meant for one family."""
+    raw = yaml.safe_load((model.FOLDER / "toy.yaml").read_text())
+    return model.Task.model_validate(raw | {"templates": {family: raw["templates"][family]}})
+
+
+def test_a_task_is_meant_for_the_families_that_it_has_templates_for(monkeypatch):
+    monkeypatch.setattr("dp.study.needs.load", lambda name: only_for("seq2seq"))
+    needs.check_tasks(small_study(["fixed"], backbones=["tiny-t5"]))
+    study = small_study(["fixed"], backbones=["tiny-t5", "tiny-llama"])
+    message = (r"dp/tasks/toy\.yaml: templates has none for the family 'causal', only for seq2seq\. "
+               r"Add templates\.causal, or take the task or its backbones out of the scale\.")  # fmt: skip
+    with pytest.raises(UserError, match=message):
+        needs.check_tasks(study)
+    for use in (lambda task: model.render(task, "causal", {}), lambda task: model.words(task, "causal", {})):
+        with pytest.raises(UserError, match=message):
+            use(only_for("seq2seq"))
+
+
+@pytest.mark.parametrize("command", [("plan",), ("tokenize", "--backbone", "tiny-llama", "--task", "toy")])
+def test_commands_refuse_a_scale_whose_task_is_not_meant_for_its_backbones(tmp_path, monkeypatch, capsys, command):
+    Project(tmp_path, ["fixed"], backbones=["tiny-llama"])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("dp.study.needs.load", lambda name: only_for("encoder"))
+    with pytest.raises(SystemExit):
+        cli.main(list(command))
+    assert "dp/tasks/toy.yaml: templates has none for the family 'causal'" in capsys.readouterr().err
+    assert not (tmp_path / "results" / "tokenize").exists()
 
 
 @pytest.mark.slow
@@ -214,7 +245,8 @@ def test_unknown_task_names_the_nearest():
         (lambda t: t.update(truncat="passage"), "unknown key 'truncat'; the nearest valid name is 'truncate'"),
         (lambda t: t.pop("version"), "key 'version' is missing"),
         (lambda t: t.update(truncate="text"), "truncate: 'text' is not among the fields"),
-        (lambda t: t["templates"].pop("causal"), "templates: 'causal' is missing"),
+        (lambda t: t.update(templates={}), "templates = {}: Dictionary should have at least 1 item"),
+        (lambda t: t["templates"].update(causl=t["templates"].pop("causal")), "templates.causl"),
         (lambda t: t["templates"]["causal"].update(text="{passage} {qestion}"), "{qestion} is not a field.*'question'"),
         (lambda t: t["templates"]["causal"].update(text="{question!r} {passage}"), "is not a field"),
         (lambda t: t["templates"]["causal"].update(text="{question} {passage"), "templates.causal.text"),

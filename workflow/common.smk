@@ -13,10 +13,9 @@ from dp.commands.common import SETTINGS_VARIABLE
 from dp.errors import UserError
 from dp.jobs import adoption, inputs
 from dp.jobs.job import SUMS
-from dp.study import grid
+from dp.study import grid, needs
 from dp.study.resolve import jobs
 from dp.study.study import load
-from dp.tasks.model import load as load_task
 from dp.worker.client import VARIABLE as WORKER_VARIABLE
 from dp.worker.start import worker
 
@@ -25,8 +24,7 @@ if set("{}") & set(str(workflow.basedir)):
     raise WorkflowError(f"{workflow.basedir}: Snakemake takes braces in a path for wildcards. Move the project to a folder without.")
 try:
     STUDY = load(settings=dict(config))
-    for task in STUDY.tasks:
-        load_task(task)
+    needs.check_tasks(STUDY)
 except UserError as error:
     raise WorkflowError(str(error))
 

@@ -14,7 +14,9 @@ from torch import Tensor
 
 from dp import files
 from dp.backbones.attention import prefixed
-from dp.backbones.load import Backbone, load
+from dp.backbones.backbone import Backbone
+from dp.backbones.load import load
+from dp.backbones.names import Family
 from dp.errors import UserError
 from dp.numerics.sequence import Sequence
 
@@ -23,7 +25,7 @@ TEXT, VECTORS = 6, 2
 LIKE = "Choose one like T5, Llama, Gemma, Qwen, BERT or RoBERTa."
 
 
-def capabilities(folder: Path, family: str, head: str) -> dict[str, Any]:
+def capabilities(folder: Path, family: Family, head: str) -> dict[str, Any]:
     """`max_positions`, None where there is no table, and `lacks`: what does not work -> why.
 
     That is some of "word scores", "lengths" (learned ones), "prefixes" (in every layer) and "lora". Raises UserError
@@ -49,7 +51,7 @@ class _Differs(Exception):
     """A pass gave something else than it must equal."""
 
 
-def _loaded(folder: Path, family: str, head: str) -> Backbone:
+def _loaded(folder: Path, family: Family, head: str) -> Backbone:
     try:
         return load(folder, family, head)
     except (AttributeError, KeyError, IndexError, TypeError) as error:
@@ -89,8 +91,7 @@ def _text(backbone: Backbone, ids: Tensor, gate: Tensor | None = None, vectors: 
 @torch.no_grad()
 def _plain(backbone: Backbone, ids: Tensor, head: str) -> None:
     """Embedded text passes as the model itself reads ids, and padding changes nothing."""
-    reader = backbone.model.encoder if backbone.family == "seq2seq" else backbone.model.base_model
-    own = reader(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
+    own = backbone.reader(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
     _equal(backbone.hidden(_text(backbone, ids)), own, "states of its embeddings are not those of its ids")
     padded = torch.cat([ids, ids[:, :2]], dim=1)
     mask = (torch.arange(padded.shape[1]) < TEXT).long()[None]
@@ -102,12 +103,8 @@ def _plain(backbone: Backbone, ids: Tensor, head: str) -> None:
 @torch.no_grad()
 def _word_scores(backbone: Backbone, ids: Tensor, head: str) -> None:
     """Scores of words are the model's own logits."""
-    if backbone.family == "seq2seq":
-        own = backbone.model(input_ids=ids, decoder_input_ids=backbone.decoder_ids).logits[:, -1]  # type: ignore[union-attr]
-    else:
-        own = backbone.model(input_ids=ids).logits[:, -1 if backbone.family == "causal" else -2]
     scores = backbone.word_scores(backbone.state(_text(backbone, ids), head), ids)
-    _equal(scores, own.gather(1, ids).float(), "its own logits are not its output layer's alone")
+    _equal(scores, backbone.logits(ids).gather(1, ids).float(), "its own logits are not its output layer's alone")
 
 
 def _lengths(backbone: Backbone, ids: Tensor, head: str) -> None:

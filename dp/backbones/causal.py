@@ -1,38 +1,45 @@
 """Decoder-only backbones (Llama, Gemma, SmolLM2 …): class scores at the last position."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from dp.backbones import attention
+from dp.backbones.backbone import Backbone
 from dp.backbones.heads import word_scores
-from dp.backbones.vocabulary import Vocabulary
 from dp.numerics.sequence import Sequence
 
 
-class Causal:
+class Causal(Backbone):
     """A causal language model with rotary positions that scores label words."""
 
     family = "causal"
+    auto = AutoModelForCausalLM
+    gguf = True
     projections = ("q_proj", "v_proj")
-    max_positions = None
+    ending = 0
+    special: ClassVar = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>",
+                         "additional_special_tokens": ["<extra_id_0>"]}  # fmt: skip
+    tiny: ClassVar = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+                      "num_key_value_heads": 2, "max_position_embeddings": 256,
+                      "tie_word_embeddings": True}  # fmt: skip
 
-    def __init__(self, model, tokenizer: PreTrainedTokenizerBase) -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
         self.model, self.tokenizer = model, tokenizer
         self.hidden_size: int = model.config.hidden_size
         self.self_attentions: list[Any] = [layer.self_attn for layer in model.base_model.layers]
         self.key_value_shape: tuple[int, int] = (model.config.num_key_value_heads, self.self_attentions[0].head_dim)
 
-    def embed(self, ids: Tensor) -> Tensor:
-        """[B, T] -> [B, T, H]."""
-        return self.model.get_input_embeddings()(ids)
+    @staticmethod
+    def read(tokenizer: Any, head: str, shared: list[int]) -> tuple[list[int], list[int]]:
+        """The choices' shared pieces stand behind the text."""
+        return [], shared
 
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """The words as the model reads them, scaled or projected where its embedding does that."""
-        return Vocabulary(self.embed, self.model.get_input_embeddings(), self.hidden_size)
+    def logits(self, ids: Tensor) -> Tensor:
+        """Of the last position."""
+        return self.model(input_ids=ids).logits[:, -1]
 
     def hidden(self, sequence: Sequence) -> Tensor:
         """Last hidden states [B, N, H]."""

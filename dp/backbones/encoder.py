@@ -1,23 +1,33 @@
 """Encoder backbones (BERT, RoBERTa, MiniLM): a linear head on the mean state, or label words at [MASK]."""
 
+from typing import Any, ClassVar
+
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase
+from transformers import AutoModel, AutoModelForMaskedLM, PreTrainedTokenizerBase
 
 from dp.backbones import attention
+from dp.backbones.backbone import Backbone
 from dp.backbones.heads import word_scores
-from dp.backbones.vocabulary import Vocabulary
 from dp.errors import UserError
 from dp.numerics.sequence import Sequence, masked_mean
 
 
-class Encoder:
+class Encoder(Backbone):
     """A BERT or RoBERTa, with or without its masked language model's head."""
 
     family = "encoder"
+    auto = AutoModelForMaskedLM
+    model_types = ("bert", "roberta", "xlm-roberta", "camembert")
     projections = ("query", "value")
+    ending = 1  # [SEP]
+    special: ClassVar = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]",
+                         "mask_token": "[MASK]"}  # fmt: skip
+    texts = ("[CLS] $A [SEP]", "[CLS] $A [SEP] $B [SEP]")
+    tiny: ClassVar = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+                      "max_position_embeddings": 256}  # fmt: skip
 
-    def __init__(self, model, tokenizer: PreTrainedTokenizerBase) -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
         self.model, self.tokenizer = model, tokenizer
         config = model.config
         self.hidden_size: int = config.hidden_size
@@ -29,14 +39,23 @@ class Encoder:
         self.max_positions: int = table.num_embeddings - self.first_position
         self.transform = _transform(model)
 
-    def embed(self, ids: Tensor) -> Tensor:
-        """[B, T] -> [B, T, H]: the words' part, to which the model adds positions and token types."""
-        return self.model.get_input_embeddings()(ids)
+    @classmethod
+    def output(cls, head: str) -> tuple[Any, dict[str, Any]]:
+        """A linear head reads the bare encoder, without its masked language model's head or a pooler."""
+        return (cls.auto, {}) if head == "verbalizer" else (AutoModel, {"add_pooling_layer": False})
 
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """The words as the model reads them, scaled or projected where its embedding does that."""
-        return Vocabulary(self.embed, self.model.get_input_embeddings(), self.hidden_size)
+    @staticmethod
+    def read(tokenizer: Any, head: str, shared: list[int]) -> tuple[list[int], list[int]]:
+        """The choices' shared pieces stand behind the text, and for a verbalizer a [MASK] behind them."""
+        if head == "linear":
+            return [], shared
+        if tokenizer.mask_token_id is None:
+            raise UserError("the tokenizer has no mask token, which label words need; set the backbone's head: linear.")
+        return [], [*shared, tokenizer.mask_token_id]
+
+    def logits(self, ids: Tensor) -> Tensor:
+        """Of the last position but one."""
+        return self.model(input_ids=ids).logits[:, -2]
 
     def hidden(self, sequence: Sequence) -> Tensor:
         """Last hidden states [B, N, H]."""

@@ -7,28 +7,23 @@ import torch
 from transformers import AutoTokenizer
 from transformers.utils import logging
 
-from dp.backbones.causal import Causal
-from dp.backbones.encoder import Encoder
-from dp.backbones.pretrained import pretrained
-from dp.backbones.seq2seq import Seq2Seq
+from dp.backbones.backbone import Backbone
+from dp.backbones.families import FAMILIES
+from dp.backbones.names import Family
 
-Backbone = Causal | Seq2Seq | Encoder
-FAMILIES: dict[str, type[Causal] | type[Seq2Seq] | type[Encoder]] = {
-    "causal": Causal,
-    "seq2seq": Seq2Seq,
-    "encoder": Encoder,
-}
 OFFLINE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 """Nothing but the folder's own files is read, and none of them is run."""
 
 
-def load(folder: Path, family: str, head: str = "verbalizer", dtype: str = "float32", device: str = "cpu") -> Backbone:
+def load(
+    folder: Path, family: Family, head: str = "verbalizer", dtype: str = "float32", device: str = "cpu"
+) -> Backbone:
     """The backbone with dropout off and every weight frozen. Never runs code from the folder.
 
     head: verbalizer | linear. An encoder with a linear head is read without its masked-language-model head.
     """
     logging.disable_progress_bar()
-    model = pretrained(folder, family, head, dtype=getattr(torch, dtype), use_safetensors=True, **OFFLINE)
+    model = FAMILIES[family].pretrained(folder, head, dtype=getattr(torch, dtype), use_safetensors=True, **OFFLINE)
     model.requires_grad_(False)
     return FAMILIES[family](model.eval().to(device), load_tokenizer(folder))
 

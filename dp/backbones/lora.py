@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from dp.backbones.load import Backbone
+from dp.backbones.backbone import Backbone
 
 
 def add_lora(backbone: Backbone, rank: int, alpha: float, dropout: float, generator_seed: int) -> nn.ModuleList:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dp.backbones.attention import prefixed
-from dp.backbones.load import Backbone
+from dp.backbones.backbone import Backbone
 from dp.classifier.config import ClassifierConfig, Lora
 from dp.classifier.linear_head import LinearHead
 from dp.data.batches import Batch

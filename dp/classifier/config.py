@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, PositiveInt
 
+from dp.backbones.names import Family
 from dp.closed import Settings
 from dp.numerics.compute import Compute
 from dp.prompts.config import Factors, LayerPrefix, PromptConfig
@@ -29,7 +30,7 @@ class ClassifierConfig(PromptConfig):
     definition: Method
     baseline: LayerPrefix | Lora | None
     head: str
-    family: str
+    family: Family
     backbone_head: str
     backbone: str
     task: str

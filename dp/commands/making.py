@@ -60,6 +60,7 @@ def _job(study: Study, arguments: argparse.Namespace) -> Job:
     match arguments.command:
         case "tokenize":
             common.check_names(study, arguments)
+            needs.check_tasks(study)
             return resolve.tokens_job(study, arguments.backbone, arguments.task)
         case "features":
             common.check_names(study, arguments)

@@ -7,6 +7,7 @@ from dp.commands import common
 from dp.planning import measure
 from dp.planning.plan import plan
 from dp.planning.text import print_plan
+from dp.study import needs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Print the plan. Raises UserError for a scale, table, backbone or regime that is none."""
     study = common.study(arguments)
+    needs.check_tasks(study)
     measured = []
     if arguments.measure:
         if warning := measure.busy():

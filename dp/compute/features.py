@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from dp.backbones.load import load
+from dp.backbones.names import Family
 from dp.closed import Configuration
 from dp.data import tokens
 from dp.data.batches import collate, evaluation_batches
@@ -30,7 +31,9 @@ class FeaturesConfig(Configuration):
     batch_size: int
 
 
-def features(config: FeaturesConfig, family: str, tokens_in: Path, backbone_in: Path, folder: Path) -> dict[str, Any]:
+def features(
+    config: FeaturesConfig, family: Family, tokens_in: Path, backbone_in: Path, folder: Path
+) -> dict[str, Any]:
     """Write features.safetensors, a tensor [R, H] of each split, and return its facts.
 
     Raises UserError where one is not finite.

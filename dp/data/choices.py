@@ -4,8 +4,9 @@ from collections.abc import Callable
 from itertools import permutations, takewhile
 from typing import Any, NamedTuple
 
+from dp.backbones.names import Family
 from dp.errors import UserError
-from dp.tasks.model import Family, Task, words
+from dp.tasks.model import Task, template, words
 
 
 class Answer(NamedTuple):
@@ -21,11 +22,11 @@ def answering(tokenizer: Any, task: Task, family: Family, head: str) -> Callable
     A linear head has one output per class, and the label words are not looked at. Fixed label words are one piece each.
     Words that hold fields are cut into pieces row by row. Raises UserError where that cannot be done.
     """
-    template = task.templates[family]
-    if template.has_choices and head == "verbalizer":
+    scored = template(task, family)
+    if scored.has_choices and head == "verbalizer":
         return lambda row: differing(tokenizer, words(task, family, row["fields"]), f"row {row['id']}")
     if head == "linear":
-        fixed = Answer([], list(range(len(template.words))))
+        fixed = Answer([], list(range(len(scored.words))))
     else:
         fixed = Answer([], _word_ids(tokenizer, words(task, family, {})))
     return lambda row: fixed

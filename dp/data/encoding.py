@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 import torch
 
+from dp.backbones.families import FAMILIES
+from dp.backbones.names import Family
 from dp.data.choices import Answer
 from dp.data.tokens import Split
 from dp.errors import UserError, shown
 
-ENDING = {"seq2seq": 1, "causal": 0, "encoder": 1}
-"""Special tokens behind a text: </s>, none, [SEP]."""
 Released = Callable[[dict[str, str]], list[tuple[int, int]]]
 """A row's fields -> where those that may be cut stand in its rendered text, in the order in which they are cut."""
 
@@ -49,7 +49,7 @@ class DoesNotFit(UserError):
 
 def encode(
     tokenizer: Any,
-    family: str,
+    family: Family,
     head: str,
     render: Callable[[dict[str, str]], str],
     answer: Answer,
@@ -60,21 +60,17 @@ def encode(
     """One row in pieces, and whether it was truncated: only the text of the field `truncate` gets shorter, or, under
     the switch truncate_as_released, pieces of the fields that the released code shortens are dropped.
 
-    The pieces that the row's choices share are read before the choice: by the decoder (seq2seq), behind the text
-    (causal), or between the text and the [MASK] that a verbalizer puts at the end (encoder). max_tokens counts all of
-    ids. Raises UserError where the row has no text or does not fit, where the tokenizer has no mask token to put there,
-    or where it ends a text otherwise than its family does.
+    What is read before the choice, beside the text, is the family's: `Backbone.read`. max_tokens counts all of ids.
+    Raises UserError where the row has no text or does not fit, where the tokenizer lacks what the family reads, or
+    where it ends a text otherwise than the family does.
     """
-    answer_pieces, behind = (answer.shared, []) if family == "seq2seq" else ([], list(answer.shared))
-    if family == "encoder" and head == "verbalizer":
-        if tokenizer.mask_token_id is None:
-            raise UserError("the tokenizer has no mask token, which label words need; set the backbone's head: linear.")
-        behind.append(tokenizer.mask_token_id)
+    ending = FAMILIES[family].ending
+    decoded, behind = FAMILIES[family].read(tokenizer, head, list(answer.shared))
     ids, special = _whole(tokenizer, render, row)
-    if sum(1 for _ in takewhile(bool, reversed(special))) != ENDING[family]:
+    if sum(1 for _ in takewhile(bool, reversed(special))) != ending:
         raise UserError(
             f"row {row['id']}: the tokenizer ends it with {tokenizer.convert_ids_to_tokens(ids[-2:])}; a backbone of "
-            f"this family needs {ENDING[family]} special tokens there. Correct the backbone's family or its tokenizer."
+            f"this family needs {ending} special tokens there. Correct the backbone's family or its tokenizer."
         )
     room = max_tokens - len(behind)
     if cut := len(ids) > room:
@@ -86,8 +82,8 @@ def encode(
         least = max(len(ids), sum(special) + 1)  # one piece of its own, or the row would be an empty text
         if least > room:
             raise DoesNotFit(row, least + len(behind), gone, max_tokens)
-    text, ending = ids[: len(ids) - ENDING[family]], ids[len(ids) - ENDING[family] :]
-    return Example([*text, *behind, *ending], answer.outputs, len(behind) + len(ending), answer_pieces), cut
+    end = len(ids) - ending
+    return Example([*ids[:end], *behind, *ids[end:]], answer.outputs, len(behind) + ending, decoded), cut
 
 
 def _whole(tokenizer: Any, render: Callable[[dict[str, str]], str], row: dict[str, Any]) -> tuple[list[int], list[int]]:

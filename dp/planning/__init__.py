@@ -1,1 +1,1 @@
-"""What a scale costs before it is run: work by formula, time by measured throughput, disk and download."""
+"""What a scale costs before it is run: work as torch counts it, time by measured throughput, disk and download."""

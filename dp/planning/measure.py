@@ -3,15 +3,17 @@
 import os
 import time
 from collections.abc import Callable
-from typing import Any
 
 import torch
 
+from dp.backbones.backbone import Backbone
+from dp.backbones.families import FAMILIES
 from dp.numerics.devices import device
-from dp.planning.shapes import config_of, shape
+from dp.numerics.sequence import Sequence
+from dp.planning.shapes import config_of, drawn, shape
 from dp.planning.speeds import Sample, Speed, fitted
 from dp.planning.work import PASSES, Work, flops
-from dp.sources.definitions import Backbone
+from dp.sources import definitions
 from dp.study.study import Study
 
 ENOUGH = 0.4
@@ -40,17 +42,22 @@ def busy() -> str | None:
     return f"this machine is busy (load {load:.1f} on {cores} cores): alone, jobs will be faster than measured now."
 
 
-def _measured(study: Study, name: str, backbone: Backbone, where: str) -> Speed:
-    config = config_of(name, backbone)
-    whole, few = shape(config), _few_layers(config)
-    small, rows = shape(few, bare=True), study.scale.training.micro_batch_size
-    model = _model(few).to(device=where, dtype=getattr(torch, study.scale.compute.dtype))
+def _measured(study: Study, name: str, backbone: definitions.Backbone, where: str) -> Speed:
+    config, family, head = config_of(name, backbone), backbone.family, backbone.head
+    depths = FAMILIES[family].depths
+    two = dict.fromkeys(depths, 2 // len(depths))  # layers
+    few = config | {"vocab_size": WORDS, "pad_token_id": 0}
+    whole, small, rows = shape(config, family), shape(few, family, head, **two), study.scale.training.micro_batch_size
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        timed = drawn(few, family, head, two)
+    timed = type(timed)(timed.model.to(device=where, dtype=getattr(torch, study.scale.compute.dtype)), timed.tokenizer)
     on_gpu = where.startswith("cuda")
     unit, threads = ("gpu", 1) if on_gpu else ("core", torch.get_num_threads())
     samples, best = [], []
     width, longest = 8, study.scale.max_tokens + study.scale.prompt.length
     while True:
-        step = _step(model, rows, width, small.hidden, where)
+        step = _step(timed, rows, width, where)
         step()  # pays for memory and kernels
         spent = []
         for _ in range(REPEATS):
@@ -67,31 +74,12 @@ def _measured(study: Study, name: str, backbone: Backbone, where: str) -> Speed:
     return fitted(unit, title, name, whole.per_position, best, samples)
 
 
-def _few_layers(config: dict[str, Any]) -> dict[str, Any]:
-    layers = {"num_layers": 1, "num_decoder_layers": 1} if config["model_type"] == "t5" else {"num_hidden_layers": 2}
-    return config | layers | {"vocab_size": WORDS}
-
-
-def _model(config: dict[str, Any]) -> Any:
-    """A frozen model with random weights, without a head."""
-    import transformers
-
-    known = transformers.AutoConfig.for_model(**{"pad_token_id": 0} | config)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return transformers.AutoModel.from_config(known).eval().requires_grad_(False)
-
-
-def _step(model: Any, rows: int, width: int, hidden: int, where: str) -> Callable[[], None]:
-    embeds = torch.zeros(rows, width, hidden, device=where, dtype=model.dtype).requires_grad_()
+def _step(backbone: Backbone, rows: int, width: int, where: str) -> Callable[[], None]:
+    embeds = torch.zeros(rows, width, backbone.hidden_size, device=where, dtype=backbone.model.dtype).requires_grad_()
     mask = torch.ones(rows, width, dtype=torch.long, device=where)
-    more = {}
-    if model.config.is_encoder_decoder:
-        more["decoder_input_ids"] = torch.zeros(rows, 2, dtype=torch.long, device=where)
 
     def step() -> None:
-        states = model(inputs_embeds=embeds, attention_mask=mask, use_cache=False, **more).last_hidden_state
-        states[:, -1].float().sum().backward()
+        backbone.state(Sequence(embeds, mask, mask), "linear").sum().backward()
         embeds.grad = None
 
     return step

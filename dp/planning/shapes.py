@@ -1,34 +1,41 @@
-"""Backbones as numbers: how many parameters they hold, and how many of them an input's positions pass."""
+"""Backbones as numbers: how many parameters they hold, and what a pass through them takes, counted without weights."""
 
+import json
+import math
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
 from dp import files, paths
+from dp.backbones.backbone import Backbone
+from dp.backbones.families import FAMILIES
+from dp.backbones.names import Family
 from dp.closed import read_yaml
 from dp.errors import UserError, shown
-from dp.sources.definitions import Backbone, FolderSource, HubSource, PackagesSource
-from dp.worlds import made_up, planted
-from dp.worlds.definitions import PackageFile, PlantedSource, RandomSource, WordsTokenizer
-from dp.worlds.random_weights import SPECIAL, SPECIAL_OF_BERT
+from dp.numerics.sequence import Sequence
+from dp.sources import definitions
+from dp.sources.definitions import FolderSource, HubSource, PackagesSource
+from dp.worlds import made_up, planted, random_weights
+from dp.worlds.definitions import PackageFile, PlantedSource, RandomSource
 
 KNOWN = Path(__file__).with_name("backbones.yaml")
-DECODED = 2
-"""Positions that a T5's decoder reads: `<pad> <extra_id_0>`."""
-
-
+LENGTHS = (8, 16, 32)
+"""Positions of the inputs that are counted: three, for a polynomial of the second degree."""
 Downloads = frozenset[tuple[str, float]]
 """What comes over the net, each once: name and bytes."""
 
 
 class Shape(NamedTuple):
-    """parameters: all of them. per_position: weights that each position of an input passes; per_row: that each position
-    of a decoder passes. attention: layers x width of the attention, for what grows with the square of the length.
-    """
+    """A forward pass over a row of n positions takes 2 (per_position n + per_row) + 4 attention n^2 FLOPs."""
 
     parameters: int
-    per_position: int
-    per_row: int
-    attention: int
+    per_position: float  # weights that each position of an input passes, and what a decoder looks at it with
+    per_row: float  # weights that the positions of a decoder pass
+    attention: float  # layers x width of the attention, for what grows with the square of the length
     layers: int  # of encoder and decoder
     hidden: int  # H
     vocabulary: int
@@ -36,15 +43,15 @@ class Shape(NamedTuple):
     projections: int  # inputs plus outputs of every query and value projection
 
 
-def shape_of(name: str, backbone: Backbone) -> Shape:
+def shape_of(name: str, backbone: definitions.Backbone) -> Shape:
     """From the backbone's config.json where it is downloaded, else from its source, else from `backbones.yaml`.
 
     Raises UserError where none of them says it.
     """
-    return shape(config_of(name, backbone), backbone.family == "encoder" and backbone.head == "linear")
+    return shape(config_of(name, backbone), backbone.family, backbone.head)
 
 
-def config_of(name: str, backbone: Backbone) -> dict[str, Any]:
+def config_of(name: str, backbone: definitions.Backbone) -> dict[str, Any]:
     """What a backbone's config.json says, or will say. Raises UserError as `shape_of`."""
     downloaded = paths.backbone(name) / "config.json"
     source = backbone.source
@@ -52,7 +59,9 @@ def config_of(name: str, backbone: Backbone) -> dict[str, Any]:
         return _config(downloaded)
     match source:
         case RandomSource() | PlantedSource():
-            return {"model_type": source.architecture, "vocab_size": _words(source)} | source.shape
+            words = planted.VOCABULARY if isinstance(source, PlantedSource) else made_up.WORDS
+            family = FAMILIES[backbone.family]
+            return random_weights.config(family, source, random_weights.words_tokenizer(family, words)).to_dict()
         case FolderSource() if (Path(source.path).expanduser() / "config.json").is_file():
             return _config(Path(source.path).expanduser() / "config.json")
     found = known().get(origin(backbone), {}).get("config")
@@ -64,7 +73,7 @@ def config_of(name: str, backbone: Backbone) -> dict[str, Any]:
     return found
 
 
-def origin(backbone: Backbone) -> str:
+def origin(backbone: definitions.Backbone) -> str:
     """What `backbones.yaml` calls a backbone: its hub repository or its package; empty for other sources."""
     source = backbone.source
     return source.repo if isinstance(source, HubSource) else source.package if isinstance(source, PackageFile) else ""
@@ -84,7 +93,7 @@ def _config(path: Path) -> dict[str, Any]:
     return found
 
 
-def downloads_of(backbone: Backbone, shape: Shape) -> Downloads:
+def downloads_of(backbone: definitions.Backbone, shape: Shape) -> Downloads:
     """What comes over the net. A package of unknown weight counts as float32 weights."""
     source = backbone.source
     match source:
@@ -105,94 +114,74 @@ def wheel(package: str, otherwise: float) -> Downloads:
     return frozenset({(package, float(known().get(package, {}).get("wheel", otherwise)))})
 
 
-def shape(config: dict[str, Any], bare: bool = False) -> Shape:
-    """The numbers of a transformers config. `bare`: an encoder without its masked-language-model head.
+def shape(config: dict[str, Any], family: Family, head: str = "verbalizer", **depths: int) -> Shape:
+    """The numbers of a config.json, of the model that a head reads. depths: other numbers of layers, by key.
 
-    Raises UserError for an architecture that is none of T5, Llama and BERT's kind, and for a config without a number.
+    Raises UserError where it makes no such model.
     """
+    return _shape(json.dumps(config, sort_keys=True), family, head, **depths)
+
+
+@cache
+def _shape(config: str, family: Family, head: str, **depths: int) -> Shape:
+    given = json.loads(config)
+    with torch.device("meta"):
+        backbone = drawn(given, family, head, depths)
+    whole = {key: getattr(backbone.model.config, key) for key in backbone.depths}
+    one = dict.fromkeys(whole, 1)
+    flops = first = _flops(given, family, head, one)
+    for key, depth in whole.items():
+        if depth > 1:  # its layers are alike
+            flops = flops + (depth - 1) * (_flops(given, family, head, one | {key: 2}) - first)
+    square, linear, fixed = numpy.linalg.solve(numpy.vander(LENGTHS), flops).tolist()
+    projections = [module for name, module in backbone.model.named_modules()
+                   if name.rpartition(".")[2] in backbone.projections]  # fmt: skip
+    return Shape(
+        parameters=sum(parameter.numel() for parameter in backbone.model.parameters()),
+        per_position=linear / 2,
+        per_row=fixed / 2,
+        attention=square / 4,
+        layers=len(backbone.self_attentions),
+        hidden=backbone.hidden_size,
+        vocabulary=backbone.vocabulary.shape[0],
+        prefix=2 * math.prod(backbone.key_value_shape) * len(backbone.self_attentions),
+        projections=sum(sum(module.weight.shape) for module in projections),
+    )
+
+
+def _flops(config: dict[str, Any], family: Family, head: str, depths: dict[str, int]) -> numpy.ndarray:
+    """Of a row of each of LENGTHS, up to what the head reads."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    counts = []
+    # Fake tensors, for a mask on the meta device has no values to look at; eager, for torch does not count what a CPU's
+    # own attention kernel does.
+    with FakeTensorMode(), torch.no_grad():
+        backbone = drawn(config, family, head, depths | {"_attn_implementation": "eager"})
+        for length in LENGTHS:
+            mask = torch.ones(1, length, dtype=torch.long)
+            with FlopCounterMode(display=False) as counter:
+                backbone.state(Sequence(torch.zeros(1, length, backbone.hidden_size), mask, mask), "linear")
+            counts.append(counter.get_total_flops())
+    return numpy.array(counts, dtype=float)
+
+
+def drawn(config: dict[str, Any], family: Family, head: str, changes: dict[str, Any]) -> Backbone:
+    """A frozen backbone with random weights, of a config.json with changes.
+
+    Raises UserError where it makes no such backbone.
+    """
+    from transformers import AutoConfig
+
+    kind = FAMILIES[family]
     try:
-        return _shape(config, bare)
-    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        made = AutoConfig.for_model(**config | {"dtype": "float32"})
+        for key, value in changes.items():
+            setattr(made, key, value)
+        model = kind.drawn(made, head).eval().requires_grad_(False)
+        return kind(model, random_weights.words_tokenizer(kind, ()))
+    except Exception as error:  # whatever transformers says of a configuration
         raise UserError(
-            f"the configuration of a '{shown(config.get('model_type', 'backbone'))}' does not say its size: "
+            f"the configuration of a '{shown(config.get('model_type', 'backbone'))}' makes no {family} backbone: "
             f"{type(error).__name__} {shown(str(error))}."
         ) from None
-
-
-def _shape(config: dict[str, Any], bare: bool) -> Shape:
-    match config["model_type"]:
-        case "t5":
-            return _t5(config)
-        case "bert" | "roberta" | "xlm-roberta" | "camembert":
-            return _bert(config, bare)
-    if {"num_key_value_heads", "intermediate_size", "hidden_size"} <= set(config):
-        return _llama(config)
-    raise UserError(f"planning knows no formula for the architecture '{config['model_type']}'.")
-
-
-def _t5(config: dict[str, Any]) -> Shape:
-    width, heads, layers = config["d_model"], config["num_heads"], config["num_layers"]
-    decoders, inner = config.get("num_decoder_layers") or layers, heads * config["d_kv"]
-    gated = config.get("feed_forward_proj", "relu").startswith("gated")
-    attention, forward = 4 * width * inner, (3 if gated else 2) * width * config["d_ff"]
-    tables = config["vocab_size"] * width * (1 if config.get("tie_word_embeddings", True) else 2)
-    biases = 2 * config.get("relative_attention_num_buckets", 32) * heads
-    encoder, decoder = layers * (attention + forward), decoders * (2 * attention + forward)
-    crossed = decoders * 2 * width * inner  # the keys and values that a decoder takes of every encoded position
-    return Shape(
-        parameters=tables + biases + encoder + decoder + (2 * layers + 3 * decoders + 2) * width,
-        per_position=encoder + crossed,
-        per_row=decoder - crossed,
-        attention=layers * inner,
-        layers=layers + decoders,
-        hidden=width,
-        vocabulary=config["vocab_size"],
-        prefix=2 * (layers + decoders) * inner,
-        projections=2 * (layers + 2 * decoders) * (width + inner),
-    )
-
-
-def _bert(config: dict[str, Any], bare: bool) -> Shape:
-    width, inner, layers = config["hidden_size"], config["intermediate_size"], config["num_hidden_layers"]
-    vocabulary, weights = config["vocab_size"], 4 * width**2 + 2 * width * inner
-    layer = weights + 9 * width + inner  # biases of five layers, and two norms
-    places = config.get("max_position_embeddings", 512) + config.get("type_vocab_size", 2)
-    head = 0 if bare else width**2 + 3 * width + vocabulary
-    return Shape(
-        parameters=(vocabulary + places + 2) * width + layers * layer + head,
-        per_position=layers * weights,
-        per_row=0,
-        attention=layers * width,
-        layers=layers,
-        hidden=width,
-        vocabulary=vocabulary,
-        prefix=2 * layers * width,
-        projections=4 * layers * width,
-    )
-
-
-def _llama(config: dict[str, Any]) -> Shape:
-    width, layers, heads = config["hidden_size"], config["num_hidden_layers"], config["num_attention_heads"]
-    dim = config.get("head_dim") or width // heads
-    queries, keys = heads * dim, config["num_key_value_heads"] * dim
-    weights = 2 * width * (queries + keys) + 3 * width * config["intermediate_size"]
-    tables = config["vocab_size"] * width * (1 if config.get("tie_word_embeddings", False) else 2)
-    return Shape(
-        parameters=tables + layers * (weights + 2 * width) + width,
-        per_position=layers * weights,
-        per_row=0,
-        attention=layers * queries,
-        layers=layers,
-        hidden=width,
-        vocabulary=config["vocab_size"],
-        prefix=2 * layers * keys,
-        projections=layers * (2 * width + queries + keys),
-    )
-
-
-def _words(source: RandomSource | PlantedSource) -> int:
-    """Pieces of the tokenizer that goes with a small backbone; a shape with a vocabulary of its own says it itself."""
-    if isinstance(source, PlantedSource):
-        return len({*SPECIAL, *planted.VOCABULARY})
-    special = SPECIAL_OF_BERT if source.architecture == "bert" else SPECIAL
-    return len({*special, *made_up.WORDS}) if isinstance(source.tokenizer, WordsTokenizer) else 0

@@ -38,7 +38,7 @@ class Speed(NamedTuple):
     unit: str  # gpu | core
     device: str
     backbone: str  # that it was measured on
-    size: int  # its weights by position
+    size: float  # its weights by position
     rate: float  # FLOP/s
     layer: float  # seconds of one layer's forward pass, however few its rows
     samples: int
@@ -57,7 +57,7 @@ def fitted(
     unit: str,
     device: str,
     backbone: str,
-    size: int,
+    size: float,
     samples: Sequence[Sample],
     spread: Sequence[Sample] | None = None,
 ) -> Speed:
@@ -152,7 +152,7 @@ def of_the_paper() -> Speed:
     prompt of 20, forward and backward, and 40 evaluations of 277 rows, in 21 h 31 min on a GPU that is not named
     (the authors' raw log). Their code builds all 21 candidate inputs of a row, so the same GPU is faster with this one.
     """
-    own = shape(known()["google/t5-large-lm-adapt"]["config"])
+    own = shape(known()["google/t5-large-lm-adapt"]["config"], "seq2seq")
     work = Work(80_000 * flops(own, 8, 500, backward="frozen") + 40 * flops(own, 277, 500))
     seconds = 21 * 3600 + 31 * 60
     return Speed("gpu", THEIRS, "t5-large-lm", own.per_position, work.flops / seconds, 0.0, 1, 1.0, 1.0)

@@ -22,7 +22,7 @@ TOKENS = {
     "max_tokens": "not known before tokenization, taken as max_tokens, an upper bound",
 }
 TRUST = """\
-Hours are work by formula, divided by throughput. Predicted from one run of its backbone, other trainings took 0.9 to
+Hours are counted work, divided by throughput. Predicted from one run of its backbone, other trainings took 0.9 to
 1.1 times as long where nothing else ran on the machine, and up to 4.5 times where something did (docs/planning.md).
 The work of CPU-only jobs (downloads, tokenization, the report) is not in them."""
 

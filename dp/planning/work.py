@@ -1,9 +1,8 @@
-"""The work of one job, by formula: floating-point operations, passes through layers, and bytes to load.
+"""The work of one job: floating-point operations, passes through layers, and bytes to load.
 
-FLOPs of a pass over R rows of n positions (text, padding and prompt), with N = `Shape.per_position`:
-  forward 2 N a position; backward through frozen weights another 2 N, for no weight has a gradient of its own;
-  fine-tuning 4 N instead. Attention adds 4 n a position and layer forward, and 8 n backward, times its width.
-  A T5's decoder adds the same of `per_row` for its two positions; N holds the keys and values that it takes.
+A forward pass over rows of n positions (text, padding and prompt) takes what torch counted for the `Shape`. Backward
+  through frozen weights takes as much again, for no weight has a gradient of its own, and fine-tuning twice as much;
+  attention takes twice as much in both.
 An optimizer's step counts as UPDATE FLOPs for each trained parameter: it moves bytes, at the pace of UPDATE FLOPs.
 """
 
@@ -17,7 +16,7 @@ from dp.classifier.config import ClassifierConfig, LayerPrefix, Lora
 from dp.data.batches import mixing_shares
 from dp.jobs.job import Cell
 from dp.planning.inputs import Inputs
-from dp.planning.shapes import DECODED, Shape
+from dp.planning.shapes import Shape
 from dp.prompts.config import PromptConfig
 from dp.prompts.prompt import build
 from dp.training.config import LoopConfig, Mixing
@@ -57,7 +56,7 @@ class Tuned(NamedTuple):
 
 def flops(shape: Shape, rows: float, width: float, beside: int = 0, backward: str = "none") -> float:
     """Of one pass. width: positions of a row; beside: key positions on top. backward: none | frozen | all."""
-    weights = rows * (width * shape.per_position + DECODED * shape.per_row)
+    weights = rows * (width * shape.per_position + shape.per_row)
     attention = rows * width * (width + beside) * shape.attention
     factor = {"none": 0, "frozen": 1, "all": 2}[backward]
     return 2 * (1 + factor) * weights + 4 * (1 + 2 * (factor > 0)) * attention

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from dp.backbones.names import ARCHITECTURES, Family
 from dp.closed import Closed, Repo, Sha256
 from dp.worlds.definitions import PackageFile, PlantedSource, RandomSource
 
@@ -32,7 +33,7 @@ class PackagesSource(Closed):
 
 
 class Backbone(Closed):
-    family: Literal["seq2seq", "causal", "encoder"]
+    family: Family
     head: Literal["verbalizer", "linear"] = Field(
         "verbalizer", description="scores of label words, or a linear layer (tuned with the prompt) on the pooled state"
     )
@@ -42,7 +43,8 @@ class Backbone(Closed):
     ]
 
     @model_validator(mode="after")
-    def planted_is_seq2seq(self) -> "Backbone":
-        if isinstance(self.source, PlantedSource) and self.family != "seq2seq":
-            raise ValueError(f"family: a planted backbone is a T5, so seq2seq, not {self.family}")
+    def is_of_its_family(self) -> "Backbone":
+        drawn, source = ARCHITECTURES[self.family], self.source
+        if isinstance(source, RandomSource | PlantedSource) and source.architecture != drawn:
+            raise ValueError(f"family: {self.family} has weights drawn as '{drawn}', not as '{source.architecture}'")
         return self

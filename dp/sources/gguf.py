@@ -3,20 +3,21 @@
 from pathlib import Path
 from typing import Any
 
+from dp.backbones.backbone import Backbone
 from dp.errors import UserError
 
 
-def load(path: Path) -> tuple[Any, Any]:
-    """(causal model in float32, tokenizer), both free of the quantization. Raises UserError for an unreadable file."""
+def load(path: Path, family: type[Backbone], head: str) -> tuple[Any, Any]:
+    """(model in float32, tokenizer), both free of the quantization. Raises UserError for an unreadable file."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             path.parent, gguf_file=path.name, local_files_only=True, trust_remote_code=False
         )
-        read = AutoModelForCausalLM.from_pretrained(
-            path.parent, gguf_file=path.name, dtype=torch.float32, local_files_only=True, trust_remote_code=False
+        read = family.pretrained(
+            path.parent, head, gguf_file=path.name, dtype=torch.float32, local_files_only=True, trust_remote_code=False
         )
     except (ValueError, OSError, KeyError, NotImplementedError, ImportError) as error:
         raise UserError(
@@ -26,6 +27,6 @@ def load(path: Path) -> tuple[Any, Any]:
     config = type(read.config).from_dict(
         {key: value for key, value in read.config.to_dict().items() if key != "quantization_config"}
     )
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model = family.drawn(config, head).float()
     model.load_state_dict(read.state_dict())
     return model, tokenizer

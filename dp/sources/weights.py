@@ -9,9 +9,9 @@ from typing import Any
 
 from dp import files
 from dp.backbones import capabilities
-from dp.backbones.pretrained import pretrained
+from dp.backbones.families import FAMILIES
+from dp.backbones.names import Family
 from dp.errors import UserError
-from dp.jobs.job import FILES as JOB_FILES
 from dp.numerics import tensors
 from dp.numerics.finite import check_finite
 from dp.sources import checkpoint, gguf, hub, package
@@ -23,8 +23,7 @@ from dp.worlds.definitions import PackageFile, PackageTokenizer, PlantedSource, 
 DAMAGED = (
     "They are damaged, or were saved in a format too narrow for them: get them again, or choose another checkpoint."
 )
-FILES = JOB_FILES["fetch-backbone"]
-ENCODERS = ("bert", "roberta", "xlm-roberta", "camembert")
+FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 
 
 def fetch(definition: Backbone, out: Path) -> dict[str, Any]:
@@ -34,21 +33,19 @@ def fetch(definition: Backbone, out: Path) -> dict[str, Any]:
     Raises UserError for a source that cannot be had, does not verify or does not hold the whole model; for weights that
     are not finite; for a model that no text can be put into.
     """
-    source = definition.source
+    source, family = definition.source, FAMILIES[definition.family]
     facts: dict[str, Any] = {"source": source.kind, "labels": []}
     match source:
         case RandomSource():
-            tokenizer, digests = _random_tokenizer(source)
-            model = random_weights.model(source, tokenizer)
-            if definition.family == "encoder" and definition.head == "linear":
-                model = model.base_model
+            tokenizer, digests = _random_tokenizer(definition.family, source)
+            model = random_weights.model(family, source, tokenizer, definition.head)
             facts |= {"labels": ["random-weights"], "seed": source.seed, "files": digests}
             if isinstance(source.tokenizer, PackageTokenizer):
                 facts["package"] = source.tokenizer.package
         case PlantedSource():
             from dp.worlds import pretraining  # imports torch, which no other source needs before its model
 
-            tokenizer = _words_tokenizer(source.architecture, planted.VOCABULARY)
+            tokenizer = _words_tokenizer(definition.family, planted.VOCABULARY)
             model, log = pretraining.pretrained(source, tokenizer)
             facts |= {"seed": source.seed, "files": {}, "pretraining": log}
         case PackageSource():
@@ -132,7 +129,7 @@ def _in_folder(source: FolderSource) -> dict[str, Path]:
     return paths
 
 
-def _random_tokenizer(source: RandomSource) -> tuple[Any, dict[str, str]]:
+def _random_tokenizer(family: Family, source: RandomSource) -> tuple[Any, dict[str, str]]:
     if isinstance(source.tokenizer, PackageFile):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
@@ -140,12 +137,13 @@ def _random_tokenizer(source: RandomSource) -> tuple[Any, dict[str, str]]:
             _gather(package.obtain(source.tokenizer.package, digests), folder)
             random_weights.write_config(folder, source.architecture)
             return _tokenizer(folder), digests
-    return _words_tokenizer(source.architecture, made_up.WORDS), {}
+    return _words_tokenizer(family, made_up.WORDS), {}
 
 
-def _words_tokenizer(architecture: str, words: Sequence[str]) -> Any:
+def _words_tokenizer(family: Family, words: Sequence[str]) -> Any:
+    """As it is read back, for that is what is saved in turn."""
     with tempfile.TemporaryDirectory() as name:
-        random_weights.write_words_tokenizer(Path(name), architecture, words)
+        random_weights.words_tokenizer(FAMILIES[family], words).save_pretrained(name)
         return _tokenizer(Path(name))
 
 
@@ -156,19 +154,19 @@ def _load(definition: Backbone, paths: dict[str, Path]) -> tuple[Any, Any]:
     """
     import torch
 
-    names, family = ", ".join(sorted(paths)), definition.family
+    names, family = ", ".join(sorted(paths)), FAMILIES[definition.family]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _gather(paths, folder)
         quantized = [name for name in paths if name.endswith(checkpoint.GGUF)]
         if quantized:
-            if family != "causal":
-                raise UserError(f"{names}: a GGUF file is read as a causal model, and family says {family}.")
-            return gguf.load(folder / quantized[0])
+            if not family.gguf:
+                able = " or ".join(name for name, other in FAMILIES.items() if other.gguf)
+                raise UserError(f"{names}: a GGUF file is read as a {able} model, and family says {family.family}.")
+            return gguf.load(folder / quantized[0], family, definition.head)
         try:
-            model, report = pretrained(
+            model, report = family.pretrained(
                 folder,
-                family,
                 definition.head,
                 dtype=torch.float32,
                 local_files_only=True,
@@ -178,7 +176,7 @@ def _load(definition: Backbone, paths: dict[str, Path]) -> tuple[Any, Any]:
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             raise UserError(
-                f"{names}: transformers cannot load these as a {family} model ({reason}). Check "
+                f"{names}: transformers cannot load these as a {family.family} model ({reason}). Check "
                 "that the backbone's family is right and that the files belong together."
             ) from None
         checkpoint.check_weights(paths)
@@ -187,9 +185,10 @@ def _load(definition: Backbone, paths: dict[str, Path]) -> tuple[Any, Any]:
 
 
 def _check_whole(model: Any, definition: Backbone, report: dict[str, Any], names: str) -> None:
-    family, kind = definition.family, model.config.model_type
-    if family == "encoder" and kind not in ENCODERS:
-        raise UserError(f"{names}: an encoder of the kind '{kind}' is not supported, only {', '.join(ENCODERS)}.")
+    family, kind = FAMILIES[definition.family], model.config.model_type
+    if family.model_types and kind not in family.model_types:
+        known = ", ".join(family.model_types)
+        raise UserError(f"{names}: an {family.family} of the kind '{kind}' is not supported, only {known}.")
     layers = {re.sub(r"\d+", "N", key) for key in model.state_dict()}
     if over := sorted(key for key in report["unexpected_keys"] if re.sub(r"\d+", "N", key) in layers):
         raise UserError(
@@ -199,16 +198,15 @@ def _check_whole(model: Any, definition: Backbone, report: dict[str, Any], names
     absent = [str(key) for key in (*report["missing_keys"], *report["mismatched_keys"])]
     if not absent:
         return
-    masked = family == "encoder" and definition.head == "verbalizer"
-    if masked and not any(f"{model.base_model_prefix}." in key for key in absent):
+    bare = family.output("linear") != family.output(definition.head)  # a model that can do without them
+    if bare and not any(f"{model.base_model_prefix}." in key for key in absent):
         raise UserError(
-            f"{names}: this encoder has no masked-language-model head to score label words with: the weights "
-            f"{absent[:5]} are missing. Give the backbone `head: linear` in params.yaml, or choose a checkpoint with "
-            "that head."
+            f"{names}: this {family.family} has no output layer to score label words with: the weights {absent[:5]} "
+            "are missing. Give the backbone `head: linear` in params.yaml, or choose a checkpoint with that layer."
         )
     raise UserError(
-        f"{names}: the weights {absent[:5]} of this {family} model are missing or of another shape. Choose a complete "
-        "checkpoint of this family."
+        f"{names}: the weights {absent[:5]} of this {family.family} model are missing or of another shape. Choose a "
+        "complete checkpoint of this family."
     )
 
 

@@ -9,6 +9,7 @@ from dp.paths import backbone as folder_of
 from dp.study import grid
 from dp.study.study import UNION, Study, head_of, length_of
 from dp.study.variants import LearnedBy, Prompted
+from dp.tasks.model import load, template
 
 
 def check_fetched(study: Study) -> None:
@@ -19,6 +20,13 @@ def check_fetched(study: Study) -> None:
             found = record.read(folder)
             if found["asked"] == asked and "lacks" in found["made"]:
                 check(study, backbone)
+
+
+def check_tasks(study: Study) -> None:
+    """Raises UserError for a task that there is none of, or that is not meant for a backbone's family."""
+    for task in study.tasks:
+        for backbone in study.scale.backbones:
+            template(load(task), study.params.backbones[backbone].family)
 
 
 def check(study: Study, backbone: str) -> None:

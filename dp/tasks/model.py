@@ -7,6 +7,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, PositiveInt, model_validator
 
+from dp.backbones.names import Family
 from dp.closed import (
     Closed,
     Name,
@@ -25,7 +26,6 @@ LABEL = "label"
 RESPLIT = "re-split"
 """The mark of numbers on splits that are not the official ones."""
 FOLDER = Path(__file__).parent
-Family = Literal["seq2seq", "causal", "encoder"]
 Kind = Literal["folder", "package", "hub", "made_up"]
 Split = Literal["train", "validation"]
 FieldName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
@@ -127,7 +127,7 @@ class Task(Closed):
         [], description="fields that the released code cuts, the first first; none: the one above (docs/methods.md)"
     )
     label_names: list[str] = Field(min_length=2, description="class order")
-    templates: dict[Family, Template]
+    templates: dict[Family, Template] = Field(min_length=1, description="of the families that the task is meant for")
     metrics: list[Name] = Field(min_length=1, description="of `dp/results/metrics.py`")
     labels: list[Label] = Field([], description="marks that every number of this task carries, such as re-split")
     expected: dict[Split, Expected]
@@ -149,8 +149,9 @@ class Task(Closed):
             raise ValueError(f"fields: '{LABEL}' is the name of a row's class; give the field another, and its column")
         if self.truncate not in self.fields:
             raise ValueError(f"truncate: '{self.truncate}' is not among the fields {self.fields}")
-        _all_of("templates", self.templates, get_args(Family))
-        _all_of("expected", self.expected, get_args(Split))
+        for split in get_args(Split):
+            if split not in self.expected:
+                raise ValueError(f"expected: '{split}' is missing")
         for family, template in self.templates.items():
             for field in (self.truncate, *self.truncate_as_released):
                 _check_template(f"templates.{family}", template, self.fields, field, classes)
@@ -194,26 +195,30 @@ def read(path: Path) -> Task:
     return task
 
 
+def template(task: Task, family: Family) -> Template:
+    """Raises UserError where the task is not meant for the family."""
+    if family not in task.templates:
+        raise UserError(
+            f"dp/tasks/{task.name}.yaml: templates has none for the family '{family}', only for "
+            f"{', '.join(task.templates)}. Add templates.{family}, or take the task or its backbones out of the scale."
+        )
+    return task.templates[family]
+
+
 def render(task: Task, family: Family, fields: dict[str, str]) -> str:
     """The input text of one row, up to where the label word is read."""
-    return task.templates[family].text.format_map(fields)
+    return template(task, family).text.format_map(fields)
 
 
 def released_spans(task: Task, family: Family, fields: dict[str, str]) -> list[tuple[int, int]]:
     """Where in the rendered text stands what the released code may cut, in the order in which it does."""
-    found = spans(task.templates[family].text, fields)
+    found = spans(template(task, family).text, fields)
     return [found[field] for field in task.truncate_as_released or [task.truncate]]
 
 
 def words(task: Task, family: Family, fields: dict[str, str]) -> list[str]:
     """The label word of each class for one row."""
-    return [word.format_map(fields) for word in task.templates[family].words]
-
-
-def _all_of(key: str, given: object, names: tuple[str, ...]) -> None:
-    missing = [name for name in names if name not in given]  # type: ignore[operator]
-    if missing:
-        raise ValueError(f"{key}: '{missing[0]}' is missing")
+    return [word.format_map(fields) for word in template(task, family).words]
 
 
 def _once(key: str, names: list[str]) -> None:

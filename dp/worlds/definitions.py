@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
+from dp.backbones.names import ARCHITECTURES
 from dp.closed import Closed, Package, Sha256
 
 
@@ -29,7 +30,7 @@ class RandomSource(Closed):
 
     kind: Literal["random"]
     seed: int = Field(0, ge=0)
-    architecture: Literal["t5", "llama", "bert"]
+    architecture: str = Field(description=f"that of the family: {', '.join(ARCHITECTURES.values())}")
     shape: dict[str, int | float | str | bool] = Field(description="keyword arguments of the transformers config")
     tokenizer: Annotated[WordsTokenizer | PackageTokenizer, Field(discriminator="kind")]
 

@@ -32,7 +32,7 @@ def pretrained(source: PlantedSource, tokenizer: Any) -> tuple[Any, dict[str, An
     """
     plan = source.pretraining
     with device(Compute(device="cpu", threads=plan.threads)), torch.random.fork_rng(devices=[]):
-        model = random_weights.model(source, tokenizer)
+        model = random_weights.model(Seq2Seq, source, tokenizer)
         backbone = Seq2Seq(model, tokenizer)
         words = torch.tensor(tokenizer.convert_tokens_to_ids(list(planted.LABEL_WORDS)))
         optimizer = torch.optim.AdamW(model.parameters(), lr=plan.lr, betas=(0.9, 0.98), weight_decay=0.0)
