@@ -2,6 +2,7 @@ from operator import itemgetter
 from typing import Any
 
 import numpy as np
+import seaborn
 from matplotlib.figure import Figure
 
 from dp.report.figures import style
@@ -44,15 +45,11 @@ def draw(rows: style.Rows) -> Figure:
         for axes, panel in zip(row, line, strict=False):
             groups, first = style.unique(panel, "group"), panel[0]
             shares = np.array([[float(r["share"]) for r in panel if r["group"] == group] for group in groups])
-            axes.pcolormesh(shares, cmap="Greys", vmin=0, vmax=1, edgecolors="0.8", linewidth=0.4)
-            for y, x in np.argwhere(shares >= 0.05):
-                axes.text(x + 0.5, y + 0.5, f"{100 * shares[y, x]:.0f}", ha="center", va="center", fontsize=6,
-                          color="white" if shares[y, x] > 0.5 else "black")  # fmt: skip
-            candidates = range(0, shares.shape[1], 1 + shares.shape[1] // 12)
-            axes.set_xticks([value + 0.5 for value in candidates], list(map(str, candidates)))
-            axes.set_yticks([y + 0.5 for y in range(len(groups))], groups if panel is line[0] else [])
-            axes.invert_yaxis()
-            axes.grid(visible=False)
+            percent = np.vectorize(lambda share: f"{100 * share:.0f}" if share >= 0.05 else "")(shares)
+            seaborn.heatmap(shares, ax=axes, cmap="Greys", vmin=0, vmax=1, cbar=False, linewidths=0.4, linecolor="0.8",
+                            annot=percent, fmt="", annot_kws={"fontsize": 6}, xticklabels=1 + shares.shape[1] // 12,
+                            yticklabels=groups if panel is line[0] else False, clip_on=False)  # fmt: skip
+            axes.tick_params(rotation=0)
             axes.set_title(f"{first['variant']}\n{first['runs']}", fontsize=8)
             axes.set_xlabel({"split": "split s (vectors in front)", "pool": "prompt of the pool"}.get(
                 first["factor"], first["factor"]))  # fmt: skip
