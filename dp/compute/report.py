@@ -12,6 +12,7 @@ from dp.report.page.build import document
 from dp.report.pages import checklist, predictions_page, results_page
 from dp.report.tables import every
 from dp.results import jobs, runs, table
+from dp.results.groups import grouped
 from dp.study.contents import FIGURES, OF_PREDICTIONS, figures
 from dp.study.resolve import parameters
 from dp.study.study import Study
@@ -42,6 +43,6 @@ def report(study: Study, folder: Path) -> dict[str, Any]:
 
 def _made_by(study: Study, before: list[Made]) -> dict[str, object]:
     """The parameters of all jobs before the report as one digest, and the digests of the code that each command ran."""
-    ran = jobs.grouped(before, lambda job: job.command)
+    ran = grouped(before, lambda job: job.command)
     code = {command: sorted({job.code for job in members}) for command, members in ran.items()}
     return {"parameters": parameters(study), "code": code}

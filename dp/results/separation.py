@@ -8,7 +8,7 @@ import numpy as np
 
 from dp import files, paths
 from dp.errors import UserError
-from dp.results.predicted import by_cell
+from dp.results.groups import by_cell
 from dp.results.runs import Run
 from dp.results.table import Row, digests, labels, overflowed
 from dp.statistics.intervals import Floats, of_runs
