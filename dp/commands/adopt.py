@@ -10,7 +10,7 @@ from dp.commands import common, making
 from dp.errors import UserError, printable
 from dp.jobs.job import Job
 from dp.lineage import admission, doors
-from dp.lineage.adopt import Kind, Outcome, adopt, sample, survey, tried
+from dp.lineage.adopting import Kind, Outcome, adopt, sample, survey, tried
 from dp.lineage.dvc_lock import LOCK
 from dp.lineage.why.facts import seconds
 from dp.study.resolve import jobs

@@ -1,4 +1,4 @@
-"""A survey of `dp.lineage.status` to read: in a terminal, or in a file, where no line is cut or wrapped."""
+"""A survey of `dp.lineage.standings` to read: in a terminal, or in a file, where no line is cut or wrapped."""
 
 import time
 from collections import Counter
@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dp.errors import printable
-from dp.lineage.status import (
+from dp.lineage.standings import (
     STATES,
     Estimate,
     Grid,

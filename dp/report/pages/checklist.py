@@ -13,14 +13,7 @@ from dp.jobs.made import Made
 from dp.report import markdown
 from dp.results import steps
 from dp.results.groups import grouped
-from dp.results.jobs import (
-    UNKNOWN,
-    as_number,
-    as_text,
-    by_jobs,
-    said,
-    version,
-)
+from dp.results.jobs import UNKNOWN, as_number, as_text, by_jobs, said, version
 from dp.results.labels import spelled_out
 from dp.results.runs import Run
 from dp.results.table import Row
