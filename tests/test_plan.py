@@ -16,12 +16,12 @@ from dp.classifier.classifier import classifier
 from dp.commands import cli
 from dp.data.regime import Regime
 from dp.errors import UserError
-from dp.planning import lengths as inputs
 from dp.planning import measure, parts, speeds, work
+from dp.planning import row_lengths as inputs
 from dp.planning.costs import Cost, Counter, needed
 from dp.planning.estimate import plan
-from dp.planning.lengths import Inputs, inputs_of
 from dp.planning.printed import size
+from dp.planning.row_lengths import Inputs, inputs_of
 from dp.planning.shapes import known, shape, shape_of
 from dp.planning.speeds import Sample, Speed, fitted
 from dp.planning.work import Work, flops, tuned

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 
 from dp.classifier.classifier_config import ClassifierConfig
 from dp.jobs.job import Cell
-from dp.planning.lengths import Inputs, inputs_of
+from dp.planning.row_lengths import Inputs, inputs_of
 from dp.planning.shapes import Downloads, Shape, downloads_of, shape_of, wheel
 from dp.planning.work import (
     Work,

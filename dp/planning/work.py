@@ -15,7 +15,7 @@ import torch
 from dp.classifier.classifier_config import ClassifierConfig, LayerPrefix, Lora
 from dp.data.batches import mixing_shares
 from dp.jobs.job import Cell
-from dp.planning.lengths import Inputs
+from dp.planning.row_lengths import Inputs
 from dp.planning.shapes import Shape
 from dp.prompts.prompt import build
 from dp.prompts.prompt_config import PromptConfig

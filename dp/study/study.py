@@ -20,9 +20,9 @@ from dp.study.params import (
     Scale,
     Training,
 )
-from dp.study.predicted import FACTORS, Predictions
-from dp.study.predicted import check as check_predictions
-from dp.study.predicted import read as read_predictions
+from dp.study.prediction_file import FACTORS, Predictions
+from dp.study.prediction_file import check as check_predictions
+from dp.study.prediction_file import read as read_predictions
 from dp.study.protocols import in_force, is_pool
 from dp.study.search import settings
 from dp.study.variants import Baseline, Control, Prompted, Variant
