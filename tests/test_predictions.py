@@ -12,7 +12,7 @@ import pytest
 import yaml
 from conftest import ROOT
 from scipy import stats
-from synthetic_results import N, one, predictions, report, study_in, write_results
+from synthetic_results import N, one, predictions, report, reseal, study_in, write_results
 
 from dp import files, paths
 from dp.errors import UserError
@@ -240,9 +240,9 @@ def lines_of(cell):
 
 
 def write_all(study):
-    write_results(study, lines_of)
     rows = [{"id": f"e{i}", "fields": {"question": f"word {1 + i % 2}, feature 0"}} for i in range(N)]
     files.write_jsonl(paths.task_rows("alpha", "made_up") / "validation.jsonl", rows)
+    write_results(study, lines_of)
 
 
 @pytest.fixture(scope="module")
@@ -381,13 +381,14 @@ def test_rows_without_a_question_and_with_a_single_one_are_refused(tmp_path, mon
     path = paths.task_rows("alpha", "made_up") / "validation.jsonl"
     for fields, message in (({}, "no field 'question'"), ({"question": "same"}, "all ask 'same'")):
         files.write_jsonl(path, [{"id": f"e{i}", "fields": fields} for i in range(N)])
+        reseal(path.parent)
         with pytest.raises(SystemExit):
             report()
         assert message in capsys.readouterr().err
     path.unlink()
     with pytest.raises(SystemExit):
         report()
-    assert f"missing: {path}" in capsys.readouterr().err
+    assert f"{path}: is missing, though its record is there" in capsys.readouterr().err
 
 
 def test_a_scale_without_predictions_has_no_such_pages(tmp_path, monkeypatch):
