@@ -29,11 +29,12 @@ from dp.prompts import choice
 from dp.prompts.choice import Moment, temperature
 from dp.prompts.policy import Policy
 from dp.prompts.prompt_config import Temperature
+from dp.report.tables.protocol import MEANING
 from dp.study import grid, protocols, resolve
 from dp.study.variants import Control
 from dp.training.loop import Rows, train
 
-SWITCHES = list(protocols.MEANING)
+SWITCHES = list(MEANING)
 RELEASED = study_with(protocol="released")
 WIDTH = 40
 
@@ -797,7 +798,7 @@ def test_under_controlled_the_reported_rows_take_no_part_in_the_selection(inside
 
 
 def test_a_kept_split_counts_as_learned_and_padding_counts_the_padded_width():
-    released, in_force = list(protocols.MEANING), protocols.in_force
+    released, in_force = list(MEANING), protocols.in_force
     kept = {"position": {"learned_by": "adap_pos"}, "length": "fixed", "representation": "single"}
     assert in_force(released, [], kept) == in_force(released, [], kept | {"position": "task"})
     staged = kept | {"representation": "instance_pool"}

@@ -104,10 +104,8 @@ def compute(job: Job, folder: Path, study: Study | Catalogue, inputs: dict[str, 
         case "features":
             from dp.compute.features import FeaturesConfig, features
 
-            family = study.params.backbones[asked["backbone"]].family
-            return features(
-                FeaturesConfig.model_validate(asked), family, job.the("tokens"), job.the("backbone"), folder
-            )
+            config = FeaturesConfig.model_validate(asked | {"family": job.family})
+            return features(config, job.the("tokens"), job.the("backbone"), folder)
         case "train":
             from dp.compute.train import train
 
@@ -148,4 +146,4 @@ def _also_asked(job: Job) -> dict[str, Any]:
 
 def _identity(job: Job, inputs: dict[str, str]) -> str:
     """Of a training that may be resumed: what it reads, the code and torch, beside its configuration."""
-    return files.digest([inputs, code_digest(job.command), metadata.version("torch")])
+    return files.digest([inputs, code_digest(job.command, job.family), metadata.version("torch")])

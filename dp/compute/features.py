@@ -23,6 +23,7 @@ class FeaturesConfig(Configuration):
     """width: positions that inputs are padded to, where the mean is over all of them."""
 
     backbone: str
+    family: Family
     head: str
     task: str
     pooling: Literal["masked_mean", "padded_mean"]
@@ -31,15 +32,13 @@ class FeaturesConfig(Configuration):
     batch_size: int
 
 
-def features(
-    config: FeaturesConfig, family: Family, tokens_in: Path, backbone_in: Path, folder: Path
-) -> dict[str, Any]:
+def features(config: FeaturesConfig, tokens_in: Path, backbone_in: Path, folder: Path) -> dict[str, Any]:
     """Write features.safetensors, a tensor [R, H] of each split, and return its facts.
 
     Raises UserError where one is not finite.
     """
     with device(config.compute) as where, torch.no_grad():
-        backbone = load(backbone_in, family, config.head, config.compute.dtype, where)
+        backbone = load(backbone_in, config.family, config.head, config.compute.dtype, where)
         splits, _ = tokens.load(tokens_in)
         found = {}
         for name, split in splits.items():

@@ -78,5 +78,5 @@ def resting(jobs: Iterable[Job]) -> set[Path]:
 
 def noted(job: Job) -> str:
     """Digest of this code, or, where this code adopted the artifact, of what made it: Snakemake took note of that."""
-    adoption, code = of(job.folder), code_digest(job.command)
+    adoption, code = of(job.folder), code_digest(job.command, job.family)
     return adoption.was if adoption and adoption.now == code else code

@@ -4,8 +4,10 @@ import ast
 import hashlib
 from functools import cache
 from pathlib import Path
+from typing import get_args
 
 from dp import files
+from dp.backbones.names import Family
 from dp.jobs.source import code_of
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -21,10 +23,14 @@ WITHOUT_SAY = (
     "dp.progress",  # shows
 )
 """Modules and rooms that are imported by what computes and decide nothing of what comes out."""
+FAMILIES = "dp.backbones.families"
+"""It imports the class of every family, and a job uses one: the module of the family's name."""
 
 
-def closure(command: str) -> list[Path]:
+def closure(command: str, family: str | None = None) -> list[Path]:
     """Files of `dp` that decide what a command computes, sorted, relative to the folder that holds `dp`.
+
+    family: of the backbone that it is about; the files of the other families have no say. None: all may have.
 
     Commands, the worker, Snakemake and the shell start a job, and none of them is imported by what it computes.
     """
@@ -34,8 +40,14 @@ def closure(command: str) -> list[Path]:
         module = todo.pop()
         if module not in modules and not has_no_say(module):
             modules.add(module)
-            todo += _imports(module)
+            others = _others(family) if module == FAMILIES else set()
+            todo += [one for one in _imports(module) if one not in others]
     return sorted(_file(module).relative_to(PACKAGE.parent) for module in _with_parents(modules))
+
+
+def _others(family: str | None) -> set[str]:
+    """Modules of the families that a job has nothing to do with."""
+    return {f"dp.backbones.{name}" for name in get_args(Family) if name != family} if family else set()
 
 
 def has_no_say(module: str) -> bool:
@@ -43,14 +55,14 @@ def has_no_say(module: str) -> bool:
 
 
 @cache
-def modules(command: str) -> dict[str, str]:
+def modules(command: str, family: str | None = None) -> dict[str, str]:
     """File -> sha256 of its code (see `dp.jobs.source`), for each file of a command's closure."""
-    return {path.as_posix(): _digest(PACKAGE.parent / path) for path in closure(command)}
+    return {path.as_posix(): _digest(PACKAGE.parent / path) for path in closure(command, family)}
 
 
-def code_digest(command: str) -> str:
+def code_digest(command: str, family: str | None = None) -> str:
     """One digest of a command's closure: what makes its jobs stale when code changes."""
-    return files.digest(modules(command))
+    return files.digest(modules(command, family))
 
 
 @cache

@@ -69,6 +69,7 @@ class Job:
     """`asked`: what the parameters decide; a record may say more. `outputs`: names of the files that it makes.
 
     `reads`: of other jobs. `project`: files of the project that it reads. `cell`: the run of a training or evaluation.
+    `family`: of the one backbone that it is about.
     """
 
     folder: Path
@@ -78,6 +79,7 @@ class Job:
     reads: tuple[Upstream, ...] = ()
     project: tuple[str, ...] = ()
     cell: Cell | None = None
+    family: str | None = None
 
     @property
     def paths(self) -> list[Path]:

@@ -50,7 +50,7 @@ def recording(
     """
     folder, started = job.folder, time.time()
     made: dict[str, Any] = {}
-    code = {"digest": code_digest(job.command), "modules": modules(job.command)}
+    code = {"digest": code_digest(job.command, job.family), "modules": modules(job.command, job.family)}
     with marked(folder, job.command):
         files.discard_parts(folder)
         (folder / ADOPTED).unlink(missing_ok=True)

@@ -27,7 +27,7 @@ def reasons(job: Job, record: dict[str, Any], adopted: str | None, now: Now) -> 
     if parameter := first_difference(record["asked"], job.asked):
         yield parameter
     if by_code(job, record, adopted):
-        yield CODE + some(changed_modules(record, job.command))
+        yield CODE + some(changed_modules(record, job.command, job.family))
     if pin := moved(record):
         yield pin
     yield from other_inputs(job, record["used"]["inputs"], now)
@@ -35,7 +35,7 @@ def reasons(job: Job, record: dict[str, Any], adopted: str | None, now: Now) -> 
 
 def by_code(job: Job, record: dict[str, Any], adopted: str | None) -> bool:
     """Whether other code than this made an artifact, and none like it adopted it since."""
-    return code_digest(job.command) not in (record["used"]["code"]["digest"], adopted)
+    return code_digest(job.command, job.family) not in (record["used"]["code"]["digest"], adopted)
 
 
 def other_inputs(job: Job, read: Mapping[str, str], now: Now) -> Iterator[str]:
@@ -94,9 +94,9 @@ def first_difference(then: dict[str, Any], now: dict[str, Any]) -> str | None:
     return None
 
 
-def changed_modules(record: dict[str, Any], command: str) -> list[str]:
-    """Files of a command's closure that are other, new or gone since a record was made, sorted."""
-    then, now = record["used"]["code"]["modules"], modules(command)
+def changed_modules(record: dict[str, Any], command: str, family: str | None = None) -> list[str]:
+    """Files of a job's code that are other, new or gone since a record was made, sorted."""
+    then, now = record["used"]["code"]["modules"], modules(command, family)
     return sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
 
 

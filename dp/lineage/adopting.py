@@ -132,7 +132,8 @@ def tried(members: Iterable[Made], compute: Compute) -> Iterator[Outcome]:
     same: list[str] = files.read_json(kept) if kept.is_file() else []
     scratch = cache() / "adopt"
     for member in members:
-        key = files.digest([str(member.folder), member.digest, code_digest(member.command), torch.__version__])
+        code = code_digest(member.command, member.job.family)
+        key = files.digest([str(member.folder), member.digest, code, torch.__version__])
         how = "bytes" if _on_cpu(member) else f"numbers within {TOLERANCE:g}"
         if key in same:
             yield Outcome(member.job, None, how)
@@ -211,7 +212,7 @@ def adopt(jobs: Iterable[Job], found: Candidates, outcomes: Iterable[Outcome]) -
             "compared": tries[0].how,
             "seed": SEED,
         }
-        was, now = str(member.said("used", "code", "digest")), code_digest(job.command)
+        was, now = str(member.said("used", "code", "digest")), code_digest(job.command, job.family)
         adoption.write(
             job.folder, Adoption(record=member.digest, was=was, now=now, day=day, compared=compared, **state)
         )

@@ -69,7 +69,7 @@ def tool_of(entities: Entities, job: Made) -> Any:
         softwareVersion=version,
         identifier=f"sha256:{job.code}",
         mainEntity=entities.files[module],
-        hasPart=[entities.files[path] for path in (modules(job.command) if job.adoption else ran)],
+        hasPart=[entities.files[path] for path in (modules(job.command, job.job.family) if job.adoption else ran)],
         softwareRequirements=[package(entities, *one) for one in packages.items() if one[1]],
     )
 

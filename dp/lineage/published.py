@@ -59,8 +59,8 @@ def problems(study: Study, folder: Path = FOLDER) -> Iterator[str]:
 def _outdated(study: Study, made: dict[str, Any]) -> Iterator[str]:
     if made["with"]["dirty"] is not False:
         yield "made from code without a commit"
-    asked = jobs(study)[paths.report(study.scale_name)].asked
-    if parameter := first_difference(made["asked"], asked):
+    wanted = jobs(study)
+    if parameter := first_difference(made["asked"], wanted[paths.report(study.scale_name)].asked):
         yield parameter
     facts = made["made"]
     if facts.get("parameters") != parameters(study):
@@ -68,7 +68,7 @@ def _outdated(study: Study, made: dict[str, Any]) -> Iterator[str]:
     if changed := changed_modules(made, "report"):
         yield f"code of report changed: {', '.join(changed)}"
     for command, digests in facts.get("code", {}).items():
-        if digests != [code_digest(command)]:
+        if digests != sorted({code_digest(command, job.family) for job in wanted.values() if job.command == command}):
             yield f"code of {command} changed"
     for path, digest in made["used"]["inputs"].items():
         if is_of_project(path) and project_digest(path) != digest:

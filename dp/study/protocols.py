@@ -31,31 +31,6 @@ Switch = Literal[
     "truncate_as_released",
 ]
 
-MEANING: dict[str, str] = {
-    "straight_through": "choices are learned by straight-through Gumbel-Softmax",
-    "raw_feature": "the instance feature is read as it is, not standardised over the training rows",
-    "padded_feature": "the instance feature is the mean over all max_tokens positions, padding included",
-    "relu_position_logits": "an instance's position logits pass through a ReLU",
-    "relu_length_logits": "an instance's length logits pass through a ReLU",
-    "tanh_pool_scores": "pool scores pass through a tanh (by protocol: unless the position is learned too)",
-    "random_logits": "a task's logits begin at U(-0.5, 0.5), the bias of an instance's at U(+-1/sqrt(H)), not at 0",
-    "uniform_pools": "a pool begins at U(-0.5, 0.5) (by protocol: where the position is learned too)",
-    "gumbel_at_evaluation": "choices are drawn at evaluation as in training, not the argmax",
-    "draw_by_four": "where a task's choice is drawn at evaluation, every four rows in the data's order share a draw",
-    "rotation": "the vectors behind the input are the head of the prompt: [p_j+1..p_P; x; p_1..p_j]",
-    "select_on_reported": "the best of all evaluations on the reported split is kept and reported",
-    "dropout": "the frozen backbone's dropout is on in training",
-    "update_every_micro_batch": "every micro-batch is an update (by protocol: unless the position alone is learned)",
-    "clip_once_a_step": "clip_norm bounds the sum of a step's micro-batches; where each is an update, every last one's",
-    "warmup_from_zero": "the rate of a warm-up's update s, from 0, is s / warmup_steps of the full one: the first is 0",
-    "plain_shuffling": "training rows are shuffled plainly, not sorted by length within a window",
-    "padded_inputs": "inputs are padded to max_tokens",
-    "fillers": "vectors that a learned length drops become -1e20 and stay visible",
-    "prompt_beside_finetuning": "fine-tuning tunes a prompt too, by the scale's own optimizer, and no embeddings",
-    "short_schedule": "a linear schedule ends after as many updates as there are nominal steps; the rate stays 0",
-    "truncate_as_released": "long inputs lose pieces of the fields that the released code cuts (by protocol alone)",
-}
-
 
 def is_pool(representation: str) -> bool:
     """Whether prompts are weighed by a softmax: what the released code calls a pool."""

@@ -53,7 +53,7 @@ def rows_job(study: Study | Catalogue, task: str) -> Job:
 def backbone_job(study: Study | Catalogue, name: str) -> Job:
     """A backbone's configuration, weights and tokenizer."""
     asked = grid.backbone_config(study, name)
-    return Job(paths.backbone(name), "fetch-backbone", asked, FILES["fetch-backbone"])
+    return Job(paths.backbone(name), "fetch-backbone", asked, FILES["fetch-backbone"], family=asked["family"])
 
 
 def tokens_job(study: Study, backbone: str, task: str) -> Job:
@@ -61,14 +61,16 @@ def tokens_job(study: Study, backbone: str, task: str) -> Job:
     rows = Upstream("rows", paths.task_rows(task, study.source), outputs_of("fetch-task"))
     words = Upstream("backbone", paths.backbone(backbone), outputs_of("fetch-backbone", without="model.safetensors"))
     folder, asked = paths.tokens(study.scale_name, backbone, task), grid.tokens_config(study, backbone, task)
-    return Job(folder, "tokenize", asked, FILES["tokenize"], (rows, words), project_files("tokenize", task))
+    return Job(folder, "tokenize", asked, FILES["tokenize"], (rows, words), project_files("tokenize", task),
+               family=asked["family"])  # fmt: skip
 
 
 def features_job(study: Study, backbone: str, task: str, pooling: str) -> Job:
     """Instance features of a task under a backbone."""
     folder = paths.features(study.scale_name, backbone, task, pooling)
     reads = (_tokens(study, backbone, task), _backbone(backbone))
-    return Job(folder, "features", grid.features_config(study, backbone, task, pooling), FILES["features"], reads)
+    asked, family = grid.features_config(study, backbone, task, pooling), study.params.backbones[backbone].family
+    return Job(folder, "features", asked, FILES["features"], reads, family=family)
 
 
 def choice_job(study: Study, cell: Cell) -> Job:
@@ -91,7 +93,8 @@ def training_job(study: Study, cell: Cell) -> Job:
     if study.scale.search and cell.trial is None:
         reads.append(Upstream("choice", paths.choice(scale, cell.variant_path), outputs_of("choose")))
     folder = paths.train_run(scale, cell.run)
-    return Job(folder, "train", grid.run_config(study, cell), FILES["train"], tuple(reads), cell=cell)
+    asked = grid.run_config(study, cell)
+    return Job(folder, "train", asked, FILES["train"], tuple(reads), cell=cell, family=asked["family"])
 
 
 def evaluation_job(study: Study, cell: Cell) -> Job:
@@ -102,7 +105,8 @@ def evaluation_job(study: Study, cell: Cell) -> Job:
     if training:
         reads.append(Upstream("tuned", paths.train_run(study.scale_name, training.run), outputs_of("train", RECORD)))
     folder = paths.evaluation(study.scale_name, cell.run)
-    return Job(folder, "evaluate", grid.run_config(study, cell), FILES["evaluate"], tuple(reads), cell=cell)
+    asked = grid.run_config(study, cell)
+    return Job(folder, "evaluate", asked, FILES["evaluate"], tuple(reads), cell=cell, family=asked["family"])
 
 
 def report_job(study: Study) -> Job:
