@@ -70,7 +70,11 @@ def _job(study: Study, arguments: argparse.Namespace) -> Job:
             return resolve.choice_job(study, common.searched(study, arguments.variant))
         case "evaluate":
             return resolve.evaluation_job(study, common.chosen(study, grid.cells(study), arguments.run))
-    return resolve.report_job(study)
+    from dp.results.runs import check_there
+
+    job = resolve.report_job(study)
+    check_there(one.folder / name for one in job.reads for name in one.names)
+    return job
 
 
 def make(job: Job, study: Study | Catalogue) -> None:

@@ -1,5 +1,6 @@
 """All evaluations of a grid, read with their records and refused where a table could not vouch for them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,7 @@ def read(study: Study, some: list[Cell] | None = None) -> list[Run]:
     `allow_dirty`, come from code without a commit.
     """
     grid = cells(study) if some is None else some
-    missing = [str(path) for path in _inputs(study, some) if not path.is_file()]
-    _refuse(missing, "files that the report reads are missing", "run the pipeline, which makes them, then report")
+    check_there(_inputs(study, some))
     runs = [_read(study, cell) for cell in grid]
     stale = [f"{run.folder} ({key})" for run in runs if (key := _changed(study, run))]
     remedy = (
@@ -78,6 +78,12 @@ def read(study: Study, some: list[Cell] | None = None) -> list[Run]:
 def evaluated(study: Study) -> list[Cell]:
     """The cells of the grid whose evaluation is there."""
     return [cell for cell in cells(study) if (paths.evaluation(study.scale_name, cell.run) / "record.json").is_file()]
+
+
+def check_there(inputs: Iterable[Path]) -> None:
+    """Raises UserError that counts the missing ones among the files that a report reads."""
+    missing = [str(path) for path in inputs if not path.is_file()]
+    _refuse(missing, "files that the report reads are missing", "run the pipeline, which makes them, then report")
 
 
 def _inputs(study: Study, some: list[Cell] | None) -> list[Path]:
