@@ -395,7 +395,7 @@ def test_rows_without_a_question_and_with_a_single_one_are_refused(tmp_path, mon
     path.unlink()
     with pytest.raises(SystemExit):
         report()
-    assert f"{path}: is missing" in capsys.readouterr().err
+    assert f"missing: {path}" in capsys.readouterr().err
 
 
 def test_a_scale_without_predictions_has_no_such_pages(tmp_path, monkeypatch):

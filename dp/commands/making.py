@@ -71,7 +71,11 @@ def _job(study: Study, arguments: argparse.Namespace) -> Job:
             return resolve.choice_job(study, common.searched(study, arguments.variant))
         case "evaluate":
             return resolve.evaluation_job(study, common.chosen(study, grid.cells(study), arguments.run))
-    return resolve.report_job(study)
+    from dp.results.runs import check_there
+
+    job = resolve.report_job(study)
+    check_there(one.folder / name for one in job.reads for name in one.names)
+    return job
 
 
 def make(job: Job, study: Study | Catalogue) -> None:
@@ -126,9 +130,8 @@ def compute(job: Job, folder: Path, study: Study | Catalogue, inputs: dict[str, 
         from dp.compute.tokenize import TokensConfig, tokenize
 
         needs.check(study, asked["backbone"])
-        config = TokensConfig.model_validate(asked)
-        return tokenize(config, load_task(asked["task"]), job.the("rows"), job.the("backbone"), folder,
-                        checks(study, asked["backbone"], asked["task"]))  # fmt: skip
+        return tokenize(TokensConfig.model_validate(asked), load_task(asked["task"]), job.the("rows"),
+                        job.the("backbone"), folder, checks(study, asked["backbone"], asked["task"]))  # fmt: skip
     from dp.compute.report import report
 
     return report(study, folder)

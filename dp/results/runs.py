@@ -1,5 +1,6 @@
 """All evaluations of a grid, read with their records and refused where a table could not vouch for them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,8 +62,7 @@ def read(study: Study, some: list[Cell] | None = None) -> list[Run]:
     `allow_dirty`, come from code without a commit.
     """
     grid = cells(study) if some is None else some
-    missing = [str(path) for path in _inputs(study, some) if not path.is_file()]
-    _refuse(missing, "files that the report reads are missing", "run the pipeline, which makes them, then report")
+    check_there(_inputs(study, some))
     adopted = adoption.resting(resolve.jobs(study).values())
     runs = [_read(study, cell, adopted) for cell in grid]
     stale = [f"{run.folder} ({key})" for run in runs if (key := _changed(study, run))]
@@ -82,6 +82,12 @@ def evaluated(study: Study) -> list[Cell]:
     return [cell for cell in cells(study) if (paths.evaluation(study.scale_name, cell.run) / "record.json").is_file()]
 
 
+def check_there(inputs: Iterable[Path]) -> None:
+    """Raises UserError that counts the missing ones among the files that a report reads."""
+    missing = [str(path) for path in inputs if path.name != ADOPTED and not path.is_file()]
+    _refuse(missing, "files that the report reads are missing", "run the pipeline, which makes them, then report")
+
+
 def _inputs(study: Study, some: list[Cell] | None) -> list[Path]:
     """Every file that the report reads, or of those the ones about some cells."""
     reads = resolve.report_job(study).reads
@@ -90,7 +96,7 @@ def _inputs(study: Study, some: list[Cell] | None) -> list[Path]:
         about = {folder for job in jobs for folder in (job.folder, *job.upstream)}
         about |= {paths.task_rows(cell.task, study.source) for cell in some}
         reads = tuple(one for one in reads if one.folder in about)
-    return [one.folder / name for one in reads for name in one.names if name != ADOPTED]
+    return [one.folder / name for one in reads for name in one.names]
 
 
 def _read(study: Study, cell: Cell, adopted: set[Path]) -> Run:
