@@ -26,8 +26,8 @@ from dp.numerics.devices import device
 from dp.numerics.sequence import Sequence
 from dp.prompts.choice import Moment, temperature
 from dp.study import grid
-from dp.training.config import LoopConfig
 from dp.training.loop import expected_losses
+from dp.training.loop_config import LoopConfig
 from dp.training.optimizers import optimizer
 
 

@@ -21,21 +21,23 @@ from dp.backbones.names import ARCHITECTURES  # noqa: E402
 from dp.data import tokens  # noqa: E402
 from dp.data.choices import answering  # noqa: E402
 from dp.data.encoding import encode, gather  # noqa: E402
-from dp.sources.definitions import Backbone  # noqa: E402
+from dp.sources.backbone_definition import BackboneEntry  # noqa: E402
 from dp.study.study import Study  # noqa: E402
 from dp.study.study import load as load_params  # noqa: E402
 from dp.tasks import model as tasks  # noqa: E402
-from dp.training.config import LoopConfig  # noqa: E402
+from dp.training.loop_config import LoopConfig  # noqa: E402
 from dp.worlds import made_up, random_weights  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 SUPERGLUE = Path(os.environ.get("SUPERGLUE", ROOT.parent / "shared" / "superglue"))
 
 
-def tiny_backbone(family: str, head: str = "verbalizer") -> Backbone:
+def tiny_backbone(family: str, head: str = "verbalizer") -> BackboneEntry:
     """A tiny backbone of a family with random weights, as params.yaml would define it."""
     drawn = {"kind": "random", "architecture": ARCHITECTURES[family], "shape": families.FAMILIES[family].tiny}
-    return Backbone.model_validate({"family": family, "head": head, "source": drawn | {"tokenizer": {"kind": "words"}}})
+    return BackboneEntry.model_validate(
+        {"family": family, "head": head, "source": drawn | {"tokenizer": {"kind": "words"}}}
+    )
 
 
 # Family under test -> its tiny backbone; `masked` is the encoder family with a verbalizer.

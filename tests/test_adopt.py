@@ -15,9 +15,9 @@ from dp import files
 from dp.commands import cli, making
 from dp.jobs import adoption, closure, stale
 from dp.jobs.job import ADOPTED
-from dp.lineage import adopt as adopting
-from dp.lineage.adopt import TOLERANCE, Kind, kind_of, sample, survey, tried
-from dp.lineage.audit import audit
+from dp.lineage import adopting
+from dp.lineage.adopting import TOLERANCE, Kind, kind_of, sample, survey, tried
+from dp.lineage.auditing import audit
 from dp.lineage.compare import different, different_file
 from dp.study.resolve import jobs
 from dp.training import loop

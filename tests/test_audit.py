@@ -14,10 +14,12 @@ from synthetic_results import change, predictions, report, study_in, write_resul
 
 from dp import files, paths
 from dp.commands import cli
-from dp.jobs import closure, record, stale, state
+from dp.jobs import closure, record, stale
+from dp.jobs import mark as state
 from dp.jobs.finding import KINDS, Finding
 from dp.jobs.inputs import verified
-from dp.lineage import audit, environments, numbers, orphans, scales
+from dp.lineage import auditing as audit
+from dp.lineage import environments, numbers, orphans, scales
 from dp.study.resolve import jobs
 from dp.study.study import load
 

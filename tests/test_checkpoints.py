@@ -20,7 +20,7 @@ from dp.errors import UserError
 from dp.numerics import tensors
 from dp.sources import package
 from dp.sources import weights as fetch
-from dp.sources.definitions import Backbone
+from dp.sources.backbone_definition import BackboneEntry
 from dp.study.study import load as load_study
 from dp.tasks import model as tasks
 
@@ -67,7 +67,7 @@ def sharded(whole, tmp_path):
 
 
 def backbone(kind, family="causal", **source):
-    return Backbone.model_validate({"family": family, "source": {"kind": kind, **source}})
+    return BackboneEntry.model_validate({"family": family, "source": {"kind": kind, **source}})
 
 
 def in_folder(folder, pinned=False):
@@ -387,7 +387,7 @@ def test_no_package_reaches_pip_as_an_option(name):
     wheels = [{"package": "a==1", "files": pins}, {"package": name, "files": pins}]
     for source in ({"kind": "package", "package": name, "files": pins}, {"kind": "packages", "wheels": wheels}):
         with pytest.raises(ValidationError, match="String should match pattern"):
-            Backbone.model_validate({"family": "causal", "source": source})
+            BackboneEntry.model_validate({"family": "causal", "source": source})
     raw = tasks.load("boolq").model_dump()
     raw["sources"]["package"]["package"] = name
     with pytest.raises(ValidationError, match="String should match pattern"):

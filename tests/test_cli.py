@@ -45,7 +45,7 @@ def test_an_unknown_run_names_the_nearest(capsys):
 
 def test_a_run_before_its_inputs_says_what_makes_them(capsys):
     for made, missing in (
-        ([], "results/download/backbones/tiny-t5"),
+        ([], "results/tokenize/smoke/tiny-t5/toy/tokens"),
         (["fetch-backbone", "--backbone", "tiny-t5"], "results/tokenize/smoke/tiny-t5/toy/tokens"),
         (["fetch-task", "--task", "toy"], "results/tokenize/smoke/tiny-t5/toy/tokens"),
         (

@@ -40,7 +40,12 @@ def noting(name, globals=None, locals=None, fromlist=(), level=0):
     imported.setdefault((globals or {{}}).get("__name__"), []).extend(one for one in names if one in sys.modules)
     return module
 
-builtins.__import__ = noting
+def noting_a_name(name, package=None):
+    imported.setdefault(sys._getframe(1).f_globals["__name__"], []).append(name)
+    return by_name(name, package)
+
+by_name = importlib.import_module
+builtins.__import__, importlib.import_module = noting, noting_a_name
 importlib.import_module("dp.compute.{module}")
 of_dp = {{str(by): [one for one in names if one.split(".")[0] == "dp"] for by, names in imported.items()}}
 print(json.dumps(of_dp))

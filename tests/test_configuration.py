@@ -17,9 +17,9 @@ from dp.study.study import load
 
 KINDS = {"train": TrainingConfig, "evaluate": EvaluationConfig, "features": FeaturesConfig, "tokenize": TokensConfig}
 READERS = {
-    "dp/prompts/config.py": {"train", "evaluate"},
-    "dp/classifier/config.py": {"train", "evaluate"},
-    "dp/training/config.py": {"train"},
+    "dp/prompts/prompt_config.py": {"train", "evaluate"},
+    "dp/classifier/classifier_config.py": {"train", "evaluate"},
+    "dp/training/loop_config.py": {"train"},
     "dp/data/limits.py": {"tokenize"},
     "dp/data/regime.py": {"train", "evaluate", "report"},
     "dp/numerics/compute.py": {"train", "evaluate", "features", "fetch-backbone"},

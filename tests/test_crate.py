@@ -310,7 +310,7 @@ def test_cq9_version_of_the_source(handed):
         record = handed.record(folder)
         surroundings = record["with"]
         commit = surroundings["commit"] + ("-dirty" if surroundings["dirty"] else "")
-        script = f"dp/commands/{record['command'].replace('-', '_')}.py"
+        script = f"dp/compute/{record['command'].replace('-', '_')}.py"
         code = f"sha256:{record['used']['code']['digest']}"
         assert version(handed.crate, folder) == (commit, code, script)
         modules = many(action(handed.crate, folder)["instrument"], "hasPart")

@@ -12,7 +12,7 @@ from dp import files
 from dp.commands import cli
 from dp.errors import UserError
 from dp.jobs import record
-from dp.lineage.audit import before_jobs
+from dp.lineage.auditing import before_jobs
 from dp.study.resolve import jobs
 from dp.study.study import load
 

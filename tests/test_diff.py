@@ -19,8 +19,8 @@ from synthetic_results import change, planted, report, study_in, write_results
 from dp import files
 from dp.commands import cli
 from dp.jobs.record import sealed
-from dp.lineage.diff import changes
 from dp.lineage.diff_text import domains_of, patterns
+from dp.lineage.differences import changes
 
 RUN = "synthetic/tiny-t5/full"
 TRAINED, EVALUATED = f"results/train/{RUN}", f"results/evaluate/{RUN}"

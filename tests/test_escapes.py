@@ -22,7 +22,8 @@ from dp.closed import validated
 from dp.commands import cli
 from dp.errors import UserError, printable
 from dp.escapes import cell, csv_rows, markdown
-from dp.lineage import status, status_text
+from dp.lineage import standings as status
+from dp.lineage import status_text
 from dp.report import latex
 from dp.report.figures import style
 from dp.results.table import to_csv

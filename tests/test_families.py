@@ -22,10 +22,10 @@ from dp.closed import validated
 from dp.errors import UserError
 from dp.numerics.sequence import Sequence
 from dp.planning.shapes import shape
-from dp.prompts.config import Init
 from dp.prompts.initial import initial_vectors
+from dp.prompts.prompt_config import Init
 from dp.sources import weights as fetch
-from dp.sources.definitions import Backbone
+from dp.sources.backbone_definition import BackboneEntry
 from dp.study import needs
 from dp.study.study import load as load_study
 from dp.worlds import made_up, random_weights
@@ -100,7 +100,9 @@ def folder_of(tmp_path_factory):
 
 def definition(name, folder, head="verbalizer"):
     family = (ADMITTED | REFUSED)[name][0]
-    return Backbone.model_validate({"family": family, "head": head, "source": {"kind": "folder", "path": str(folder)}})
+    return BackboneEntry.model_validate(
+        {"family": family, "head": head, "source": {"kind": "folder", "path": str(folder)}}
+    )
 
 
 # A family is one file and its name
@@ -124,10 +126,10 @@ def test_random_weights_are_of_the_family(family):
     for architecture in (*ARCHITECTURES.values(), "lama"):
         definition = {"family": family, "source": source | {"architecture": architecture}}
         if architecture == ARCHITECTURES[family]:
-            validated(Backbone, definition, ROOT)
+            validated(BackboneEntry, definition, ROOT)
         else:
             with pytest.raises(UserError, match=f"{family} has weights drawn as '\\w+', not as '{architecture}'"):
-                validated(Backbone, definition, ROOT)
+                validated(BackboneEntry, definition, ROOT)
 
 
 # What the embedding module makes of ids (Gemma: sqrt(H) times its table)

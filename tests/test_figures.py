@@ -24,7 +24,8 @@ from dp import files, paths
 from dp.jobs.closure import closure
 from dp.paper import claimed as claims
 from dp.report import findings
-from dp.report.figures import bundles, by_variant, cost, every, gain_over_fixed, style
+from dp.report.figures import all_figures as every
+from dp.report.figures import bundles, by_variant, cost, gain_over_fixed, style
 from dp.report.figures import split_by_input_length as by_length
 from dp.results import runs, steps, table
 from dp.study.contents import FIGURES, OF_PREDICTIONS, TABLES

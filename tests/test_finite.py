@@ -17,7 +17,7 @@ from dp.commands import cli
 from dp.compute import features
 from dp.errors import UserError
 from dp.sources import weights as fetch
-from dp.sources.definitions import Backbone
+from dp.sources.backbone_definition import BackboneEntry
 from dp.training import loop
 from dp.training.state import State, load_tuned
 
@@ -32,7 +32,7 @@ def test_weights_are_finite_or_refused_by_name(tmp_path, wrong):
     save_file(tensors, tmp_path / "made" / "model.safetensors", metadata={"format": "pt"})
     source = {"kind": "folder", "path": str(tmp_path / "made")}
     with pytest.raises(UserError, match=r"layers\.0\.mlp\.up_proj\.weight holds 1 of 512 numbers .* get them again"):
-        fetch.fetch(Backbone.model_validate({"family": "causal", "source": source}), tmp_path / "out")
+        fetch.fetch(BackboneEntry.model_validate({"family": "causal", "source": source}), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

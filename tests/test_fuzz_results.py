@@ -15,7 +15,7 @@ from small_project import in_a_clean_tree, made, reseal
 from dp import files, paths
 from dp.commands import cli
 from dp.errors import UserError
-from dp.lineage import sync
+from dp.lineage import syncing as sync
 from dp.study.resolve import jobs
 
 ROWS = "results/report/small/results.csv"

@@ -19,7 +19,7 @@ from dp.errors import UserError
 from dp.sources import hub
 from dp.sources import rows as fetch
 from dp.sources import weights as backbones
-from dp.sources.definitions import Backbone
+from dp.sources.backbone_definition import BackboneEntry
 from dp.tasks import model
 
 ROOT = Path(__file__).parents[1]
@@ -211,8 +211,8 @@ def small_task(name: str, **splits: list[tuple[int, int, int, int]]) -> tuple[mo
     return model.Task.model_validate(task.model_dump() | {"expected": expected}), content
 
 
-def definition(**source) -> Backbone:
-    return Backbone.model_validate({"family": "seq2seq", "source": source})
+def definition(**source) -> BackboneEntry:
+    return BackboneEntry.model_validate({"family": "seq2seq", "source": source})
 
 
 TINY = {"kind": "random", "architecture": "t5", "tokenizer": {"kind": "words"},

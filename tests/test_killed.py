@@ -16,7 +16,7 @@ from built_project import BIN, environment, jobs
 from timeless import content, rows
 
 from dp import files
-from dp.lineage.audit import before_jobs
+from dp.lineage.auditing import before_jobs
 from dp.study import resolve
 from dp.study.study import load
 

@@ -10,7 +10,7 @@ from conftest import ROOT
 
 from dp.errors import UserError
 from dp.jobs import closure, project
-from dp.lineage import sync
+from dp.lineage import syncing as sync
 
 TASK = "dp/tasks/toy.yaml"
 

@@ -8,7 +8,7 @@ from test_readers import ODD
 
 from dp import files
 from dp.sources import weights as fetch
-from dp.sources.definitions import Backbone
+from dp.sources.backbone_definition import BackboneEntry
 
 FEW = ["data[2]", "x {wildcards.task}", "50% #1", "back\\slash"]
 NAMES = [pytest.param(name, marks=[] if name in FEW else [pytest.mark.exhaustive]) for name in ODD]
@@ -16,7 +16,7 @@ SHAPE = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_decoder_lay
 
 
 def t5(**source):
-    return Backbone.model_validate({"family": "seq2seq", "source": source})
+    return BackboneEntry.model_validate({"family": "seq2seq", "source": source})
 
 
 @pytest.mark.slow

@@ -18,7 +18,8 @@ from dp.classifier.classifier import classifier
 from dp.commands import cli
 from dp.compute.choose import best
 from dp.errors import UserError
-from dp.lineage import audit, status
+from dp.lineage import auditing as audit
+from dp.lineage import standings as status
 from dp.results.table import to_csv
 from dp.training import loop, overflow
 

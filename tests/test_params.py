@@ -9,7 +9,7 @@ from small_project import small_study
 
 from dp.closed import Closed, validated
 from dp.errors import UserError
-from dp.paper.claimed import Facts
+from dp.paper.claimed import PaperFacts
 from dp.study import grid, params, study
 from dp.tasks.model import Task
 
@@ -143,7 +143,7 @@ def test_numbers_are_finite(key, changes, value):
 
 
 def test_every_number_of_every_model_is_finite_and_strict():
-    todo, seen = [params.Params, params.Scale, study.Study, Task, Facts], set()
+    todo, seen = [params.Params, params.Scale, study.Study, Task, PaperFacts], set()
     while todo:
         model = todo.pop()
         if model not in seen:

@@ -92,6 +92,20 @@ def restore(project):
     git(project, "checkout", "-q", "--", "dp")
 
 
+def test_what_has_no_say_reruns_nothing(project):
+    """A resource of a rule, an error text of the parameters, the progress bar, and what records a job."""
+    for name, old, new in (
+        ("workflow/rules/train.smk", "gpu=GPU,", "gpu=GPU,\n        mem_mb=1,"),
+        ("dp/study/params.py", "must be a multiple of", "has to be a multiple of"),
+        ("dp/progress.py", "mininterval=5", "mininterval=9"),
+        ("dp/jobs/record.py", "Restore it (", "Bring it back ("),
+    ):
+        text = (project / name).read_text()
+        assert old in text
+        (project / name).write_text(text.replace(old, new))
+    assert jobs(project, dry=True) == []
+
+
 def test_a_variant_parameter_reruns_its_own_runs(project):
     path = project / "params.yaml"
     params = yaml.safe_load(path.read_text())

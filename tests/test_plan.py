@@ -16,13 +16,14 @@ from dp.classifier.classifier import classifier
 from dp.commands import cli
 from dp.data.regime import Regime
 from dp.errors import UserError
-from dp.planning import inputs, measure, parts, speeds, work
+from dp.planning import measure, parts, speeds, work
+from dp.planning import row_lengths as inputs
 from dp.planning.costs import Cost, Counter, needed
-from dp.planning.inputs import Inputs, inputs_of
-from dp.planning.plan import plan
+from dp.planning.estimate import plan
+from dp.planning.printed import size
+from dp.planning.row_lengths import Inputs, inputs_of
 from dp.planning.shapes import known, shape, shape_of
 from dp.planning.speeds import Sample, Speed, fitted
-from dp.planning.text import size
 from dp.planning.work import Work, flops, tuned
 from dp.study import grid
 from dp.study.resolve import jobs
@@ -333,7 +334,7 @@ def test_evaluations_during_training_are_counted(tmp_path, monkeypatch):
         study = small_study(["fixed"], training=SCALE["training"] | {"evaluate_every": every, "steps": steps})
         cell = grid.trainings(study)[0]
         config, own = grid.run_config(study, cell), Counter(study).shapes["tiny-t5"]
-        texts = work.Texts(10.0, [(9, 10.0)], (9, 10.0))
+        texts = work.TextLengths(10.0, [(9, 10.0)], (9, 10.0))
         return work.selections(own, typed(config), tuned(own, typed(config), [2]), texts).layers / own.layers
 
     assert passes(2, 4) == 2 * 2  # 9 rows are two batches of 8

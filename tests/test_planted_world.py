@@ -13,11 +13,11 @@ from dp.errors import UserError
 from dp.numerics import seeds
 from dp.sources import rows as fetch
 from dp.sources import weights as backbones
-from dp.sources.definitions import Backbone
+from dp.sources.backbone_definition import BackboneEntry
 from dp.tasks import model as tasks
 from dp.tasks.model import Question
 from dp.worlds import planted, pretraining, random_weights
-from dp.worlds.definitions import Pretraining
+from dp.worlds.made_sources import Pretraining
 
 QUESTIONS = {
     "planted_first": [(1, 0)],
@@ -193,7 +193,7 @@ def test_an_instruction_asks_by_its_end_its_count_and_its_token(tokenizer, reach
 def definition(seed=0, **plan):
     plan = {"steps": 3, "batch_size": 8, "warmup_steps": 1, "threads": 1, "accuracy": 0.01} | plan
     source = {"kind": "planted", "seed": seed, "shape": SHAPE, "pretraining": plan}
-    return Backbone(family="seq2seq", source=source)
+    return BackboneEntry(family="seq2seq", source=source)
 
 
 def digests(folder):

@@ -22,7 +22,7 @@ from dp.results.table import summary
 from dp.statistics.intervals import of_runs, wilson
 from dp.statistics.p_values import holm, p_better
 from dp.study.contents import report_config
-from dp.study.predictions import check, read
+from dp.study.prediction_file import check, read
 from dp.study.study import load, training_of
 
 VARIANTS = ["majority", "fixed", "postfix", "adap_pos", "adap_ins_pos", "adap_ins_pos-shuffled", "adap_ins_vec"]

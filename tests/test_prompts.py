@@ -7,12 +7,12 @@ from torch import nn
 from dp.errors import UserError
 from dp.numerics import seeds
 from dp.prompts.choice import Moment
-from dp.prompts.config import Init
 from dp.prompts.initial import initial_vectors
 from dp.prompts.lengths import Length
 from dp.prompts.mixture import Mixture
 from dp.prompts.policy import Policy
 from dp.prompts.positions import Position
+from dp.prompts.prompt_config import Init
 from dp.prompts.representations import Pool, Single
 from dp.prompts.residual import Residual
 

@@ -17,7 +17,8 @@ from dp.errors import UserError
 from dp.sources import folder as folders
 from dp.sources import formats, read
 from dp.sources import rows as fetch
-from dp.tasks import model, text
+from dp.tasks import model
+from dp.tasks import templates as text
 
 # What a shell, a glob, a URL or a template would not take as it stands, and beside it what a glob finds in its place.
 ODD = {

@@ -10,7 +10,8 @@ from conftest import ROOT
 
 from dp import files, paths
 from dp.errors import Interrupted, UserError
-from dp.jobs import record, state
+from dp.jobs import mark as state
+from dp.jobs import record
 from dp.jobs.inputs import verified
 from dp.jobs.job import Job
 from dp.jobs.source import code_of

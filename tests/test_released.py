@@ -27,8 +27,8 @@ from dp.errors import UserError
 from dp.numerics import seeds
 from dp.prompts import choice
 from dp.prompts.choice import Moment, temperature
-from dp.prompts.config import Temperature
 from dp.prompts.policy import Policy
+from dp.prompts.prompt_config import Temperature
 from dp.study import grid, protocols, resolve
 from dp.study.variants import Control
 from dp.training.loop import Rows, train

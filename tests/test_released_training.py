@@ -12,8 +12,8 @@ from dp import files
 from dp.classifier.classifier import classifier
 from dp.data.batches import collate, training_batches
 from dp.study import grid
-from dp.training.config import Optimizer
 from dp.training.loop import Rows, clip_norm, train
+from dp.training.loop_config import Optimizer
 from dp.training.optimizers import learning_rate, optimizers
 from dp.training.state import State
 

@@ -245,7 +245,7 @@ def test_a_number_without_a_commit_is_refused_or_admitted_with_a_label(tmp_path,
 def test_an_evaluation_made_under_other_parameters_is_refused(tmp_path, monkeypatch):
     write_results(study_in(tmp_path, monkeypatch), planted)
     study = study_in(tmp_path, monkeypatch, training=SCALE["training"] | {"steps": 160})
-    with pytest.raises(UserError, match=r"^4 evaluations .*\(training\)"):
+    with pytest.raises(UserError, match=r"^4 evaluations .*\(training\.steps was 120, is 160\)"):
         runs.read(study)
 
 

@@ -19,8 +19,8 @@ from dp.errors import UserError
 from dp.sources import package, read
 from dp.sources import rows as fetch
 from dp.sources import weights as backbones
+from dp.sources.backbone_definition import BackboneEntry
 from dp.sources.cache import staging
-from dp.sources.definitions import Backbone
 from dp.sources.resplit import held_out
 from dp.tasks import model
 
@@ -290,11 +290,11 @@ def test_the_re_split_rule():
 # Backbones
 
 
-def definition(family: str = "seq2seq", **source) -> Backbone:
-    return Backbone.model_validate({"family": family, "source": source})
+def definition(family: str = "seq2seq", **source) -> BackboneEntry:
+    return BackboneEntry.model_validate({"family": family, "source": source})
 
 
-def random_t5(**changes) -> Backbone:
+def random_t5(**changes) -> BackboneEntry:
     shape = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_decoder_layers": 1, "num_heads": 2}
     source = {"kind": "random", "architecture": "t5", "shape": shape, "tokenizer": {"kind": "words"}}
     return definition(**{**source, **changes})
@@ -404,11 +404,11 @@ BERT = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num
         "max_position_embeddings": 32}  # fmt: skip
 
 
-def encoder(head: str, **source) -> Backbone:
-    return Backbone.model_validate({"family": "encoder", "head": head, "source": source})
+def encoder(head: str, **source) -> BackboneEntry:
+    return BackboneEntry.model_validate({"family": "encoder", "head": head, "source": source})
 
 
-def random_bert(head: str) -> Backbone:
+def random_bert(head: str) -> BackboneEntry:
     return encoder(head, kind="random", architecture="bert", shape=BERT, tokenizer={"kind": "words"})
 
 
@@ -533,7 +533,7 @@ def test_gguf_becomes_a_plain_checkpoint(tmp_path):
     from safetensors.torch import load_file
 
     raw = yaml.safe_load((ROOT / "params.yaml").read_text())["backbones"]["smollm2-135m"]
-    facts = backbones.fetch(Backbone.model_validate(raw), tmp_path / "out")
+    facts = backbones.fetch(BackboneEntry.model_validate(raw), tmp_path / "out")
     (member, digest), *_ = raw["source"]["files"].items()
     tensors = load_file(tmp_path / "out" / "model.safetensors")
     reader = gguf.GGUFReader(Path(os.environ["DP_CACHE"]) / "members" / digest / Path(member).name)

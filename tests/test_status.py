@@ -18,10 +18,12 @@ from synthetic_results import change, predictions, study_in, write_record, write
 
 from dp import files, paths
 from dp.commands import cli
-from dp.jobs import project, stale, state
+from dp.jobs import mark as state
+from dp.jobs import project, stale
 from dp.jobs.job import Job
-from dp.lineage import status, status_text
-from dp.lineage.status import Cost, Standing, Survey, left
+from dp.lineage import standings as status
+from dp.lineage import status_text
+from dp.lineage.standings import Spent, Standing, Survey, left
 from dp.study.resolve import jobs
 
 REGIMES = [{"kind": "full"}, {"kind": "fewshot", "k": [4], "sample_seeds": [0, 1]}, {"kind": "multitask"}]
@@ -125,6 +127,8 @@ def test_an_input_that_was_made_anew(study):
     change(TRAINED / "steps.jsonl", lambda lines: lines[:-1])
     changed = ("stale", f"input changed: {TRAINED}/record.json, {TRAINED}/steps.jsonl")
     assert states(study) == {str(EVALUATED): changed, str(REPORT): changed}
+    change(TRAINED.with_name("seed0") / "steps.jsonl", lambda lines: lines[:-1])
+    assert printed(study)[-2:] == ["2 x evaluate: input changed", "1 x report: input changed"]
 
 
 def test_a_task_file(study, monkeypatch):
@@ -208,7 +212,7 @@ def runs(count, *costs, where="b/full/t/v"):
 
 
 def core(*hours):
-    return [Cost("core", one) for one in hours]
+    return [Spent("core", one) for one in hours]
 
 
 def test_the_rest_takes_the_median_of_the_nearest_that_are_done():
@@ -238,7 +242,7 @@ def test_only_done_ones_tell_and_what_is_done_takes_nothing():
 
 
 def test_hours_of_gpus_and_of_cores_are_apart():
-    mixed = runs(2, Cost("gpu", 1), Cost("gpu", 3), Cost("gpu", 4), Cost("core", 100), Cost("core", 300))
+    mixed = runs(2, Spent("gpu", 1), Spent("gpu", 3), Spent("gpu", 4), Spent("core", 100), Spent("core", 300))
     assert left(mixed, mixed) == ({"gpu": 6, "core": 0}, 0)
     assert status.costs(mixed) == {"gpu": 8, "core": 400}
 
@@ -253,9 +257,9 @@ def test_a_record_tells_its_cost(study):
         change(TRAINED / "record.json", changed)
         return Survey(study).standings()[TRAINED].cost
 
-    assert of("cpu", 4) == Cost("core", 2.0)
-    assert of("cpu", None) == Cost("core", 0.5)
-    assert of("NVIDIA H100", 4) == Cost("gpu", 0.5)
+    assert of("cpu", 4) == Spent("core", 2.0)
+    assert of("cpu", None) == Spent("core", 0.5)
+    assert of("NVIDIA H100", 4) == Spent("gpu", 0.5)
     assert status.costs(Survey(study).standings().values())["gpu"] == 0.5
 
 

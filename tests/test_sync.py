@@ -18,7 +18,7 @@ from synthetic_results import change, planted, report, study_in, write_results
 
 from dp.commands import cli
 from dp.errors import UserError
-from dp.lineage.sync import check, recorded_settings
+from dp.lineage.syncing import check, recorded_settings
 from dp.study import resolve
 
 REPORT = "results/report/e2e/results.csv"

@@ -19,14 +19,8 @@ from synthetic_results import change, predictions, study_in, write_results
 from dp import paths
 from dp.report import latex, markdown
 from dp.report.layout import Column, Group, Shown, Table, TableLine
-from dp.report.tables import (
-    cost,
-    every,
-    fewshot,
-    multitask,
-    paper_tables,
-    protocol,
-)
+from dp.report.tables import all_tables as every
+from dp.report.tables import cost, fewshot, multitask, paper_tables, protocol
 from dp.results import chosen, runs, table
 from dp.study.contents import TABLES
 from dp.study.study import load

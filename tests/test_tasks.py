@@ -16,7 +16,7 @@ from dp.errors import UserError
 from dp.results import metrics
 from dp.study import needs
 from dp.tasks import model
-from dp.tasks.text import spans
+from dp.tasks.templates import spans
 from dp.worlds import made_up
 
 SAMPLE = {

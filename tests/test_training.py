@@ -16,9 +16,9 @@ from dp.classifier.classifier import classifier
 from dp.data import batches
 from dp.errors import Interrupted, UserError
 from dp.prompts.choice import temperature
-from dp.prompts.config import Temperature
+from dp.prompts.prompt_config import Temperature
 from dp.training import loop
-from dp.training.config import Optimizer
+from dp.training.loop_config import Optimizer
 from dp.training.optimizers import learning_rate
 from dp.training.state import State
 

@@ -13,7 +13,7 @@ from dp.data.encoding import encode
 from dp.errors import UserError
 from dp.sources import rows as fetch
 from dp.sources import weights as backbones
-from dp.sources.definitions import Backbone
+from dp.sources.backbone_definition import BackboneEntry
 from dp.study import grid
 from dp.study.study import load
 from dp.tasks import model
@@ -57,7 +57,7 @@ def t5(tmp_path_factory):
     raw = yaml.safe_load((ROOT / "params.yaml").read_text())["backbones"]["t5-small-random"]
     raw["source"]["shape"] |= {"d_model": 8, "d_kv": 4, "d_ff": 8, "num_layers": 1, "num_decoder_layers": 1}
     folder = tmp_path_factory.mktemp("t5")
-    backbones.fetch(Backbone.model_validate(raw), folder)
+    backbones.fetch(BackboneEntry.model_validate(raw), folder)
     return load_tokenizer(folder)
 
 

@@ -21,17 +21,25 @@ from dp.commands import cli
 from dp.worker import start
 from dp.worker.client import COMMANDS, VARIABLE
 
-# Stands for the commands that make artifacts in a copy of the package: says where it runs, then does as it is told.
-PROBE = """
+# Stands for `tokenize` in a copy of the package: says where it runs, then does as it is told.
+PROBE = (
+    (ROOT / "dp/commands/making.py").read_text()
+    + """
 import json, os, signal, sys, time
 from pathlib import Path
 from dp.errors import Interrupted
 from dp.training.signals import stop_requests
 
+others = add_arguments, run
+
 def add_arguments(parser, command):
+    if command != "tokenize":
+        return others[0](parser, command)
     parser.add_argument("--then", default="end")
 
 def run(arguments):
+    if arguments.command != "tokenize":
+        return others[1](arguments)
     umask = os.umask(0)
     os.umask(umask)
     import torch
@@ -60,6 +68,7 @@ def run(arguments):
     if arguments.then == "raise":
         raise ValueError("a mistake")
 """
+)
 STARTER = """
 import os, time
 from dp.worker import start

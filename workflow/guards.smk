@@ -10,7 +10,7 @@ from snakemake.logging import logger
 from dp.study import needs
 from dp.lineage import admission, scales
 from dp.jobs import pins
-from dp.lineage.audit import before_jobs
+from dp.lineage.auditing import before_jobs
 from dp.jobs.record import read as read_record
 
 

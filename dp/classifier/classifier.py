@@ -8,16 +8,16 @@ from torch import Tensor, nn
 
 from dp.backbones.attention import prefixed
 from dp.backbones.backbone import Backbone
-from dp.classifier.config import ClassifierConfig, Lora
+from dp.classifier.classifier_config import ClassifierConfig, Lora
 from dp.classifier.linear_head import LinearHead
 from dp.data.batches import Batch
 from dp.errors import UserError
 from dp.numerics import seeds
 from dp.numerics.sequence import Sequence
 from dp.prompts.choice import Moment
-from dp.prompts.config import LayerPrefix
 from dp.prompts.every_layer import Prefix
 from dp.prompts.prompt import Choices, SoftPrompt, build
+from dp.prompts.prompt_config import LayerPrefix
 
 
 class Tuning(NamedTuple):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dp.classifier.classifier import Classifier
-from dp.classifier.config import ClassifierConfig
+from dp.classifier.classifier_config import ClassifierConfig
 from dp.data.batches import collate, evaluation_batches
 from dp.data.tokens import Split
 from dp.errors import UserError

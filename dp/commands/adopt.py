@@ -8,9 +8,9 @@ from typing import Any
 
 from dp.commands import common, making
 from dp.errors import UserError, printable
-from dp.jobs.job import Job
+from dp.jobs.job import RECORD, Job
 from dp.lineage import admission, doors
-from dp.lineage.adopt import Kind, Outcome, adopt, sample, survey, tried
+from dp.lineage.adopting import Kind, Outcome, adopt, sample, survey, tried
 from dp.lineage.dvc_lock import LOCK
 from dp.lineage.why.facts import seconds
 from dp.study.resolve import jobs
@@ -59,8 +59,8 @@ def run(arguments: argparse.Namespace) -> None:
     _list("not adopted", refused)
     if refused:
         sys.exit(1)
-    if adopted and not found.other:
-        _close(study, arguments)
+    if adopted and not found.other and (members[-1].folder / RECORD).is_file():
+        _close(arguments)
 
 
 def _tried(study: Study, chosen: dict[Kind, list[Any]], count: int) -> list[Outcome]:
@@ -76,7 +76,7 @@ def _tried(study: Study, chosen: dict[Kind, list[Any]], count: int) -> list[Outc
     return outcomes
 
 
-def _close(study: Study, arguments: argparse.Namespace) -> None:
+def _close(arguments: argparse.Namespace) -> None:
     """Make the report anew, which says what was adopted, and let DVC record what lies here, where it did before."""
     settings = [*arguments.settings]
     with doors.step("making the report anew, which says what was adopted (snakemake)"):

@@ -8,7 +8,7 @@ from pathlib import Path
 from dp.commands import common
 from dp.errors import printable
 from dp.jobs.finding import KINDS, Finding
-from dp.lineage.audit import Audit, audit, touched
+from dp.lineage.auditing import Audit, audit, touched
 from dp.lineage.numbers import name_of
 from dp.lineage.orphans import prune
 

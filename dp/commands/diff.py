@@ -5,7 +5,7 @@ import json
 import sys
 
 from dp.errors import printable
-from dp.lineage import diff, snapshots
+from dp.lineage import differences, snapshots
 from dp.lineage.diff_text import domains_of, text
 
 
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Print the difference and exit with 1, or with 0 where there is none; raises UserError as `snapshots.read`."""
     old, new = snapshots.read(arguments.old), snapshots.read(arguments.new)
-    found = diff.compare(old, new)
+    found = differences.compare(old, new)
     if arguments.json:
         print(json.dumps(found, indent=2, sort_keys=True, default=str))
     else:

@@ -11,7 +11,7 @@ from dp.jobs.closure import code_digest
 from dp.jobs.inputs import inputs_of
 from dp.jobs.job import Job
 from dp.jobs.record import recording
-from dp.sources.definitions import Backbone
+from dp.sources.backbone_definition import BackboneEntry
 from dp.study import grid, needs, resolve
 from dp.study.study import Catalogue, Study
 from dp.tasks.model import load as load_task
@@ -100,7 +100,7 @@ def compute(job: Job, folder: Path, study: Study | Catalogue, inputs: dict[str, 
         case "fetch-backbone":
             from dp.compute.fetch_backbone import fetch_backbone
 
-            return fetch_backbone(Backbone.model_validate(asked), folder)
+            return fetch_backbone(BackboneEntry.model_validate(asked), folder)
         case "features":
             from dp.compute.features import FeaturesConfig, features
 

@@ -5,8 +5,8 @@ import sys
 
 from dp.commands import common
 from dp.planning import measure
-from dp.planning.plan import plan
-from dp.planning.text import print_plan
+from dp.planning.estimate import plan
+from dp.planning.printed import print_plan
 from dp.study import needs
 
 

@@ -9,7 +9,7 @@ from rich.live import Live
 
 from dp.commands import common
 from dp.errors import shown
-from dp.lineage import status, status_text
+from dp.lineage import standings, status_text
 
 DAY = 86_400
 
@@ -33,27 +33,27 @@ def _seconds(text: str) -> float:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    survey = status.Survey(common.study(arguments))
+    survey = standings.Survey(common.study(arguments))
     if arguments.watch is not None and sys.stdout.isatty():
         _watch(survey, arguments.watch)
         return
-    standings = survey.standings()
+    jobs = survey.standings()
     if arguments.json:
-        print(json.dumps(status.as_json(survey.study, standings), indent=2))
+        print(json.dumps(standings.as_json(survey.study, jobs), indent=2))
         return
-    status_text.print_page(survey.study, list(standings.values()), sys.stdout)
+    status_text.print_page(survey.study, list(jobs.values()), sys.stdout)
     if arguments.watch is not None:
         print("\n--watch: standard output is no terminal, so this was printed once.")
 
 
-def _watch(survey: status.Survey, seconds: float) -> None:
+def _watch(survey: standings.Survey, seconds: float) -> None:
     """Until Ctrl-C."""
     console = status_text.console(sys.stdout)
     try:
         with Live(console=console, auto_refresh=False) as shown:
             while True:
-                standings = list(survey.standings().values())
-                shown.update(status_text.live(survey.study, standings, time.time()), refresh=True)
+                jobs = list(survey.standings().values())
+                shown.update(status_text.live(survey.study, jobs, time.time()), refresh=True)
                 time.sleep(seconds)
     except KeyboardInterrupt:
         return

@@ -3,7 +3,7 @@
 import argparse
 
 from dp.errors import UserError
-from dp.lineage.sync import sync
+from dp.lineage.syncing import sync
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Raises UserError as `dp.lineage.sync.sync` does, and for --set: dvc.lock says what was recorded."""
+    """Raises UserError as `dp.lineage.syncing.sync` does, and for --set: dvc.lock says what was recorded."""
     if arguments.settings:
         raise UserError("sync takes over the scale that dvc.lock and params.yaml name; leave out --set and --scale.")
     sync(arguments.remote, pull=not arguments.no_pull)

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from dp.commands import common
 from dp.lineage.why.address import FORMS, number
-from dp.lineage.why.text import as_json, as_text
+from dp.lineage.why.shown import as_json, as_text
 from dp.lineage.why.tree import lineage
 
 UNBOUNDED = 1_000_000

@@ -12,7 +12,7 @@ from torch import Tensor
 from dp import files
 from dp.backbones.load import load
 from dp.classifier.classifier import classifier
-from dp.classifier.config import ClassifierConfig
+from dp.classifier.classifier_config import ClassifierConfig
 from dp.classifier.scoring import score
 from dp.closed import Configuration
 from dp.data import tokens

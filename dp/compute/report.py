@@ -6,12 +6,13 @@ from typing import Any
 from dp import files
 from dp.jobs.made import Made
 from dp.report import findings
-from dp.report.figures import every as drawings
+from dp.report.figures import all_figures as drawings
 from dp.report.figures import style
 from dp.report.page.build import document
 from dp.report.pages import checklist, predictions_page, results_page
-from dp.report.tables import every
+from dp.report.tables import all_tables
 from dp.results import jobs, runs, table
+from dp.results.groups import grouped
 from dp.study.contents import FIGURES, OF_PREDICTIONS, figures
 from dp.study.resolve import parameters
 from dp.study.study import Study
@@ -26,8 +27,8 @@ def report(study: Study, folder: Path) -> dict[str, Any]:
         "reproducibility.md": checklist.document(study, found.results, read, made_before),
     }
     texts |= {f"{name}.csv": table.to_csv(*of_table) for name, of_table in found.csv.items()}
-    for one in every.tables(found):
-        texts |= every.texts(one)
+    for one in all_tables.tables(found):
+        texts |= all_tables.texts(one)
     if study.predictions:
         texts["predictions.md"] = predictions_page.document(found, OF_PREDICTIONS)
     for name, text in texts.items():
@@ -42,6 +43,6 @@ def report(study: Study, folder: Path) -> dict[str, Any]:
 
 def _made_by(study: Study, before: list[Made]) -> dict[str, object]:
     """The parameters of all jobs before the report as one digest, and the digests of the code that each command ran."""
-    ran = jobs.grouped(before, lambda job: job.command)
+    ran = grouped(before, lambda job: job.command)
     code = {command: sorted({job.code for job in members}) for command, members in ran.items()}
     return {"parameters": parameters(study), "code": code}

@@ -20,9 +20,9 @@ from dp.numerics import tensors
 from dp.numerics.devices import device
 from dp.numerics.finite import check_finite
 from dp.training import overflow
-from dp.training.config import LoopConfig
 from dp.training.loop import Rows
 from dp.training.loop import train as tune
+from dp.training.loop_config import LoopConfig
 from dp.training.state import load_choice
 from dp.training.trials import applied
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dp import files
-from dp.jobs import state
 from dp.jobs.digests import Digests
 from dp.jobs.finding import Finding
+from dp.jobs.mark import read as read_mark
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def edits(folder: Path, one: Look) -> Iterator[Finding]:
 
 def _is_in_motion(folder: Path, record: str) -> bool:
     """Whether a job works in a folder, or did since its record was read."""
-    mark = state.read(folder)
+    mark = read_mark(folder)
     try:
         return (mark is not None and mark["state"] == "running") or files.sha256(folder / "record.json") != record
     except FileNotFoundError:

@@ -18,7 +18,7 @@ from dp.errors import UserError, shown
 from dp.jobs import git, record_parts
 from dp.jobs.closure import PACKAGE, code_digest, modules
 from dp.jobs.job import ADOPTED, RECORD, SUMS, Job
-from dp.jobs.state import marked
+from dp.jobs.mark import marked
 
 RESTORE = "Restore it (`dvc checkout`), or delete its folder and run `snakemake --cores all` again."
 PACKAGES = ("torch", "transformers", "datasets", "tokenizers", "safetensors", "numpy", "scipy", "pydantic",

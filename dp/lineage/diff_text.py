@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from dp import paths
-from dp.lineage.diff import ESTIMATE, Entry, changed
+from dp.lineage.differences import ESTIMATE, Entry, changed
 
 LONGEST_LIST = 60  # characters of a list that is shown whole; of a longer one, what came and went, or how many did
 SHOWN_IF_MIXED = ("source", "protocol", "metric")  # columns that are named once where all rows agree

@@ -24,7 +24,7 @@ class _Stage(BaseModel):
     outs: list[_Out] = []
 
 
-class _Lock(BaseModel):
+class _DvcLock(BaseModel):
     """What is read here, of much that DVC writes."""
 
     model_config = ConfigDict(extra="allow", strict=True)
@@ -37,6 +37,6 @@ def parse(text: bytes, where: str) -> dict[str, Any]:
     Raises UserError where the text is not what DVC writes.
     """
     try:
-        return _Lock.model_validate(yaml12.parse(text, where) or {}).model_dump()["stages"]
+        return _DvcLock.model_validate(yaml12.parse(text, where) or {}).model_dump()["stages"]
     except ValidationError as error:
-        raise UserError(f"{where}: is not what DVC writes: {explain(error, _Lock)}.") from None
+        raise UserError(f"{where}: is not what DVC writes: {explain(error, _DvcLock)}.") from None

@@ -8,11 +8,11 @@ from pathlib import Path
 from dp import paths
 from dp.closed import read_yaml, validated
 from dp.errors import UserError
-from dp.jobs import state
 from dp.jobs.digests import Digests
 from dp.jobs.finding import Finding
 from dp.jobs.job import ADOPTED, RECORD
 from dp.jobs.look import Look
+from dp.jobs.mark import read as read_mark
 from dp.lineage.scales import PHASES, SCALES
 from dp.study.params import Scale
 from dp.study.study import Study
@@ -91,7 +91,7 @@ def _under(folder: Path, known: Names, on_the_way: set[Path]) -> Iterator[Findin
     if folder in known:
         names = known[folder]
         found = [] if names is None else [*_beside(folder, names)]
-        mark = state.read(folder) if found else None
+        mark = read_mark(folder) if found else None
         if not mark or mark["state"] != "running":
             yield from found
         return

@@ -1,4 +1,4 @@
-"""A survey of `dp.lineage.status` to read: in a terminal, or in a file, where no line is cut or wrapped."""
+"""A survey of `dp.lineage.standings` to read: in a terminal, or in a file, where no line is cut or wrapped."""
 
 import time
 from collections import Counter
@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dp.errors import printable
-from dp.lineage.status import (
+from dp.lineage.standings import (
     STATES,
     Estimate,
     Grid,
@@ -20,6 +20,7 @@ from dp.lineage.status import (
     grids,
     left,
 )
+from dp.paths import RESULTS
 from dp.study.study import Study
 
 PHASES = ["download", "tokenize", "train", "evaluate", "report"]
@@ -173,7 +174,8 @@ def _log(one: Standing) -> str:
 
 
 def _counted(standings: Iterable[Standing]) -> list[str]:
-    reasons = Counter((one.why, one.job.command) for one in standings if one.why)
+    # Without the folders that a reason names: they are other ones for each job.
+    reasons = Counter((one.why.partition(f": {RESULTS}/")[0], one.job.command) for one in standings if one.why)
     return [f"{count:,} x {command}: {why}" for (why, command), count in reasons.most_common()]
 
 

@@ -88,7 +88,7 @@ class Text(Closed):
     better: list[Better]
 
 
-class Facts(Closed):
+class PaperFacts(Closed):
     """paper.yaml."""
 
     title: str
@@ -142,7 +142,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Paper:
-    facts: Facts
+    facts: PaperFacts
     claims: dict[str, Claim]
 
     @property
@@ -173,7 +173,7 @@ def load(folder: Path = FOLDER) -> Paper:
     Raises UserError naming file, line and column.
     """
     path = folder / "paper.yaml"
-    facts = validated(Facts, read_yaml(path), path)
+    facts = validated(PaperFacts, read_yaml(path), path)
     printed = _unique(folder / "cells.csv", CELL_COLUMNS, lambda row: _cell(row, facts))
     numbers = [one for one in printed if one.kind == "cell"]
     cells = {(one.table, one.backbone, one.variant, one.task): one for one in numbers}
@@ -254,7 +254,7 @@ def _unique(path: Path, columns: tuple[str, ...], claim_of: Callable[[_Row], Cla
     return list(found.values())
 
 
-def _cell(row: _Row, facts: Facts) -> Claim:
+def _cell(row: _Row, facts: PaperFacts) -> Claim:
     task = row.one_of("task", [*facts.tasks, AVERAGE])
     n, known = row.count("n"), facts.tasks[task].n if task != AVERAGE else None
     if n != known:
@@ -277,7 +277,7 @@ def _cell(row: _Row, facts: Facts) -> Claim:
     return replace(claim, cells=(claim,)) if n else claim
 
 
-def _anchor(row: _Row, facts: Facts) -> Claim:
+def _anchor(row: _Row, facts: PaperFacts) -> Claim:
     comparable = row.one_of("comparable", ("yes", "no")) == "yes"
     task = row.name("task")
     if comparable:
@@ -302,7 +302,7 @@ def _anchor(row: _Row, facts: Facts) -> Claim:
     )
 
 
-def _with_cells(average: Claim, cells: dict[tuple[str, str, str, str], Claim], facts: Facts) -> Claim:
+def _with_cells(average: Claim, cells: dict[tuple[str, str, str, str], Claim], facts: PaperFacts) -> Claim:
     where = (average.table, average.backbone, average.variant)
     missing = [task for task in facts.tasks if (*where, task) not in cells]
     if missing:
@@ -310,7 +310,7 @@ def _with_cells(average: Claim, cells: dict[tuple[str, str, str, str], Claim], f
     return replace(average, cells=tuple(cells[*where, task] for task in facts.tasks))
 
 
-def _gains(found: list[Claim], facts: Facts) -> list[Claim]:
+def _gains(found: list[Claim], facts: PaperFacts) -> list[Claim]:
     """For each average of a dynamic variant, what it gains over `fixed` on the same backbone."""
     averages = [one for one in found if one.kind == "average"]
     fixed = {one.backbone: one for one in reversed(averages) if one.variant == "fixed"}  # of the first table
@@ -321,7 +321,7 @@ def _gains(found: list[Claim], facts: Facts) -> list[Claim]:
     ]
 
 
-def _difference(name: str, kind: Literal["gain", "text"], one: Claim, other: Claim, facts: Facts) -> Claim:
+def _difference(name: str, kind: Literal["gain", "text"], one: Claim, other: Claim, facts: PaperFacts) -> Claim:
     """The mean over the cells of one average minus that of another, to two decimals, as the paper prints."""
     value = (_mean(one) - _mean(other)).quantize(Decimal("0.01"))
     return Claim(name, kind, one.table, one.backbone, one.variant, AVERAGE, value, facts.source,
@@ -332,7 +332,7 @@ def _mean(average: Claim) -> Decimal:
     return sum((cell.value for cell in average.cells if cell.value is not None), Decimal(0)) / len(average.cells)
 
 
-def _text(found: list[Claim], gains: list[Claim], facts: Facts) -> list[Claim]:
+def _text(found: list[Claim], gains: list[Claim], facts: PaperFacts) -> list[Claim]:
     best, close = facts.text.best_gain, facts.text.close
     claims = [
         Claim(best.claim, "text", "", "", "", AVERAGE, best.value, "arXiv:2303.02909v1", best.says,

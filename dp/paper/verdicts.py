@@ -11,8 +11,9 @@ from dp.paper.claimed import AVERAGE, Claim, Paper, Setup, load
 from dp.paper.matching import Match, Matcher
 from dp.paper.self_check import collapsed_cells
 from dp.results import predicted
+from dp.results.groups import by_row
 from dp.results.runs import Run
-from dp.results.table import Row, digests, group, labels, protocol
+from dp.results.table import Row, digests, labels, protocol
 from dp.study.study import Study
 
 COLUMNS = ("claim", "table", "kind", "backbone", "variant", "task", "regime", "k", "protocol", "metric", "value",
@@ -135,7 +136,7 @@ class _Judge:
             "regime": runs[0].regime,
             "k": ";".join(dict.fromkeys(str(run.k) for run in runs if run.k)),
             "protocol": ";".join(dict.fromkeys(protocol(self.study, run.cell.variant) for run in runs)),
-            "seeds": min(map(len, group(runs).values())),
+            "seeds": min(map(len, by_row(runs).values())),
             "verdict": OVERFLOWED,
             "reason": f"{len(bad)} of {len(runs)} of our runs ended in an overflow and in no number ({names}): "
             f"{bad[0].overflow}; the released code has these fillers, so its number was made under the same overflow",

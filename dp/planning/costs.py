@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields, replace
 
-from dp.classifier.config import ClassifierConfig
+from dp.classifier.classifier_config import ClassifierConfig
 from dp.jobs.job import Cell
-from dp.planning.inputs import Inputs, inputs_of
+from dp.planning.row_lengths import Inputs, inputs_of
 from dp.planning.shapes import Downloads, Shape, downloads_of, shape_of, wheel
 from dp.planning.work import (
     Work,
@@ -20,7 +20,7 @@ from dp.planning.work import (
 from dp.study import grid
 from dp.study.study import Study
 from dp.tasks.model import HubRows, PackageRows, load
-from dp.training.config import LoopConfig
+from dp.training.loop_config import LoopConfig
 
 STEP_BYTES = 200
 """Of a line of steps.jsonl in recorded runs: 190 to 350."""

@@ -14,7 +14,7 @@ from dp.planning.costs import Cost
 from dp.planning.shapes import Shape, known, shape, shape_of
 from dp.planning.work import Work, flops, tuned, updates
 from dp.study.study import Study
-from dp.training.config import LoopConfig
+from dp.training.loop_config import LoopConfig
 
 THEIRS = "the paper's GPU"
 JOB = 0.5

@@ -12,14 +12,14 @@ from typing import NamedTuple
 
 import torch
 
-from dp.classifier.config import ClassifierConfig, LayerPrefix, Lora
+from dp.classifier.classifier_config import ClassifierConfig, LayerPrefix, Lora
 from dp.data.batches import mixing_shares
 from dp.jobs.job import Cell
-from dp.planning.inputs import Inputs
+from dp.planning.row_lengths import Inputs
 from dp.planning.shapes import Shape
-from dp.prompts.config import PromptConfig
 from dp.prompts.prompt import build
-from dp.training.config import LoopConfig, Mixing
+from dp.prompts.prompt_config import PromptConfig
+from dp.training.loop_config import LoopConfig, Mixing
 
 UPDATE = 500
 """AdamW and clipping: about 6 ns a parameter where a core does 85 GFLOP/s (MiniLM and SmolLM2, fine-tuned)."""
@@ -44,7 +44,7 @@ class Work:
         return Work(*(getattr(self, one.name) * times for one in fields(Work)))
 
 
-class Tuned(NamedTuple):
+class Trainable(NamedTuple):
     """What a variant adds to a backbone."""
 
     kept: int  # parameters in tuned.safetensors
@@ -62,23 +62,23 @@ def flops(shape: Shape, rows: float, width: float, beside: int = 0, backward: st
     return 2 * (1 + factor) * weights + 4 * (1 + 2 * (factor > 0)) * attention
 
 
-def tuned(shape: Shape, config: ClassifierConfig, classes: list[int]) -> Tuned:
+def tuned(shape: Shape, config: ClassifierConfig, classes: list[int]) -> Trainable:
     """Of a run with this configuration. classes: of each of its tasks."""
     head = (shape.hidden + 1) * sum(classes) if config.head == "linear" else 0
     if config.definition.baseline == "finetune":
         vectors = config.prompt.length if config.prompt else 0  # a prompt that is tuned beside it
         moved = shape.parameters + vectors * shape.hidden + head
-        return Tuned(moved, moved, 1, vectors, 0)
+        return Trainable(moved, moved, 1, vectors, 0)
     match config.baseline:
         case LayerPrefix(length=length):
-            return Tuned(length * shape.prefix + head, length * shape.prefix + head, 1, 0, length)
+            return Trainable(length * shape.prefix + head, length * shape.prefix + head, 1, 0, length)
         case Lora(rank=rank):
-            return Tuned(rank * shape.projections + head, rank * shape.projections + head, 1, 0, 0)
+            return Trainable(rank * shape.projections + head, rank * shape.projections + head, 1, 0, 0)
     if config.prompt is None:
-        return Tuned(head, head, 1, 0, 0)
+        return Trainable(head, head, 1, 0, 0)
     settings = config.model_copy(update={"seed": 0}).model_dump_json(include=set(PromptConfig.model_fields))
     kept, trained, copies, vectors = _prompt(shape.hidden, shape.vocabulary, len(classes), settings)
-    return Tuned(kept + head, trained + head, copies, vectors, 0)
+    return Trainable(kept + head, trained + head, copies, vectors, 0)
 
 
 @cache
@@ -91,14 +91,14 @@ def _prompt(hidden: int, vocabulary: int, tasks: int, settings: str) -> tuple[in
     return sum(p.numel() for p in found), trained, prompt.copies, prompt.position.vectors
 
 
-class Texts(NamedTuple):
+class TextLengths(NamedTuple):
     """Mean widths of the rows of a training, padded, without prompt; rows it is selected by, and how wide they are."""
 
     train: float
     selection: list[tuple[int, float]]  # by task: rows, width
 
 
-def texts_of(cell: Cell, config: LoopConfig, inputs: dict[str, Inputs]) -> Texts:
+def texts_of(cell: Cell, config: LoopConfig, inputs: dict[str, Inputs]) -> TextLengths:
     """inputs: of each task whose rows the training reads."""
     width, regime = config.input_width, cell.parsed_regime
     split = "validation" if "select_on_reported" in config.switches else "selection"
@@ -107,13 +107,13 @@ def texts_of(cell: Cell, config: LoopConfig, inputs: dict[str, Inputs]) -> Texts
     shares = mixing_shares(list(sizes.values()), mixing.alpha, mixing.cap)
     means = [one.tokens["train"] / (1 - PADDING) for one in inputs.values()]
     mean = sum(share * tokens for share, tokens in zip(shares, means, strict=True))
-    return Texts(
+    return TextLengths(
         train=width or mean,
         selection=[(one.rows(split, regime), width or one.tokens[split]) for one in inputs.values()],
     )
 
 
-def updates(shape: Shape, config: LoopConfig, made: Tuned, width: float) -> Work:
+def updates(shape: Shape, config: LoopConfig, made: Trainable, width: float) -> Work:
     """The steps of a training alone: what its record calls step_seconds. width: positions of a row's text, padded."""
     budget, steps = config.training, config.training.steps
     if config.definition.baseline == "linear_probe":
@@ -125,14 +125,14 @@ def updates(shape: Shape, config: LoopConfig, made: Tuned, width: float) -> Work
     return Work(flops=steps * one, layers=float(steps * passes * PASSES * shape.layers))
 
 
-def selections(shape: Shape, config: LoopConfig, made: Tuned, texts: Texts) -> Work:
+def selections(shape: Shape, config: LoopConfig, made: Trainable, texts: TextLengths) -> Work:
     """The evaluations on the selection rows during a training."""
     every, steps = config.training.evaluate_every, config.training.steps
     times = steps // every + (steps % every > 0)
     return sum((scoring(shape, config, made, rows, width) for rows, width in texts.selection), Work()) * times
 
 
-def scoring(shape: Shape, config: ClassifierConfig, made: Tuned, rows: int, width: float) -> Work:
+def scoring(shape: Shape, config: ClassifierConfig, made: Trainable, rows: int, width: float) -> Work:
     """One forward pass over `rows`; of a majority or a linear probe next to nothing."""
     if config.definition.baseline in ("majority", "linear_probe"):
         return Work()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dp.numerics import seeds
-from dp.prompts.config import Temperature
+from dp.prompts.prompt_config import Temperature
 from dp.prompts.released import RANDOM_RANGE
 
 

@@ -5,7 +5,7 @@ straight_through  1                                through the candidate's one-h
 reinforce         n candidates drawn from them     leave-one-out score function, unbiased
 exact             every candidate                  of the expected loss itself
 
-Another one is a class, a line of ESTIMATORS, and its name in `Choice.estimator` (dp/prompts/config.py).
+Another one is a class, a line of ESTIMATORS, and its name in `Choice.estimator` (dp/prompts/prompt_config.py).
 """
 
 from typing import Protocol

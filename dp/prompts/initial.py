@@ -7,10 +7,10 @@ from torch import Tensor
 
 from dp.errors import UserError
 from dp.numerics import seeds
-from dp.prompts.config import Init
+from dp.prompts.prompt_config import Init
 
 
-class Rows(Protocol):
+class TableRows(Protocol):
     """What a backbone reads for each id of its vocabulary: a table [V, H], or what yields its rows when asked."""
 
     @property
@@ -20,7 +20,7 @@ class Rows(Protocol):
         """ids [N] -> [N, H]."""
 
 
-def initial_vectors(count: int, init: Init, vocabulary: Rows, label_words: list[int], seed: int) -> Tensor:
+def initial_vectors(count: int, init: Init, vocabulary: TableRows, label_words: list[int], seed: int) -> Tensor:
     """[count, H], float32, from the vocabulary [V, H]; see `Init`.
 
     vocabulary: its first rows, as the released code. uniform: uniform(-bound, bound), as the released code: absolute,

@@ -9,14 +9,14 @@ from dp.numerics import seeds
 from dp.numerics.sequence import Sequence, masked_mean
 from dp.prompts.choice import Moment, logits_of
 from dp.prompts.compose import compose
-from dp.prompts.config import Prompt, PromptConfig
 from dp.prompts.estimators import ESTIMATORS
 from dp.prompts.feature import Standard
-from dp.prompts.initial import Rows, initial_vectors
+from dp.prompts.initial import TableRows, initial_vectors
 from dp.prompts.lengths import Length
 from dp.prompts.mixture import Mixture
 from dp.prompts.policy import Policy
 from dp.prompts.positions import Position
+from dp.prompts.prompt_config import Prompt, PromptConfig
 from dp.prompts.released import FILLER
 from dp.prompts.representations import Pool, Single
 from dp.prompts.residual import Residual
@@ -76,7 +76,7 @@ def _sum(parts: list[Any]) -> Tensor | None:
     return torch.stack(parts).sum(0) if parts else None
 
 
-def build(config: PromptConfig, vocabulary: Rows, label_words: list[int], tasks: int) -> SoftPrompt:
+def build(config: PromptConfig, vocabulary: TableRows, label_words: list[int], tasks: int) -> SoftPrompt:
     """The prompt of a configuration, which has one.
 
     vocabulary: [V, H], as the backbone reads it. label_words: vocabulary ids, for the initialisation of that name.
@@ -113,7 +113,7 @@ def build(config: PromptConfig, vocabulary: Rows, label_words: list[int], tasks:
 
 
 def _representation(
-    kind: str, prompt: Prompt, config: PromptConfig, vocabulary: Rows, label_words: list[int], tasks: int
+    kind: str, prompt: Prompt, config: PromptConfig, vocabulary: TableRows, label_words: list[int], tasks: int
 ) -> nn.Module:
     length, hidden = prompt.length, vocabulary.shape[1]
     size = prompt.pool if kind in ("task_pool", "instance_pool", "mixture") else 1

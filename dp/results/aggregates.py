@@ -5,8 +5,9 @@ from collections.abc import Callable
 import numpy as np
 
 from dp.results.comparisons import AGAINST
+from dp.results.groups import by_row
 from dp.results.runs import Run
-from dp.results.table import Row, accuracies, group, made_from, overflowed
+from dp.results.table import Row, accuracies, made_from, overflowed
 from dp.statistics.bootstraps import Scores, over_runs
 from dp.statistics.intervals import Floats
 from dp.statistics.over_tasks import improvement, interquartile_mean, mean
@@ -25,7 +26,7 @@ def rows(study: Study, runs: list[Run]) -> list[Row]:
     there is no number over the tasks.
     """
     by_variant: dict[tuple[str, str, int | None, str], dict[str, list[Run]]] = {}
-    for (backbone, regime, k, task, variant), members in group(runs).items():
+    for (backbone, regime, k, task, variant), members in by_row(runs).items():
         by_variant.setdefault((backbone, regime, k, variant), {})[task] = members
     found = []
     for (backbone, regime, k, variant), by_task in by_variant.items():

@@ -7,8 +7,9 @@ are of the reported rows themselves, as under `select_on_reported`, it is report
 from statistics import fmean
 
 from dp.results import steps
+from dp.results.groups import by_row
 from dp.results.runs import Run
-from dp.results.table import Row, accuracies, group, made_from, overflowed
+from dp.results.table import Row, accuracies, made_from, overflowed
 from dp.results.twins import paired, twins
 from dp.statistics.intervals import of_values
 from dp.study.grid import switches
@@ -29,7 +30,7 @@ def rows(study: Study, runs: list[Run]) -> list[Row]:
     training that overflowed picked none of its evaluations, so its row has no numbers.
     """
     twin_of = {one: other for (one, other), extra in twins(study).items() if extra == [SWITCH]}
-    cells, found = group(runs), []
+    cells, found = by_row(runs), []
     for (backbone, regime, k, task, variant), members in cells.items():
         if members[0].trained is None or study.is_control(variant):
             continue

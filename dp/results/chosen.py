@@ -3,8 +3,9 @@
 from collections import Counter
 from typing import Any
 
+from dp.results.groups import by_row
 from dp.results.runs import Run
-from dp.results.table import digests, group, labels, overflowed
+from dp.results.table import digests, labels, overflowed
 from dp.study.study import Study, length_of
 
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "factor", "value", "share", "examples", "seeds", "labels",
@@ -19,7 +20,7 @@ def rows(study: Study, runs: list[Run]) -> list[dict[str, Any]]:
     weight of prompt `value` of the pool; of one run, since the prompts of two runs have nothing in common but a number.
     """
     found: list[dict[str, Any]] = []
-    for (backbone, regime, k, task, variant), members in group(runs).items():
+    for (backbone, regime, k, task, variant), members in by_row(runs).items():
         definition = study.definition(variant)
         if not definition.is_prompt or overflowed(members):
             continue

@@ -1,8 +1,11 @@
 """comparisons.csv: every variant against `fixed` on the same examples."""
 
+from operator import itemgetter
+
 from dp.results.answers import answers, cluster_numbers, right
+from dp.results.groups import by_row, grouped
 from dp.results.runs import Run
-from dp.results.table import OVERFLOW, Row, group, made_from, overflowed
+from dp.results.table import OVERFLOW, Row, made_from, overflowed
 from dp.statistics.p_values import holm
 from dp.statistics.paired import Difference, compare
 from dp.study.study import Study
@@ -20,7 +23,7 @@ def rows(study: Study, runs: list[Run]) -> list[Row]:
     counts the variant's runs, `runs` names those of both. p_holm: over all rows of one backbone, regime and k. Where a
     run of either overflowed, `test` says so and the numbers are None.
     """
-    cells, found = group(runs), []
+    cells, found = by_row(runs), []
     for (backbone, regime, k, task, variant), members in cells.items():
         base = cells.get((backbone, regime, k, task, AGAINST), [])
         if variant == AGAINST or not base:
@@ -43,11 +46,7 @@ def tested(members: list[Run], base: list[Run], same_runs: bool = False) -> Row:
 
 def corrected(found: list[Row]) -> list[Row]:
     """The rows with p_holm, by Holm over all rows of one backbone, regime and k."""
-    families: dict[tuple[object, ...], list[Row]] = {}
-    for row in found:
-        if row["p"] is not None:
-            families.setdefault(tuple(row[key] for key in FAMILY), []).append(row)
-    for family in families.values():
+    for family in grouped((row for row in found if row["p"] is not None), itemgetter(*FAMILY)).values():
         for row, p in zip(family, holm([row["p"] for row in family]), strict=True):
             row["p_holm"] = p
     return found

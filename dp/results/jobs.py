@@ -1,16 +1,15 @@
 """The records of a scale's jobs, and what many of them say of one thing, as text."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from dp.jobs import adoption, record
 from dp.jobs.made import Made
+from dp.results.groups import grouped
 from dp.study import resolve
 from dp.study.study import Study
 
-T = TypeVar("T")
-K = TypeVar("K")
 UNKNOWN = "the records do not say"
 
 
@@ -37,14 +36,6 @@ def version(package: str, job: Made) -> str | None:
     """Of a package, as a job's record has it; None where it says nothing of it."""
     installed = job.said("with", "packages") or {}
     return (installed[package] or "not installed") if package in installed else None
-
-
-def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
-    """Items by key, in the order in which keys occur."""
-    groups: dict[K, list[T]] = {}
-    for item in items:
-        groups.setdefault(key(item), []).append(item)
-    return groups
 
 
 def by_jobs(members: Sequence[Made], fact: Callable[[Made], Any]) -> list[list[str]]:

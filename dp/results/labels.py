@@ -24,6 +24,11 @@ def spelled_out(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [f"{label}: {WORDS.get(label, 'see the task that sets it')} ({_where(rows, label)})" for label in found]
 
 
+def together(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The labels of a number that is made of several."""
+    return ";".join(sorted({label for row in rows for label in _labels(row)}))
+
+
 def _labels(row: Mapping[str, Any]) -> list[str]:
     return row["labels"].split(";") if row["labels"] else []
 

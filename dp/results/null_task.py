@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from statistics import fmean
 
-from dp.results.predicted import OVERFLOWED, by_cell
+from dp.results.groups import by_cell
+from dp.results.predicted import OVERFLOWED
 from dp.results.runs import Run
 from dp.results.table import Row, accuracies, made_from, overflowed
 from dp.statistics import ALPHA

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from dp.results.groups import by_cell
 from dp.results.runs import Run
 from dp.results.table import Row, made_from, overflowed, summary
 from dp.study.study import Study
@@ -42,11 +43,3 @@ def verdict(low: float, high: float, predicted: tuple[float, float]) -> str:
     if bottom <= low and high <= top:
         return "holds"
     return "fails" if high < bottom or top < low else "unclear"
-
-
-def by_cell(runs: Iterable[Run]) -> dict[tuple[str, str, str, str], list[Run]]:
-    """Runs by (backbone, regime, task, variant), the regime by its full name: those that differ in seed alone."""
-    groups: dict[tuple[str, str, str, str], list[Run]] = {}
-    for run in runs:
-        groups.setdefault((run.cell.backbone, run.cell.regime, run.cell.task, run.cell.variant), []).append(run)
-    return groups

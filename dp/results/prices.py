@@ -1,8 +1,9 @@
 """prices.csv: what each switch of the released protocol is worth, in accuracy."""
 
 from dp.results.comparisons import corrected, tested
+from dp.results.groups import by_row
 from dp.results.runs import Run
-from dp.results.table import Row, group, made_from, summary
+from dp.results.table import Row, made_from, summary
 from dp.results.twins import paired, twins
 from dp.study.study import Study
 
@@ -22,7 +23,7 @@ def rows(study: Study, runs: list[Run]) -> list[Row]:
         for (one, other), extra in twins(study).items()
         if not study.params.variants[other].switches  # type: ignore[union-attr]
     }
-    cells, found = group(runs), []
+    cells, found = by_row(runs), []
     for (backbone, regime, k, task, variant), members in cells.items():
         if variant not in priced:
             continue

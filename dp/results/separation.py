@@ -8,11 +8,11 @@ import numpy as np
 
 from dp import files, paths
 from dp.errors import UserError
-from dp.results.predicted import by_cell
+from dp.results.groups import by_cell
 from dp.results.runs import Run
 from dp.results.table import Row, digests, labels, overflowed
 from dp.statistics.intervals import Floats, of_runs
-from dp.study.predictions import Planted
+from dp.study.prediction_file import Planted
 from dp.study.study import Study, learned_factors, length_of
 
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "factor", "planted", "seeds", "mean", "low", "high", "agree",

@@ -9,6 +9,7 @@ from typing import Any
 
 from dp.errors import UserError
 from dp.escapes import cell
+from dp.results.groups import by_row
 from dp.results.runs import Run
 from dp.statistics.intervals import of_runs
 from dp.study.grid import switches
@@ -21,15 +22,6 @@ COLUMNS = ("backbone", "regime", "k", "task", "source", "variant", "protocol", "
 OVERFLOW = "overflow"
 """What stands where a number would: the status of a run that ended in none, and the label of its rows."""
 Row = dict[str, Any]
-Key = tuple[str, str, int | None, str, str]
-
-
-def group(runs: Iterable[Run]) -> dict[Key, list[Run]]:
-    """Runs by (backbone, regime, k, task, variant): those that differ in training seed or sample seed alone."""
-    groups: dict[Key, list[Run]] = {}
-    for run in runs:
-        groups.setdefault((run.cell.backbone, run.regime, run.k, run.cell.task, run.cell.variant), []).append(run)
-    return groups
 
 
 def rows(study: Study, runs: Iterable[Run]) -> list[Row]:
@@ -41,7 +33,7 @@ def rows(study: Study, runs: Iterable[Run]) -> list[Row]:
     survive is no fair sample of the seeds. Raises UserError where runs of one row report different examples.
     """
     table = []
-    for (backbone, regime, k, task, variant), members in group(runs).items():
+    for (backbone, regime, k, task, variant), members in by_row(runs).items():
         first = members[0].metrics
         _same_examples(members)
         common = {

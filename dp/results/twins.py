@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from dp.results.groups import grouped
 from dp.results.runs import Run
 from dp.study.grid import switches
 from dp.study.study import Study, init_of, training_of
@@ -17,9 +18,7 @@ def twins(study: Study) -> dict[tuple[str, str], list[str]]:
     """
     trained = [name for name in study.scale.variants if not study.is_control(name)]
     in_force = {name: set(switches(study, name)) for name in trained}
-    alike: dict[str, list[str]] = {}
-    for name in trained:
-        alike.setdefault(repr(_without_switches(study, name)), []).append(name)
+    alike = grouped(trained, lambda name: repr(_without_switches(study, name)))
     return {
         (one, other): sorted(in_force[one] - in_force[other])
         for group in alike.values()

@@ -14,7 +14,7 @@ from typing import Any
 from dp.errors import MESSAGE, UserError, shown
 from dp.files import unique_keys
 from dp.tasks.model import LABEL, Reading
-from dp.tasks.text import parse
+from dp.tasks.templates import parse
 
 Located = Iterator[tuple[str, dict[str, Any]]]
 """Each raw row behind the place it comes from, `file, line 3`."""

@@ -28,7 +28,7 @@ class _Pinned(Closed):
     files: dict[str, Sha256]
 
 
-class _Lock(Closed):
+class _HubLock(Closed):
     """repository -> revision -> what it was and is."""
 
     repositories: dict[str, dict[str, _Pinned]]
@@ -148,7 +148,7 @@ def _entries() -> dict[str, Any]:
     if not LOCK.is_file():
         return {}
     try:
-        return validated(_Lock, {"repositories": yaml12.read(LOCK) or {}}, LOCK).model_dump()["repositories"]
+        return validated(_HubLock, {"repositories": yaml12.read(LOCK) or {}}, LOCK).model_dump()["repositories"]
     except UserError as error:
         raise UserError(f"{error} Restore it from version control.") from None
 

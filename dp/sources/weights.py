@@ -16,9 +16,9 @@ from dp.numerics import tensors
 from dp.numerics.finite import check_finite
 from dp.sources import checkpoint, gguf, hub, package
 from dp.sources import folder as folders
-from dp.sources.definitions import Backbone, FolderSource, HubSource, PackageSource, PackagesSource
+from dp.sources.backbone_definition import BackboneEntry, FolderSource, HubSource, PackageSource, PackagesSource
 from dp.worlds import made_up, planted, random_weights
-from dp.worlds.definitions import PackageFile, PackageTokenizer, PlantedSource, RandomSource
+from dp.worlds.made_sources import PackageFile, PackageTokenizer, PlantedSource, RandomSource
 
 DAMAGED = (
     "They are damaged, or were saved in a format too narrow for them: get them again, or choose another checkpoint."
@@ -26,7 +26,7 @@ DAMAGED = (
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 
 
-def fetch(definition: Backbone, out: Path) -> dict[str, Any]:
+def fetch(definition: BackboneEntry, out: Path) -> dict[str, Any]:
     """Write the FILES of a backbone into `out` and return the facts: origin, sha256 of each source file, size, dtype,
     and what the backbone can do (`capabilities`).
 
@@ -147,7 +147,7 @@ def _words_tokenizer(family: Family, words: Sequence[str]) -> Any:
         return _tokenizer(Path(name))
 
 
-def _load(definition: Backbone, paths: dict[str, Path]) -> tuple[Any, Any]:
+def _load(definition: BackboneEntry, paths: dict[str, Path]) -> tuple[Any, Any]:
     """(model in float32, tokenizer) from a checkpoint's files; every weight of the model must come from them.
 
     The model has the output layer that the definition's head reads: none for an encoder with a linear head.
@@ -184,7 +184,7 @@ def _load(definition: Backbone, paths: dict[str, Path]) -> tuple[Any, Any]:
         return model, _tokenizer(folder)
 
 
-def _check_whole(model: Any, definition: Backbone, report: dict[str, Any], names: str) -> None:
+def _check_whole(model: Any, definition: BackboneEntry, report: dict[str, Any], names: str) -> None:
     family, kind = FAMILIES[definition.family], model.config.model_type
     if family.model_types and kind not in family.model_types:
         known = ", ".join(family.model_types)

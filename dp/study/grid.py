@@ -18,7 +18,7 @@ from dp.study.study import (
 )
 from dp.study.variants import Baseline, Control, Prompted
 from dp.training.trials import applied
-from dp.worlds.definitions import PlantedSource
+from dp.worlds.made_sources import PlantedSource
 
 
 def regimes(study: Study) -> list[tuple[str, Part]]:

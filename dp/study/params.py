@@ -5,17 +5,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt
 
-from dp.classifier.config import Lora
+from dp.classifier.classifier_config import Lora
 from dp.closed import Closed, Name
 from dp.data.limits import RowLimits
 from dp.data.regime import Regime
 from dp.numerics.compute import Compute
-from dp.prompts.config import Choice, Init, LayerPrefix, Prompt
-from dp.sources.definitions import Backbone
+from dp.prompts.prompt_config import Choice, Init, LayerPrefix, Prompt
+from dp.sources.backbone_definition import BackboneEntry
 from dp.study.protocols import Switch
 from dp.study.search import Search
 from dp.study.variants import Variant
-from dp.training.config import Training
+from dp.training.loop_config import Training
 
 # Scales (design section 9)
 
@@ -120,7 +120,7 @@ class Params(Closed):
         False, strict=False, description="admit numbers made from a dirty tree, labelled dirty-tree"
     )  # Snakemake hands `--config allow_dirty=true` over as a word
     protocols: dict[Name, list[Switch]]
-    backbones: dict[Name, Backbone]
+    backbones: dict[Name, BackboneEntry]
     variants: dict[Name, Variant]
 
 

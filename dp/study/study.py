@@ -11,10 +11,18 @@ from pydantic import ValidationError, model_validator
 from dp import yaml12
 from dp.closed import Closed, Name, explain, nearest, read_yaml, validated
 from dp.errors import UserError, shown
-from dp.study.params import Init, Multitask, Params, Part, PromptOverride, Scale, Training
-from dp.study.predictions import FACTORS, Predictions
-from dp.study.predictions import check as check_predictions
-from dp.study.predictions import read as read_predictions
+from dp.study.params import (
+    Init,
+    Multitask,
+    Params,
+    Part,
+    PromptOverride,
+    Scale,
+    Training,
+)
+from dp.study.prediction_file import FACTORS, Predictions
+from dp.study.prediction_file import check as check_predictions
+from dp.study.prediction_file import read as read_predictions
 from dp.study.protocols import in_force, is_pool
 from dp.study.search import settings
 from dp.study.variants import Baseline, Control, Prompted, Variant

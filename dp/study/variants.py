@@ -14,7 +14,7 @@ class LearnedBy(Closed):
     learned_by: Name
 
 
-class Facts(Closed):
+class VariantFacts(Closed):
     """What every variant can be asked."""
 
     @property
@@ -33,7 +33,7 @@ class Facts(Closed):
         return list(self.sources.values())
 
 
-class Tuned(Facts):
+class Tuned(VariantFacts):
     """What every variant that is trained may say."""
 
     is_prompt: ClassVar[bool]
@@ -113,7 +113,7 @@ class Baseline(Tuned):
         return self.baseline == "linear_probe"
 
 
-class Control(Facts):
+class Control(VariantFacts):
     """Another variant's trained runs, evaluated under a changed condition."""
 
     control_of: Name

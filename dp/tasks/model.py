@@ -19,7 +19,7 @@ from dp.closed import (
     validated,
 )
 from dp.errors import UserError, shown
-from dp.tasks.text import check_pattern, fields_of, spans
+from dp.tasks.templates import check_pattern, fields_of, spans
 
 LABEL = "label"
 """The column that holds a row's class, where a source does not call it otherwise."""

@@ -22,7 +22,7 @@ from dp.prompts.choice import Moment, temperature
 from dp.prompts.estimators import objective
 from dp.prompts.prompt import Choices
 from dp.training import overflow
-from dp.training.config import Budget, LoopConfig, Mixing
+from dp.training.loop_config import Budget, LoopConfig, Mixing
 from dp.training.optimizers import learning_rate, optimizers
 from dp.training.signals import stop_requests
 from dp.training.state import Best, State, tensors_of

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from transformers.optimization import Adafactor
 
-from dp.training.config import Budget, Optimizer
+from dp.training.loop_config import Budget, Optimizer
 
 
 class Scheduled(NamedTuple):

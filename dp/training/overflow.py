@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dp.classifier.classifier import Classifier
-from dp.prompts.config import PromptConfig
+from dp.prompts.prompt_config import PromptConfig
 from dp.training.state import tensors_of
 
 STATUS = "overflow"

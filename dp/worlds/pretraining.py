@@ -14,7 +14,7 @@ from dp.numerics.devices import device
 from dp.numerics.sequence import Sequence
 from dp.progress import bar as progress_bar
 from dp.worlds import planted, random_weights
-from dp.worlds.definitions import PlantedSource
+from dp.worlds.made_sources import PlantedSource
 
 HELD_OUT = 4000
 LOG_EVERY = 100

@@ -9,7 +9,7 @@ from dp import files
 from dp.backbones.backbone import Backbone
 from dp.closed import nearest
 from dp.errors import UserError, shown
-from dp.worlds.definitions import PlantedSource, RandomSource
+from dp.worlds.made_sources import PlantedSource, RandomSource
 
 
 def words_tokenizer(family: type[Backbone], vocabulary: Sequence[str]) -> Any:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from dp import files, paths
-from dp.jobs import adoption, state
+from dp.jobs import adoption
 from dp.jobs.adoption import Adoption
 from dp.jobs.job import ADOPTED, RECORD, SUMS
+from dp.jobs.mark import read as read_mark
 from dp.jobs.project import is_of_project, project_digest
 from dp.jobs.record import is_sealed, unsealed
 
@@ -133,7 +134,7 @@ def _node(folder: Path) -> Node:
 
 
 def _why_not(folder: Path) -> str:
-    mark = state.read(folder)
+    mark = read_mark(folder)
     if mark is None:
         return ""
     return (

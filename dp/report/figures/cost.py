@@ -7,6 +7,7 @@ from matplotlib.lines import Line2D
 
 from dp.report.figures import style
 from dp.report.findings import Findings
+from dp.results.labels import together
 from dp.study.study import Study
 
 ABOUT = "What accuracy costs: trainable parameters and seconds of training of every variant."
@@ -67,7 +68,7 @@ def _mean(study: Study, rows: list[dict[str, Any]]) -> dict[str, Any]:
         "tasks": ";".join(tasks),
         "chooses": _chooses(study, first["variant"]),
         "seeds": max(row["seeds"] for row in rows),
-        "labels": ";".join(sorted({label for row in rows for label in row["labels"].split(";") if label})),
+        "labels": together(rows),
         "runs": ";".join(row["runs"] for row in rows),
     }
 

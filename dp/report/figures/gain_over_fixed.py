@@ -1,4 +1,5 @@
 from math import hypot
+from operator import itemgetter
 from statistics import fmean
 from typing import Any
 
@@ -10,6 +11,8 @@ from dp.data.regime import Regime
 from dp.jobs import record
 from dp.report.figures import by_variant, style
 from dp.report.findings import Findings
+from dp.results.groups import grouped
+from dp.results.labels import together
 
 ABOUT = "What each variant gains over `fixed`, averaged over tasks, from the smallest backbone to the largest."
 COLUMNS = ("backbone", "parameters", "regime", "k", "task", "variant", "against", "gain", "low", "high", "paper",
@@ -32,10 +35,8 @@ def data(found: Findings) -> list[dict[str, Any]]:
     sizes = {name: _parameters(name) for name in found.study.scale.backbones}
     claimed = {(row["backbone"], row["variant"]): float(row["value"]) / 100
                for row in found.claims if row["kind"] == "gain" and row["value"]}  # fmt: skip
-    cells: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for row in found.comparisons:
-        if row["against"] == AGAINST:
-            cells.setdefault((row["backbone"], row["regime"], row["k"], row["variant"]), []).append(row)
+    against = (row for row in found.comparisons if row["against"] == AGAINST)
+    cells = grouped(against, itemgetter("backbone", "regime", "k", "variant"))
     rows: list[dict[str, Any]] = []
     for (backbone, regime, k, variant), own in cells.items():
         about = {"backbone": backbone, "parameters": sizes[backbone], "regime": regime, "k": k, "variant": variant,
@@ -51,8 +52,7 @@ def data(found: Findings) -> list[dict[str, Any]]:
                 [(row["difference"], row["low"], row["high"]) for row in own], Regime.parse(regime).is_union
             )
         gain, low, high = numbers
-        labels = sorted({label for row in own for label in row["labels"].split(";") if label})
-        rows.append(about | {"task": AVERAGE, "gain": gain, "low": low, "high": high, "labels": ";".join(labels),
+        rows.append(about | {"task": AVERAGE, "gain": gain, "low": low, "high": high, "labels": together(own),
                              "paper": claimed.get((backbone, variant)) if regime == "full" else None,
                              "runs": ";".join(row["runs"] for row in own)})  # fmt: skip
     return sorted(rows, key=lambda row: row["parameters"] or float("inf"))

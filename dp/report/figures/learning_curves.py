@@ -7,7 +7,8 @@ from matplotlib.lines import Line2D
 from dp.report.figures import bundles, style
 from dp.report.findings import Findings
 from dp.results import steps
-from dp.results.table import OVERFLOW, digests, group, labels
+from dp.results.groups import by_row
+from dp.results.table import OVERFLOW, digests, labels
 
 ABOUT = "Training loss and selection accuracy by step, with the steps that selection picked."
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "quantity", "step", "value", "seeds", "labels", "runs")
@@ -27,7 +28,7 @@ def data(found: Findings) -> list[dict[str, Any]]:
     and regimes.
     """
     rows: list[dict[str, Any]] = []
-    cells = group(run for run in found.runs if not found.study.is_control(run.cell.variant))
+    cells = by_row(run for run in found.runs if not found.study.is_control(run.cell.variant))
     trained = {key: members for key, members in cells.items() if any(run.training for run in members)}
     keys = [{"backbone": key[0], "regime": key[1], "k": str(key[2] or "")} for key in trained]
     drawn = style.settings(style.fewer(keys, MOST)[0])

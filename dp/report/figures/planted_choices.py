@@ -1,10 +1,13 @@
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
+import seaborn
 from matplotlib.figure import Figure
 
 from dp.report.figures import style
 from dp.report.findings import Findings
+from dp.results.groups import grouped
 
 ABOUT = "What was chosen for each question (or task) by the variants that are predicted to tell them apart."
 COLUMNS = ("backbone", "regime", "k", "task", "factor", "variant", "runs", "group", "value", "share", "labels")
@@ -42,15 +45,11 @@ def draw(rows: style.Rows) -> Figure:
         for axes, panel in zip(row, line, strict=False):
             groups, first = style.unique(panel, "group"), panel[0]
             shares = np.array([[float(r["share"]) for r in panel if r["group"] == group] for group in groups])
-            axes.pcolormesh(shares, cmap="Greys", vmin=0, vmax=1, edgecolors="0.8", linewidth=0.4)
-            for y, x in np.argwhere(shares >= 0.05):
-                axes.text(x + 0.5, y + 0.5, f"{100 * shares[y, x]:.0f}", ha="center", va="center", fontsize=6,
-                          color="white" if shares[y, x] > 0.5 else "black")  # fmt: skip
-            candidates = range(0, shares.shape[1], 1 + shares.shape[1] // 12)
-            axes.set_xticks([value + 0.5 for value in candidates], list(map(str, candidates)))
-            axes.set_yticks([y + 0.5 for y in range(len(groups))], groups if panel is line[0] else [])
-            axes.invert_yaxis()
-            axes.grid(visible=False)
+            percent = np.vectorize(lambda share: f"{100 * share:.0f}" if share >= 0.05 else "")(shares)
+            seaborn.heatmap(shares, ax=axes, cmap="Greys", vmin=0, vmax=1, cbar=False, linewidths=0.4, linecolor="0.8",
+                            annot=percent, fmt="", annot_kws={"fontsize": 6}, xticklabels=1 + shares.shape[1] // 12,
+                            yticklabels=groups if panel is line[0] else False, clip_on=False)  # fmt: skip
+            axes.tick_params(rotation=0)
             axes.set_title(f"{first['variant']}\n{first['runs']}", fontsize=8)
             axes.set_xlabel({"split": "split s (vectors in front)", "pool": "prompt of the pool"}.get(
                 first["factor"], first["factor"]))  # fmt: skip
@@ -68,10 +67,7 @@ def draw(rows: style.Rows) -> Figure:
 
 def _split(rows: style.Rows, *keys: str) -> list[style.Rows]:
     """Rows that share the values of the keys, in their order."""
-    parts: dict[tuple[str, ...], style.Rows] = {}
-    for row in rows:
-        parts.setdefault(tuple(row[key] for key in keys), []).append(row)
-    return list(parts.values())
+    return list(grouped(rows, itemgetter(*keys)).values())
 
 
 def _wrapped(entry: style.Rows) -> list[list[style.Rows]]:

@@ -7,7 +7,8 @@ from matplotlib.lines import Line2D
 
 from dp.report.figures import bundles, style
 from dp.report.findings import Findings
-from dp.results.table import digests, group, labels, overflowed
+from dp.results.groups import by_row
+from dp.results.table import digests, labels, overflowed
 
 ABOUT = "Whether the split that an instance variant chooses goes with the length of the input."
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "bin", "tokens_low", "tokens_high", "tokens", "split",
@@ -25,7 +26,7 @@ def data(found: Findings) -> list[dict[str, Any]]:
     tokens, split: means; tokens_low, tokens_high: the shortest and longest input; split_q1, split_q3: quartiles.
     """
     rows: list[dict[str, Any]] = []
-    for (backbone, regime, k, task, variant), members in group(found.runs).items():
+    for (backbone, regime, k, task, variant), members in by_row(found.runs).items():
         definition = found.study.params.variants[variant]
         if definition.choices.get("position") != "instance" or overflowed(members):
             continue

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from dp.jobs.made import Made
-from dp.report.figures import every
+from dp.report.figures import all_figures
 from dp.report.findings import Findings
 from dp.report.page import glance, lineage, surroundings, tables, verdict
 from dp.results.labels import WORDS, spelled_out
@@ -88,5 +88,5 @@ def _figure(folder: Path, name: str) -> dict[str, Any]:
     """A drawing as a data URI, so that nothing in it (ids, scripts, styles) reaches the page."""
     svg = (folder / f"{name}.svg").read_bytes()
     kind, content = ("svg+xml", svg) if len(svg) <= LARGEST_SVG else ("png", (folder / f"{name}.png").read_bytes())
-    return {"name": name, "title": name.replace("_", " ").capitalize(), "about": every.ALL[name].ABOUT,
+    return {"name": name, "title": name.replace("_", " ").capitalize(), "about": all_figures.ALL[name].ABOUT,
             "source": f"data:image/{kind};base64,{b64encode(content).decode()}"}  # fmt: skip

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from dp.report.page.verdict import CELLS, SIGN, tone
+from dp.results.groups import grouped
 from dp.results.table import OVERFLOW, Row
 
 
@@ -70,9 +71,7 @@ def _grids(
     lines: Iterable[int] | None = None,
 ) -> list[Matrix]:
     """`lines`: of the rows in their CSV, where they are not all that it holds."""
-    groups: dict[str, list[tuple[Row, int]]] = {}
-    for row, line in zip(rows, lines or range(2, len(rows) + 2), strict=True):
-        groups.setdefault(title(row), []).append((row, line))
+    groups = grouped(zip(rows, lines or range(2, len(rows) + 2), strict=True), lambda pair: title(pair[0]))
     grids = []
     for heading, members in groups.items():
         spots = {(row["variant"], row["task"]): spot(row, line) for row, line in members}

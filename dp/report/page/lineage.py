@@ -12,8 +12,9 @@ from dp.jobs.made import Made
 from dp.report.findings import Findings
 from dp.report.page import curves
 from dp.report.pages.checklist import NOT_SETTINGS, flat
+from dp.results.groups import by_row
 from dp.results.runs import Run
-from dp.results.table import Row, group
+from dp.results.table import Row
 from dp.study.study import Study
 
 T = TypeVar("T")
@@ -42,7 +43,7 @@ class Numbered(Generic[T]):
 def data(found: Findings, made: list[Made]) -> Traced:
     """`made`: every job, upstream first."""
     study, strings = found.study, Numbered[str]()
-    cells = group(found.runs)
+    cells = by_row(found.runs)
     number_of = {run.digest[:12]: n for n, members in enumerate(cells.values()) for run in members}
     jobs = {job.folder.as_posix(): job for job in made}
     upstream = {folder: [one.as_posix() for one in job.job.upstream] for folder, job in jobs.items()}

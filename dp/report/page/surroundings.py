@@ -5,7 +5,8 @@ from functools import partial
 from math import fsum
 
 from dp.jobs.made import Made
-from dp.results.jobs import by_jobs, grouped, said, version
+from dp.results.groups import grouped
+from dp.results.jobs import by_jobs, said, version
 
 
 @dataclass(frozen=True)

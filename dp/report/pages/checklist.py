@@ -12,15 +12,8 @@ from dp.escapes import markdown as escaped
 from dp.jobs.made import Made
 from dp.report import markdown
 from dp.results import steps
-from dp.results.jobs import (
-    UNKNOWN,
-    as_number,
-    as_text,
-    by_jobs,
-    grouped,
-    said,
-    version,
-)
+from dp.results.groups import grouped
+from dp.results.jobs import UNKNOWN, as_number, as_text, by_jobs, said, version
 from dp.results.labels import spelled_out
 from dp.results.runs import Run
 from dp.results.table import Row
@@ -425,10 +418,7 @@ def _labels(table: list[Row]) -> list[str]:
 
 def _by_variant(study: Study, made: list[Made]) -> dict[tuple[str, str], list[Made]]:
     """Runs by backbone and variant, in the order of the scale."""
-    groups: dict[tuple[str, str], list[Made]] = {}
-    for job in made:
-        if job.cell:
-            groups.setdefault((job.cell.backbone, job.cell.variant), []).append(job)
+    groups = grouped((job for job in made if job.cell), lambda job: (job.cell.backbone, job.cell.variant))  # type: ignore[union-attr]
     backbones, variants = study.scale.backbones, study.scale.variants
     order = sorted(groups, key=lambda key: (backbones.index(key[0]), variants.index(key[1])))
     return {key: groups[key] for key in order}

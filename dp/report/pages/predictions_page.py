@@ -2,11 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from operator import itemgetter
 
 from dp.escapes import markdown as escaped
 from dp.report import markdown
 from dp.report.findings import Findings
 from dp.report.markdown import Marked
+from dp.results.groups import grouped
 from dp.results.labels import spelled_out
 from dp.results.predicted import OVERFLOWED
 from dp.results.table import OVERFLOW, Row
@@ -25,9 +27,7 @@ def document(found: Findings, figures: Iterable[str]) -> str:
     task = study.predictions.null_task
     parts = [f"# Predictions of scale {study.scale_name}", _headline(verdicts, null, task.against), HOW_TO_READ]
     parts += ["\n".join(f"- {escaped(text)}." for text in spelled_out(verdicts))]
-    sections: dict[tuple[str, str], list[Row]] = {}
-    for row in verdicts:
-        sections.setdefault((row["backbone"], row["regime"]), []).append(row)
+    sections = grouped(verdicts, itemgetter("backbone", "regime"))
     for (backbone, regime), rows in sections.items():
         parts += [f"## {backbone}, {regime}", _measured(rows)]
     for name, meaning in WORTH_A_LIST.items():

@@ -1,10 +1,12 @@
 """results.md: a table of variant x task for each backbone, regime and metric, with its labels spelled out."""
 
 from collections.abc import Iterable
+from operator import itemgetter
 
 from dp.escapes import markdown as escaped
 from dp.report import markdown
 from dp.report.markdown import Marked
+from dp.results.groups import grouped
 from dp.results.labels import spelled_out
 from dp.results.runs import Run
 from dp.results.table import OVERFLOW, Row
@@ -14,9 +16,7 @@ from dp.study.study import Study
 def document(study: Study, table: list[Row], runs: list[Run], figures: Iterable[str]) -> str:
     """The Markdown text, from the rows of results.csv and, for the sizes of splits, the runs' token records."""
     parts = [f"# Results of scale {study.scale_name}", escaped(study.scale.description), HOW_TO_READ]
-    sections: dict[tuple[str, str, int | None, str], list[Row]] = {}
-    for row in table:
-        sections.setdefault((row["backbone"], row["regime"], row["k"], row["metric"]), []).append(row)
+    sections = grouped(table, itemgetter("backbone", "regime", "k", "metric"))
     for (backbone, regime, k, metric), rows in sections.items():
         shots = f" ({k} per label)" if k else ""
         parts += [f"## {backbone}, {regime}{shots}: {metric}", _table(study, rows), _notes(study, rows, runs)]

@@ -6,7 +6,7 @@ from typing import Any
 
 from dp.report.findings import Findings
 from dp.report.layout import Shown
-from dp.results.labels import spelled_out
+from dp.results.labels import spelled_out, together
 from dp.results.table import OVERFLOW, Row
 from dp.study.study import Study
 
@@ -54,12 +54,11 @@ def average(found: Findings, own: dict[str, Row], tasks: Sequence[str]) -> Row |
         ),
         (None, None),
     )
-    labels = sorted({label for row in rows for label in row["labels"].split(";") if label})
     means = [row["mean"] for row in rows]
     mean = None if None in means else fsum(means) / len(rows)
     return key | {"task": " + ".join(tasks), "seeds": max(row["seeds"] for row in rows), "mean": mean,
                   "low": low, "high": high,
-                  "majority": None, "collapsed": "", "protocol": rows[0]["protocol"], "labels": ";".join(labels),
+                  "majority": None, "collapsed": "", "protocol": rows[0]["protocol"], "labels": together(rows),
                   "runs": ";".join(row["runs"] for row in rows)}  # fmt: skip
 
 

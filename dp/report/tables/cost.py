@@ -6,14 +6,7 @@ from typing import Any
 
 from dp.report.findings import Findings
 from dp.report.layout import Column, Group, Shown, Table, TableLine
-from dp.report.tables.cells import (
-    COLLAPSED,
-    Setting,
-    accuracies,
-    average,
-    name_of,
-    percent,
-)
+from dp.report.tables.cells import COLLAPSED, Setting, accuracies, average, name_of, percent
 from dp.results.labels import spelled_out
 from dp.results.runs import Run
 from dp.results.table import Row

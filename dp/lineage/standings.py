@@ -11,9 +11,9 @@ from typing import Any, Literal, NamedTuple
 
 from dp import paths
 from dp.data.regime import Regime
-from dp.jobs import state
 from dp.jobs.job import ADOPTED, RECORD, Job
 from dp.jobs.made import Made, read
+from dp.jobs.mark import read as read_mark
 from dp.jobs.stale import Now, now_of
 from dp.study.resolve import jobs
 from dp.study.study import Study
@@ -22,7 +22,7 @@ State = Literal["done", "running", "failed", "stale", "missing"]
 STATES: tuple[State, ...] = ("done", "running", "failed", "stale", "missing")
 
 
-class Cost(NamedTuple):
+class Spent(NamedTuple):
     """`unit` is gpu or core; hours of a GPU, or of a CPU times its threads."""
 
     unit: str
@@ -38,7 +38,7 @@ class Standing:
     state: State
     why: str | None = None
     mark: dict[str, Any] | None = None
-    cost: Cost | None = None  # of a done one
+    cost: Spent | None = None  # of a done one
     overflow: str | None = None
 
     @property
@@ -92,7 +92,7 @@ class Survey:
     def _standing(
         self, job: Job, made: Made | None, why: str | None, found: dict[Path, Standing], now: Now
     ) -> Standing:
-        mark = state.read(job.folder)
+        mark = read_mark(job.folder)
         if made:
             why = _gone(made) or next(made.reasons(now), None)
             if why is None and (other := next((up for up in job.upstream if found[up].state != "done"), None)):
@@ -146,14 +146,15 @@ def _read(job: Job) -> Made | None:
     except (ValueError, OSError):
         return None
     if made:
-        for part in (made.record["used"]["code"]["modules"], made.inputs):
-            part |= {sys.intern(name): sys.intern(digest) for name, digest in part.items()}
+        used = made.record["used"]
+        for holder, key in ((used["code"], "modules"), (used, "inputs")):
+            holder[key] = {sys.intern(name): sys.intern(digest) for name, digest in holder[key].items()}
     return made
 
 
-def _cost(made: Made) -> Cost:
+def _cost(made: Made) -> Spent:
     hours, threads = made.said("made", "wall_seconds") / 3600, made.said("with", "threads") or 1
-    return Cost("core", hours * threads) if made.said("with", "device") == "cpu" else Cost("gpu", hours)
+    return Spent("core", hours * threads) if made.said("with", "device") == "cpu" else Spent("gpu", hours)
 
 
 def costs(standings: Iterable[Standing]) -> dict[str, float]:
@@ -178,7 +179,7 @@ def left(standings: Iterable[Standing], done: Iterable[Standing]) -> Estimate:
     Each takes the median of those of its group, else of its command and backbone, else of its command; where some ran
     on a GPU and some did not, of the larger part of them.
     """
-    known: dict[tuple[str | None, ...], list[Cost]] = defaultdict(list)
+    known: dict[tuple[str | None, ...], list[Spent]] = defaultdict(list)
     for one in done:
         if one.cost:
             for depth in (4, 2, 1):
@@ -195,10 +196,10 @@ def left(standings: Iterable[Standing], done: Iterable[Standing]) -> Estimate:
     return Estimate(hours, unknown)
 
 
-def _median(found: list[Cost]) -> Cost:
+def _median(found: list[Spent]) -> Spent:
     by_unit = {unit: [cost.hours for cost in found if cost.unit == unit] for unit in ("gpu", "core")}
     unit = max(by_unit, key=lambda name: len(by_unit[name]))
-    return Cost(unit, median(by_unit[unit]))
+    return Spent(unit, median(by_unit[unit]))
 
 
 @dataclass(frozen=True)

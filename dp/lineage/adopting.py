@@ -48,7 +48,7 @@ class Kind(NamedTuple):
 
 
 @dataclass
-class Survey:
+class Candidates:
     """Of a scale's jobs but its report: `stale` by code alone, by kind; why each `other` is not as it should be."""
 
     stale: dict[Kind, list[Made]] = field(default_factory=dict)
@@ -67,9 +67,9 @@ class Outcome(NamedTuple):
     how: str
 
 
-def survey(jobs: Iterable[Job]) -> Survey:
+def survey(jobs: Iterable[Job]) -> Candidates:
     """What may be adopted. Raises UserError where outputs are not what their record says: nothing rests on those."""
-    result, digests = Survey(), dict[str, str]()
+    result, digests = Candidates(), dict[str, str]()
     now = now_of(digests)
     for job in jobs:
         if job.command == "report":
@@ -182,7 +182,7 @@ def _is_cpu(device: str) -> bool:
     return device == "cpu" or (device == "auto" and not torch.cuda.is_available())
 
 
-def adopt(jobs: Iterable[Job], found: Survey, outcomes: Iterable[Outcome]) -> tuple[list[Path], dict[Path, str]]:
+def adopt(jobs: Iterable[Job], found: Candidates, outcomes: Iterable[Outcome]) -> tuple[list[Path], dict[Path, str]]:
     """Write the evidence beside what it holds for. Folders that were adopted; and, of those that were not, why.
 
     A kind is adopted where all that was made again of it is the same, and of it what rests on nothing that is not.

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from dp.backbones.names import ARCHITECTURES, Family
 from dp.closed import Closed, Repo, Sha256
-from dp.worlds.definitions import PackageFile, PlantedSource, RandomSource
+from dp.worlds.made_sources import PackageFile, PlantedSource, RandomSource
 
 
 class HubSource(Closed):
@@ -32,7 +32,7 @@ class PackagesSource(Closed):
     wheels: list[PackageFile] = Field(min_length=2)
 
 
-class Backbone(Closed):
+class BackboneEntry(Closed):
     family: Family
     head: Literal["verbalizer", "linear"] = Field(
         "verbalizer", description="scores of label words, or a linear layer (tuned with the prompt) on the pooled state"
@@ -43,7 +43,7 @@ class Backbone(Closed):
     ]
 
     @model_validator(mode="after")
-    def is_of_its_family(self) -> "Backbone":
+    def is_of_its_family(self) -> "BackboneEntry":
         drawn, source = ARCHITECTURES[self.family], self.source
         if isinstance(source, RandomSource | PlantedSource) and source.architecture != drawn:
             raise ValueError(f"family: {self.family} has weights drawn as '{drawn}', not as '{source.architecture}'")

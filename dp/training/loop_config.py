@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from dp.classifier.config import ClassifierConfig
+from dp.classifier.classifier_config import ClassifierConfig
 from dp.closed import Configuration, Settings
 
 

@@ -8,9 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from dp.lineage.status_text import console
-from dp.planning.plan import Device, Line, Plan
+from dp.planning.estimate import Device, Line, Plan
 from dp.planning.speeds import THEIRS, Speed
-from dp.prompts.config import PromptConfig
+from dp.prompts.prompt_config import PromptConfig
 from dp.study import grid
 from dp.study.study import Study
 from dp.training.overflow import learns_through_fillers

@@ -7,7 +7,7 @@ from pydantic import Field, PositiveInt
 from dp.backbones.names import Family
 from dp.closed import Settings
 from dp.numerics.compute import Compute
-from dp.prompts.config import Factors, LayerPrefix, PromptConfig
+from dp.prompts.prompt_config import Factors, LayerPrefix, PromptConfig
 
 
 class Lora(Settings):

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dp.jobs import adoption, made, state
+from dp.jobs import adoption, made
 from dp.jobs.adoption import Adoption
 from dp.jobs.digests import Digests
 from dp.jobs.finding import KINDS, Finding
 from dp.jobs.job import ADOPTED, Job
 from dp.jobs.look import Look, edits, look
+from dp.jobs.mark import read as read_mark
 from dp.jobs.stale import Now, now_of
 from dp.lineage import environments, numbers, orphans, scales
 from dp.lineage.numbers import touched as touched
@@ -92,7 +93,7 @@ def _of_artifacts(asked: dict[Path, Job], looks: dict[Path, Look]) -> tuple[list
     settings: dict[Path, Any] = {}
     now = _now(asked, looks)
     for folder, artifact in asked.items():
-        mark, one = state.read(folder), looks.get(folder)
+        mark, one = read_mark(folder), looks.get(folder)
         if mark and mark["state"] == "running":
             found.append(Finding("missing", folder, f"is running (process {mark['pid']} on {mark['host']})"))
             continue
