@@ -334,7 +334,7 @@ def test_evaluations_during_training_are_counted(tmp_path, monkeypatch):
         study = small_study(["fixed"], training=SCALE["training"] | {"evaluate_every": every, "steps": steps})
         cell = grid.trainings(study)[0]
         config, own = grid.run_config(study, cell), Counter(study).shapes["tiny-t5"]
-        texts = work.TextLengths(10.0, [(9, 10.0)], (9, 10.0))
+        texts = work.TextLengths(10.0, [(9, 10.0)])
         return work.selections(own, typed(config), tuned(own, typed(config), [2]), texts).layers / own.layers
 
     assert passes(2, 4) == 2 * 2  # 9 rows are two batches of 8

@@ -37,11 +37,11 @@ STUDY = small_study(list(VARIANTS))
 
 
 def plan(method="grid", trials=4, seed=0, space=SPACE):
-    return Search(method=method, trials=trials, seed=seed, space=space).model_dump()
+    return Search(method=method, trials=trials, seed=seed, space=space)
 
 
 def tried(variant, **of_plan):
-    return settings(plan(**of_plan), STUDY.params.variants[variant].model_dump(), variant)
+    return settings(plan(**of_plan), STUDY.params.variants[variant], variant)
 
 
 @pytest.mark.parametrize("method", ["grid", "random"])
@@ -122,6 +122,7 @@ def test_the_best_is_the_most_accurate_then_the_lowest_loss_then_the_earliest(tr
         ({"trials": 1}, r"search.trials = 1: .*greater than or equal to 2"),
         pytest.param({"space": {"lr_factor": {"low": 3, "high": 1}}}, r"lr_factor = .*low 3 must be below high 1"),
         ({"space": {"lr_factor": []}}, r"search.space.lr_factor.* at least 1 item"),
+        ({"method": "grid", "space": {"anneal": {"low": 1, "high": 3}}}, r"space.anneal: a grid is of listed values"),
         ({"space": {"lr": [1]}}, r"unknown key 'search.space.lr'; the nearest valid name is 'lr_factor'"),
     ],
 )  # fmt: skip

@@ -185,7 +185,7 @@ def run_config(study: Study, cell: Cell) -> dict[str, Any]:
         "switches": in_force,
         "max_tokens": scale.max_tokens,
         "prompt": _prompt(study, cell, definition, in_force),
-        "choice": _choice(study, in_force) if search.applies("anneal", definition.model_dump()) else None,
+        "choice": _choice(study, in_force) if search.applies("anneal", definition) else None,
         "baseline": _baseline(study, cell, definition),
         "training": _training(study, cell, in_force) if trained else None,
         "search": _search(study, definition) if trained else None,
@@ -194,7 +194,8 @@ def run_config(study: Study, cell: Cell) -> dict[str, Any]:
         "compute": scale.compute.model_dump(),
     }
     if cell.trial is not None:
-        setting = search.settings(config["search"], config["definition"], cell.variant)[cell.trial]
+        assert scale.search is not None
+        setting = search.settings(scale.search, definition, cell.variant)[cell.trial]
         config = applied(config, setting) | {"trial": setting, "search": None}
     return config
 
@@ -253,7 +254,7 @@ def _prompt(study: Study, cell: Cell, definition: Prompted | Baseline, in_force:
     if "uniform_pools" in in_force and protocols.is_pool(representation):
         init |= {"kind": "uniform", "bound": RANDOM_RANGE}
     found = study.scale.prompt.model_dump() | {"length": length_of(study, definition), "init": init}
-    if not search.applies("pool", definition.model_dump()):
+    if not definition.has_pool:
         del found["pool"]
     if representation != "residual":
         del found["bottleneck"]
@@ -270,5 +271,5 @@ def _search(study: Study, definition: Prompted | Baseline) -> dict[str, Any] | N
     if study.scale.search is None:
         return None
     plan = study.scale.search.model_dump()
-    space = {axis: values for axis, values in plan["space"].items() if search.applies(axis, definition.model_dump())}
+    space = {axis: values for axis, values in plan["space"].items() if search.applies(axis, definition)}
     return plan | {"space": space}

@@ -3,7 +3,7 @@
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from dp.classifier.classifier_config import Lora
 from dp.closed import Closed, Name
@@ -15,7 +15,7 @@ from dp.sources.backbone_definition import BackboneEntry
 from dp.study.protocols import Switch
 from dp.study.search import Search
 from dp.study.variants import Variant
-from dp.training.loop_config import Training
+from dp.training.loop_config import Budget
 
 # Scales (design section 9)
 
@@ -73,6 +73,16 @@ class PTuningV2(LayerPrefix):
 class Baselines(Closed):
     p_tuning_v2: PTuningV2 = PTuningV2()
     lora: Lora = Lora()
+
+
+class Training(Budget):
+    @model_validator(mode="after")
+    def whole_micro_batches(self) -> "Training":
+        if self.batch_size % self.micro_batch_size:
+            raise ValueError(
+                f"batch_size {self.batch_size} must be a multiple of micro_batch_size {self.micro_batch_size}"
+            )
+        return self
 
 
 class Scale(Closed):

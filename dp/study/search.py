@@ -8,6 +8,7 @@ from pydantic import Discriminator, Field, PositiveInt, Tag, model_validator
 from dp.closed import Closed
 from dp.errors import UserError
 from dp.numerics import seeds
+from dp.study.variants import Baseline, Prompted
 
 
 class Range(Closed):
@@ -45,18 +46,23 @@ class Search(Closed):
     seed: Annotated[int, Field(ge=0)] = 0
     space: Space
 
+    @model_validator(mode="after")
+    def has_points(self) -> "Search":
+        for axis, values in self.space:
+            if self.method == "grid" and isinstance(values, Range):
+                raise ValueError(f"space.{axis}: a grid is of listed values, not of a range; list some, or use random")
+        return self
 
-def settings(search: dict[str, Any], definition: dict[str, Any], variant: str) -> list[dict[str, Any]]:
-    """The `trials` settings (axis -> value) of a variant; `search` and `definition` as in a resolved configuration.
+
+def settings(search: Search, definition: Prompted | Baseline, variant: str) -> list[dict[str, Any]]:
+    """The `trials` settings (axis -> value) of a variant.
 
     grid: points of the product of the variant's axes, in a seeded order. random: every axis drawn by itself, the same
     draw for every variant. Raises UserError where a grid holds fewer points than trials.
     """
-    axes = {
-        axis: values for axis, values in search["space"].items() if values is not None and applies(axis, definition)
-    }
-    count, seed = search["trials"], search["seed"]
-    if search["method"] == "random":
+    axes = {axis: values for axis, values in search.space if values is not None and applies(axis, definition)}
+    count, seed = search.trials, search.seed
+    if search.method == "random":
         return [{axis: _drawn(values, seed, axis, trial) for axis, values in axes.items()} for trial in range(count)]
     points = [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
     if len(points) < count:
@@ -68,17 +74,17 @@ def settings(search: dict[str, Any], definition: dict[str, Any], variant: str) -
     return [points[i] for i in order[:count]]
 
 
-def applies(axis: str, definition: dict[str, Any]) -> bool:
-    """Whether an axis means anything to a variant's definition."""
+def applies(axis: str, definition: Prompted | Baseline) -> bool:
+    """Whether an axis means anything to a variant."""
     if axis == "pool":
-        return definition.get("representation") in ("task_pool", "instance_pool", "mixture")
+        return definition.has_pool
     if axis == "anneal":
-        return any(definition.get(factor) in ("task", "instance") for factor in ("position", "length"))
+        return not {"position", "length"}.isdisjoint(definition.choices)
     return True
 
 
-def _drawn(values: Any, seed: int, axis: str, trial: int) -> Any:
+def _drawn(values: list[Any] | Range, seed: int, axis: str, trial: int) -> Any:
     share = seeds.derive(seed, "search", axis, trial) / 2**63
-    if isinstance(values, dict):
-        return float(f"{values['low'] * (values['high'] / values['low']) ** share:.6g}")
+    if isinstance(values, Range):
+        return float(f"{values.low * (values.high / values.low) ** share:.6g}")
     return values[int(share * len(values))]

@@ -332,7 +332,7 @@ def _check_variant(study: Study, backbone: str, name: str) -> None:
             raise ValueError(f"{where}: prompt.init label_words needs a verbalizer, and its head is linear; {leave}")
     if study.scale.search and variant.is_trained:
         try:
-            settings(study.scale.search.model_dump(), variant.model_dump(), name)
+            settings(study.scale.search, variant, name)
         except UserError as error:
             raise ValueError(str(error)) from None
 

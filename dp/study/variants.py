@@ -52,6 +52,11 @@ class Tuned(VariantFacts):
         return False
 
     @property
+    def has_pool(self) -> bool:
+        """Whether it tunes several prompts."""
+        return False
+
+    @property
     def reads_features(self) -> bool:
         """Whether it reads the instance features by what it learns itself."""
         return "instance" in self.choices.values()
@@ -77,6 +82,10 @@ class Prompted(Tuned):
     def choices(self) -> dict[str, str]:
         found = {"position": self.position, "length": self.length, "pool": self.representation.removesuffix("_pool")}
         return {factor: kind for factor, kind in found.items() if kind == "task" or kind == "instance"}
+
+    @property
+    def has_pool(self) -> bool:
+        return self.representation in ("task_pool", "instance_pool", "mixture")
 
     @property
     def sources(self) -> dict[str, str]:

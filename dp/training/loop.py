@@ -22,7 +22,7 @@ from dp.prompts.choice import Moment, temperature
 from dp.prompts.estimators import objective
 from dp.prompts.prompt import Choices
 from dp.training import overflow
-from dp.training.loop_config import Budget, LoopConfig, Mixing
+from dp.training.loop_config import LoopConfig, Mixing, RunBudget
 from dp.training.optimizers import learning_rate, optimizers
 from dp.training.signals import stop_requests
 from dp.training.state import Best, State, tensors_of
@@ -143,7 +143,7 @@ def train(
     } | ended  # fmt: skip
 
 
-def clip_norm(step: int, budget: Budget, once_a_step: bool) -> float | None:
+def clip_norm(step: int, budget: RunBudget, once_a_step: bool) -> float | None:
     """The largest norm of the mean gradient of update `step`; None: it is not clipped.
 
     Every update has the optimizer's. once_a_step, as the released code: the *sum* of an update's micro-batches has it,

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt
 
 from dp.classifier.classifier_config import ClassifierConfig
 from dp.closed import Configuration, Settings
@@ -17,7 +17,7 @@ class Optimizer(Settings):
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
 
 
-class Training(Settings):
+class Budget(Settings):
     steps: PositiveInt = 20000
     batch_size: PositiveInt = 32
     micro_batch_size: PositiveInt = 8
@@ -26,16 +26,8 @@ class Training(Settings):
     checkpoint_every: PositiveInt = 500
     optimizer: Optimizer = Optimizer()
 
-    @model_validator(mode="after")
-    def whole_micro_batches(self) -> "Training":
-        if self.batch_size % self.micro_batch_size:
-            raise ValueError(
-                f"batch_size {self.batch_size} must be a multiple of micro_batch_size {self.micro_batch_size}"
-            )
-        return self
 
-
-class Budget(Training):
+class RunBudget(Budget):
     """A run's own. prompt_optimizer: of a prompt that is tuned beside the backbone (prompt_beside_finetuning)."""
 
     updates_per_step: PositiveInt
@@ -52,5 +44,5 @@ class Mixing(Configuration):
 class LoopConfig(ClassifierConfig):
     """multitask: None for one task alone."""
 
-    training: Budget
+    training: RunBudget
     multitask: Mixing | None

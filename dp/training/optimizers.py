@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from transformers.optimization import Adafactor
 
-from dp.training.loop_config import Budget, Optimizer
+from dp.training.loop_config import Optimizer, RunBudget
 
 
 class Scheduled(NamedTuple):
@@ -15,7 +15,7 @@ class Scheduled(NamedTuple):
     settings: Optimizer
 
 
-def optimizers(trained: dict[str, nn.Parameter], budget: Budget) -> list[Scheduled]:
+def optimizers(trained: dict[str, nn.Parameter], budget: RunBudget) -> list[Scheduled]:
     """The one optimizer of a run; that of a prompt beside a tuned backbone (prompt_optimizer) comes last."""
     own = budget.prompt_optimizer
     parts = [({name: value for name, value in trained.items() if not (own and name.startswith("prompt."))},
