@@ -137,7 +137,7 @@ def test_numbers_are_finite(key, changes, value):
     with pytest.raises(UserError, match=key):
         if "shape" in given or "pretraining" in given:
             source = {"kind": "planted", "shape": {}} | given
-            validated(params.Backbone, {"family": "seq2seq", "source": source}, ROOT)
+            validated(params.BackboneEntry, {"family": "seq2seq", "source": source}, ROOT)
         else:
             small_study(["fixed"], **given)
 
