@@ -175,7 +175,7 @@ def test_finetuning_moves_the_backbone_and_zero_shot_is_the_bare_model(trained, 
     if family == "encoder":
         return
     backbone, split = tiny(family), toy_split(family)
-    config = config_of(family, "fixed") | {"definition": {"baseline": "zero_shot"}, "baseline": None}
+    config = config_of(family, "fixed") | {"definition": {"baseline": "zero_shot"}, "prompt": None}
     scores, choices = score(classifier(typed(config), backbone, [2], [], "cpu"), split, None, typed(config), 0)
     assert choices is None
     ids, words = split.ids[0][None], split.outputs[0]
