@@ -113,7 +113,7 @@ def _of_revision(name: str, commit: str) -> Snapshot:
 
 
 def _from_dvc(commit: str, outs: list[str], name: str) -> tuple[dict[str, Record], dict[str, list[Row]]]:
-    """The one place of `dp` that calls DVC. Cache and remotes are those set up now, not those of the commit."""
+    """Read through DVC within this process. Cache and remotes are those set up now, not those of the commit."""
     from dvc.api import DVCFileSystem  # type: ignore[import-untyped]
     from dvc.repo import Repo  # type: ignore[import-untyped]
 

@@ -21,7 +21,7 @@ class Single(nn.Module):
         self.vectors = nn.Parameter(initial)
 
     def forward(self, feature: Tensor | None, tasks: Tensor, mean: Tensor, moment: Moment) -> Said:
-        """feature: [B, H] or None; tasks: [B]; mean: [B, H], of the text's embeddings."""
+        """feature: [B, H] or None; tasks: [B]; mean: [B, H], of the text's embeddings -> vectors [B, P, H]."""
         return Said(self.vectors.expand(len(tasks), -1, -1), None)
 
 
@@ -34,7 +34,8 @@ class Pool(nn.Module):
         self.logits, self.tanh = logits, tanh
 
     def forward(self, feature: Tensor | None, tasks: Tensor, mean: Tensor, moment: Moment) -> Said:
-        """As Single. No noise: the mixture is soft (paper.md section 1)."""
+        """feature: [B, H] or None; tasks: [B] -> vectors [B, P, H], weights [B, K]. No noise: the mixture is soft
+        (paper.md section 1)."""
         scores = self.logits(feature, tasks)
         weights = (scores.tanh() if self.tanh else scores).softmax(1)
         return Said(torch.einsum("bk,kph->bph", weights, self.prompts), weights)

@@ -20,7 +20,7 @@ class Residual(nn.Module):
         self.norm = nn.LayerNorm(hidden)
 
     def forward(self, feature: Tensor | None, tasks: Tensor, mean: Tensor, moment: Moment) -> Said:
-        """As Single."""
+        """tasks: [B] -> vectors [B, P, H], the same for every row."""
         vectors = self.vectors + self.norm(self.up(self.down(self.vectors).relu()))
         return Said(vectors.expand(len(tasks), -1, -1), None)
 
