@@ -98,10 +98,12 @@ def make(runs: int) -> list[Job]:
     Path("workflow", "scales", "benchmark.yaml").write_text(yaml.safe_dump(scale))
     found = list(jobs(load(Path(), {"scale": "benchmark"})).values())
     settings = environment() | {"dirty": False, "commit": "0" * 40}
-    codes = {name: {"digest": code_digest(name), "modules": modules(name)} for name in OUTPUTS}
+    codes = {
+        one: {"digest": code_digest(*one), "modules": modules(*one)} for one in {(j.command, j.family) for j in found}
+    }
     made: dict[Path, dict[str, str]] = {}
     for one in found:
-        made[one.folder] = write(one, made, settings, codes[one.command])
+        made[one.folder] = write(one, made, settings, codes[one.command, one.family])
     return found
 
 

@@ -92,7 +92,8 @@ def fill(wanted: dict[Path, Job]) -> int:
     """Small files and a sealed record for every artifact."""
     settings = environment() | {"dirty": False}
     codes = {
-        name: {"digest": code_digest(name), "modules": modules(name)} for name in {o.command for o in wanted.values()}
+        one: {"digest": code_digest(*one), "modules": modules(*one)}
+        for one in {(job.command, job.family) for job in wanted.values()}
     }
     made: dict[Path, dict[str, str]] = {}
     for folder, one in wanted.items():
@@ -103,7 +104,7 @@ def fill(wanted: dict[Path, Job]) -> int:
         digests[SUMS] = files.sha256(folder / SUMS)
         inputs = {} if one.command == "report" else {path: d for up in one.upstream for path, d in made[up].items()}
         record: dict[str, Any] = {"command": one.command, "asked": one.asked, "with": settings,
-                                  "used": {"inputs": inputs, "code": codes[one.command]},
+                                  "used": {"inputs": inputs, "code": codes[one.command, one.family]},
                                   "made": {"status": "complete", "outputs": digests}}  # fmt: skip
         files.write_json(folder / "record.json", sealed(record))
         made[folder] = {f"{folder}/{name}": digest for name, digest in digests.items()}

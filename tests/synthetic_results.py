@@ -79,7 +79,10 @@ def write_results(study, lines_of, dirty=False, metric_names=("accuracy",)):
 
 def write_record(artifact, made, dirty=False):
     """The record of an artifact whose files are there; `made["outputs"]` holds their names."""
-    code = {"digest": code_digest(artifact.command), "modules": modules(artifact.command)}
+    code = {
+        "digest": code_digest(artifact.command, artifact.family),
+        "modules": modules(artifact.command, artifact.family),
+    }
     outputs = vouch(artifact.folder, made["outputs"])
     made = made | {"status": "complete", "outputs": outputs, "started": "2026-01-02T03:04:05+00:00",
                    "wall_seconds": 12.5, "peak_memory_mib": 100, "gpu_peak_memory_mib": None}  # fmt: skip

@@ -48,8 +48,8 @@ def project(finished, tmp_path, monkeypatch):
 def edit(monkeypatch, *commands, to="1"):
     modules = closure.modules
 
-    def edited(command):
-        return modules(command) | ({"dp/training/loop.py": to * 64} if command in commands else {})
+    def edited(command, family=None):
+        return modules(command, family) | ({"dp/training/loop.py": to * 64} if command in commands else {})
 
     for module in (closure, stale):
         monkeypatch.setattr(module, "modules", edited)
@@ -77,7 +77,7 @@ def test_what_other_code_makes_the_same_is_adopted_and_no_byte_of_it_changes(pro
     assert stale_folders(project) == set()
     found = adoption.of(Path(TUNED, "fixed", "seed0"))
     record = files.read_json(Path(TUNED, "fixed", "seed0", "record.json"))
-    assert (found.was, found.now) == (record["used"]["code"]["digest"], closure.code_digest("train"))
+    assert (found.was, found.now) == (record["used"]["code"]["digest"], closure.code_digest("train", "seq2seq"))
     assert found.compared["made again"] == [f"{TUNED}/fixed/seed0"] and found.compared["compared"] == "bytes"
     assert adopting.survey(jobs(project).values()).count == 0
 
@@ -140,7 +140,7 @@ def test_code_that_changes_once_more_makes_stale_what_was_adopted(project, monke
 
 def test_snakemake_keeps_what_it_noted_of_what_was_adopted(project):
     job = jobs(project)[Path(TUNED, "fixed", "seed0")]
-    assert adoption.noted(job) == closure.code_digest("train")
+    assert adoption.noted(job) == closure.code_digest("train", "seq2seq")
     adopt(project)
     assert adoption.noted(job) == files.read_json(job.folder / "record.json")["used"]["code"]["digest"]
 

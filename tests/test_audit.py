@@ -246,8 +246,8 @@ def edit_code(monkeypatch, command, *names):
     """As if these modules of a command's closure were other ones."""
     modules = closure.modules
 
-    def edited(of):
-        return modules(of) | (dict.fromkeys(names, "0" * 64) if of == command else {})
+    def edited(of, family=None):
+        return modules(of, family) | (dict.fromkeys(names, "0" * 64) if of == command else {})
 
     for module in (closure, stale):
         monkeypatch.setattr(module, "modules", edited)

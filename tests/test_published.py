@@ -35,7 +35,9 @@ def _make_current():
     of_jobs = {name: digest for name, digest in record["used"]["inputs"].items() if not project.is_of_project(name)}
     of_project = {name: project.project_digest(name) for name in project.project_files("report")}
     record["used"]["inputs"] = of_jobs | of_project
-    code = {command: [closure.code_digest(command)] for command in record["made"]["code"]}
+    families = {(job.command, job.family) for job in jobs(study).values()}
+    code = {command: sorted(closure.code_digest(*one) for one in families if one[0] == command)
+            for command in record["made"]["code"]}  # fmt: skip
     record["made"] |= {"parameters": published.parameters(study), "code": code}
     record["made"]["outputs"] |= {name: files.sha256(published.FOLDER / name) for name in published.FILES}
     files.write_json(path, sealed(record))
@@ -89,8 +91,8 @@ def test_other_code_makes_it_outdated(here, monkeypatch, command):
     edited = {"train": "dp/training/loop.py", "fetch-backbone": "dp/worlds/pretraining.py"}.get(command)
     own = closure.modules
 
-    def modules(name):
-        known = own(name)
+    def modules(name, family=None):
+        known = own(name, family)
         changes = {edited or "dp/report/figures/style.py": "0"}
         return known | {path: digest for path, digest in changes.items() if path in known}
 
