@@ -15,7 +15,6 @@ from synthetic_results import change, predictions, report, study_in, write_resul
 from dp import files, paths
 from dp.commands import cli
 from dp.jobs import closure, record, stale
-from dp.jobs import mark as state
 from dp.jobs.finding import KINDS, Finding
 from dp.jobs.inputs import verified
 from dp.lineage import auditing as audit
@@ -195,7 +194,7 @@ def test_what_vanished_between_two_looks_was_not_tampered_with(here, monkeypatch
     folder = evaluated("alpha/fixed/seed0")
     (folder / "metrics.json").write_text("of another job")
     assert [one.path for one in audit.before_jobs(jobs(study()))[0]] == [folder / "metrics.json"]
-    monkeypatch.setattr(state, "read", lambda of: (of / "record.json").unlink(missing_ok=True))
+    monkeypatch.setattr("dp.jobs.look.read_mark", lambda of: (of / "record.json").unlink(missing_ok=True))
     assert audit.before_jobs(jobs(study()))[0] == []
 
 

@@ -215,15 +215,15 @@ def test_the_code_of_records(states, capsys):
     was = files.read_json(new / edited[0] / "record.json")["used"]["code"]["modules"]
     for folder in [*edited, evaluated]:
         modules = files.read_json(new / folder / "record.json")["used"]["code"]["modules"]
-        modules = modules | {"dp/study/grid.py": "9" * 64}
+        modules = modules | {"dp/data/tokens.py": "9" * 64}
         if folder != evaluated:
             del modules["dp/training/loop.py"]
         edit(new / folder, "used", "code", to={"digest": files.digest(modules), "modules": modules})
     edit(new / evaluated, "with", "commit", to="d" * 40)
     modules = [
         {
-            "module": "dp/study/grid.py",
-            "old": was["dp/study/grid.py"],
+            "module": "dp/data/tokens.py",
+            "old": was["dp/data/tokens.py"],
             "new": "9" * 64,
             "artifacts": {"train": 4, "evaluate": 1},
         },
@@ -381,7 +381,7 @@ parameters
 
 code
   dp/one.py  comments and docstrings alone changed
-  dp/study/grid.py  GRID -> 999999999999  (artifacts: train 1)
+  dp/data/tokens.py  GRID -> 999999999999  (artifacts: train 1)
   made at commit cccccccccccc -> dddddddddddd  (artifacts: 1)
 
 data
@@ -436,7 +436,7 @@ def test_the_text(states, capsys):
                 edit(new / f"{EVALUATED}/{task}/{variant}/seed0", "with", "device", to="H100")
     folder = new / f"{TRAINED}/alpha/fixed/seed0"
     modules = files.read_json(folder / "record.json")["used"]["code"]["modules"]
-    was, modules["dp/study/grid.py"] = modules["dp/study/grid.py"], "9" * 64
+    was, modules["dp/data/tokens.py"] = modules["dp/data/tokens.py"], "9" * 64
     edit(folder, "used", "code", to={"digest": files.digest(modules), "modules": modules})
     edit(folder, "with", "commit", to="d" * 40)
     edit(new / ROWS, "used", "inputs", to={"dp/tasks/alpha.yaml": "2" * 64})

@@ -63,7 +63,7 @@ def test_the_remedy_that_sync_names_writes_them_anew(tmp_path, monkeypatch):
             command, 0, json.dumps(changed) if "--json" in command else "dp: modified", ""
         )
 
-    monkeypatch.setattr(sync, "_call", call)
+    monkeypatch.setattr(sync.doors, "call", call)
     with pytest.raises(UserError) as raised:
         sync._compare()
     words = str(raised.value)

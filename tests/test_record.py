@@ -110,7 +110,7 @@ def test_a_killed_job_counts_as_stopped(here):
     code = f"""
 import os
 from pathlib import Path
-from dp.jobs.state import marked
+from dp.jobs.mark import marked
 with marked(Path("{FOLDER}"), "train"):
     os.kill(os.getpid(), 9)
 """

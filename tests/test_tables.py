@@ -488,12 +488,12 @@ import hashlib, json, sys
 from types import SimpleNamespace
 from dp.results import runs, table
 from dp.study.study import load
-from dp.report.tables import every
+from dp.report.tables import all_tables
 study = load(settings={"scale": "synthetic"})
 read = runs.read(study)
 found = SimpleNamespace(study=study, runs=read, results=table.rows(study, read), **json.loads(sys.argv[1]))
-for made in every.tables(found):
-    for name, text in every.texts(made).items():
+for made in all_tables.tables(found):
+    for name, text in all_tables.texts(made).items():
         print(name, hashlib.sha256(text.encode()).hexdigest())
 """
 
