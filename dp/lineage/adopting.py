@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 
 from dp import files
+from dp.data.regime import Regime
 from dp.errors import UserError
 from dp.jobs import adoption, made, record
 from dp.jobs.adoption import Adoption
@@ -112,8 +113,9 @@ def kind_of(job: Job) -> Kind:
     definition = asked["definition"]
     factors = (_factor(definition[key]) for key in ("position", "length", "representation") if key in definition)
     of = definition.get("baseline") or " x ".join(factors)
-    control = "control of " if asked["control"] else ""
-    return Kind(job.command, asked["backbone"], f"{control}{of}, {asked['regime'].partition('-')[0]}")
+    parts = [("control of " if asked["control"] else "") + of, Regime.parse(asked["regime"]).kind]
+    parts += ["linear head"] if asked["head"] == "linear" else []
+    return Kind(job.command, asked["backbone"], ", ".join(parts + asked["switches"]))
 
 
 def _factor(value: Any) -> str:
