@@ -78,7 +78,7 @@ def test_what_other_code_makes_the_same_is_adopted_and_no_byte_of_it_changes(pro
     found = adoption.of(Path(TUNED, "fixed", "seed0"))
     record = files.read_json(Path(TUNED, "fixed", "seed0", "record.json"))
     assert (found.was, found.now) == (record["used"]["code"]["digest"], closure.code_digest("train", "seq2seq"))
-    assert found.compared["made again"] == [f"{TUNED}/fixed/seed0"] and found.compared["compared"] == "bytes"
+    assert found.evidence.made_again == [f"{TUNED}/fixed/seed0"] and found.evidence.how == "bytes"
     assert adopting.survey(jobs(project).values()).count == 0
 
 

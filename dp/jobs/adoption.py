@@ -6,7 +6,6 @@ It stands beside the record and not in it: jobs downstream and results.csv name 
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -16,25 +15,38 @@ from dp.jobs.job import ADOPTED, RECORD, Job
 from dp.jobs.record import is_sealed, sealed
 
 
-class Adoption(BaseModel):
-    """`record`: sha256 of the record that it is about. `was`, `now`: digests of code. `compared`: what the evidence is.
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Evidence(_Part):
+    """Which of a kind's artifacts (so many in all) were made again, drawn by a seed, and how they were compared."""
+
+    kind: str
+    made_again: list[str]
+    of: int
+    how: str
+    seed: int
+
+
+class Adoption(_Part):
+    """`record`: sha256 of the record that it is about. `was`, `now`: digests of code.
 
     commit, dirty: of the code that adopted.
     """
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
     record: str
     was: str
     now: str
     commit: str | None
     dirty: bool | None
     day: str
-    compared: dict[str, Any]
+    evidence: Evidence
 
     def __str__(self) -> str:
-        again, of = len(self.compared["made again"]), self.compared["of"]
+        again, of = len(self.evidence.made_again), self.evidence.of
         codes = f"made by other code ({self.was[:12]}), adopted on {self.day} by {self.now[:12]}"
-        return f"{codes}: {again} of {of} of its kind were made again, the same in {self.compared['compared']}"
+        return f"{codes}: {again} of {of} of its kind were made again, the same in {self.evidence.how}"
 
 
 def write(folder: Path, adoption: Adoption) -> None:

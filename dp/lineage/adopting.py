@@ -17,7 +17,7 @@ from dp import files
 from dp.data.regime import Regime
 from dp.errors import UserError
 from dp.jobs import adoption, made, record
-from dp.jobs.adoption import Adoption
+from dp.jobs.adoption import Adoption, Evidence
 from dp.jobs.closure import code_digest
 from dp.jobs.inputs import inputs_of, verified
 from dp.jobs.job import Job
@@ -207,16 +207,11 @@ def adopt(jobs: Iterable[Job], found: Candidates, outcomes: Iterable[Outcome]) -
         if wrong or not tries:
             refused[job.folder] = wrong or "none of its kind was made again"
             continue
-        compared = {
-            "kind": str(kind),
-            "made again": [str(one.job.folder) for one in tries],
-            "of": len(found.stale[kind]),
-            "compared": tries[0].how,
-            "seed": SEED,
-        }
+        again = [str(one.job.folder) for one in tries]
+        evidence = Evidence(kind=str(kind), made_again=again, of=len(found.stale[kind]), how=tries[0].how, seed=SEED)
         was, now = str(member.said("used", "code", "digest")), code_digest(job.command, job.family)
         adoption.write(
-            job.folder, Adoption(record=member.digest, was=was, now=now, day=day, compared=compared, **state)
+            job.folder, Adoption(record=member.digest, was=was, now=now, day=day, evidence=evidence, **state)
         )
         adopted.append(job.folder)
     return adopted, {folder: why for folder, why in refused.items() if folder not in found.other}

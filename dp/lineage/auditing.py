@@ -56,9 +56,9 @@ def _adopted(asked: dict[Path, Job]) -> list[str]:
             by_code.setdefault((job.command, found.was[:12], found.now[:12]), []).append(found)
     lines = []
     for (command, was, now), members in by_code.items():
-        again = {folder for one in members for folder in one.compared["made again"]}
-        ways = ", ".join(sorted({one.compared["compared"] for one in members}))
-        kinds = {one.compared["kind"] for one in members}
+        again = {folder for one in members for folder in one.evidence.made_again}
+        ways = ", ".join(sorted({one.evidence.how for one in members}))
+        kinds = {one.evidence.kind for one in members}
         lines.append(f"adopted: {len(members)} of {command}, made by code {was} and not {now}, which made {len(again)} "
                      f"of {len(kinds)} kinds again, the same in {ways}")  # fmt: skip
     return lines

@@ -77,7 +77,7 @@ def _code(made: list[Made]) -> list[str]:
 
 def _adopted(made: list[Made]) -> list[str]:
     """What stands beside the records of artifacts that other code made."""
-    of_kind = grouped((job.adoption for job in made if job.adoption), lambda one: (one.compared["kind"], str(one)))
+    of_kind = grouped((job.adoption for job in made if job.adoption), lambda one: (one.evidence.kind, str(one)))
     if not of_kind:
         return []
     rows = [[kind, f"{len(members):,}", said] for (kind, said), members in of_kind.items()]
