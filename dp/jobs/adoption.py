@@ -15,11 +15,11 @@ from dp.jobs.job import ADOPTED, RECORD, Job
 from dp.jobs.record import is_sealed, sealed
 
 
-class _Part(BaseModel):
+class _Sealed(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
-class Evidence(_Part):
+class Sample(_Sealed):
     """Which of a kind's artifacts (so many in all) were made again, drawn by a seed, and how they were compared."""
 
     kind: str
@@ -29,7 +29,7 @@ class Evidence(_Part):
     seed: int
 
 
-class Adoption(_Part):
+class Adoption(_Sealed):
     """`record`: sha256 of the record that it is about. `was`, `now`: digests of code.
 
     commit, dirty: of the code that adopted.
@@ -41,7 +41,7 @@ class Adoption(_Part):
     commit: str | None
     dirty: bool | None
     day: str
-    evidence: Evidence
+    evidence: Sample
 
     def __str__(self) -> str:
         again, of = len(self.evidence.made_again), self.evidence.of
