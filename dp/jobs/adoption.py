@@ -19,7 +19,7 @@ class _Sealed(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
-class Sample(_Sealed):
+class Retrial(_Sealed):
     """Which of a kind's artifacts (so many in all) were made again, drawn by a seed, and how they were compared."""
 
     kind: str
@@ -41,7 +41,7 @@ class Adoption(_Sealed):
     commit: str | None
     dirty: bool | None
     day: str
-    evidence: Sample
+    evidence: Retrial
 
     def __str__(self) -> str:
         again, of = len(self.evidence.made_again), self.evidence.of

@@ -17,7 +17,7 @@ from dp import files
 from dp.data.regime import Regime
 from dp.errors import UserError
 from dp.jobs import adoption, made, record
-from dp.jobs.adoption import Adoption, Sample
+from dp.jobs.adoption import Adoption, Retrial
 from dp.jobs.closure import code_digest
 from dp.jobs.inputs import inputs_of, verified
 from dp.jobs.job import Job
@@ -208,7 +208,7 @@ def adopt(jobs: Iterable[Job], found: Candidates, outcomes: Iterable[Outcome]) -
             refused[job.folder] = wrong or "none of its kind was made again"
             continue
         again = [str(one.job.folder) for one in tries]
-        evidence = Sample(kind=str(kind), made_again=again, of=len(found.stale[kind]), how=tries[0].how, seed=SEED)
+        evidence = Retrial(kind=str(kind), made_again=again, of=len(found.stale[kind]), how=tries[0].how, seed=SEED)
         was, now = str(member.said("used", "code", "digest")), code_digest(job.command, job.family)
         adoption.write(
             job.folder, Adoption(record=member.digest, was=was, now=now, day=day, evidence=evidence, **state)
