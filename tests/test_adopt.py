@@ -9,10 +9,11 @@ import built_project
 import pytest
 import torch
 from safetensors.torch import save_file
-from small_project import made
+from small_project import in_a_clean_tree, made
 
 from dp import files
 from dp.commands import cli, making
+from dp.escapes import csv_rows
 from dp.jobs import adoption, closure, stale
 from dp.jobs.job import ADOPTED
 from dp.lineage import adopting
@@ -143,6 +144,33 @@ def test_snakemake_keeps_what_it_noted_of_what_was_adopted(project):
     assert adoption.noted(job) == closure.code_digest("train", "seq2seq")
     adopt(project)
     assert adoption.noted(job) == files.read_json(job.folder / "record.json")["used"]["code"]["digest"]
+
+
+def test_audit_why_the_report_and_the_crate_say_what_was_adopted(project, capsys, monkeypatch):
+    in_a_clean_tree(monkeypatch)
+    adopt(project)
+    assert "input is new: results/train" in next(
+        one.why for one in audit(project).findings if one.path == Path("results/report/small")
+    )
+    cli.main(["report"])
+    with Path("results/report/small/results.csv").open() as file:
+        rows = {row["variant"]: row["labels"] for row in csv_rows(file)}
+    assert {name for name, labels in rows.items() if "adopted" in labels.split(";")} == {*VARIANTS}
+    assert "| train tiny-t5 prefix x fixed x single, full |" in re.sub(
+        " +", " ", Path("results/report/small/reproducibility.md").read_text()
+    )
+    capsys.readouterr()
+    cli.main(["why", "results/report/small/results.csv:3"])
+    assert capsys.readouterr().out.count("made by other code (") == 2
+    cli.main(["audit", "--allow", "collapsed"])
+    printed = capsys.readouterr().out
+    assert (
+        "adopted: 2 of train, made by code " in printed
+        and "which made 2 of 2 kinds again, the same in bytes" in printed
+    )
+    cli.main(["export", "--out", "crate"])
+    crate = Path("crate/ro-crate-metadata.json").read_text()
+    assert crate.count("It was made by other code (") == 5 and crate.count("/adopted.json") >= 5
 
 
 def test_a_stopped_call_does_not_make_again_what_it_compared(project):
