@@ -8,8 +8,8 @@ from pathlib import Path
 import built_project
 import pytest
 import torch
-from safetensors.torch import save_file
-from small_project import in_a_clean_tree, made
+from safetensors.torch import load_file, save_file
+from small_project import in_a_clean_tree, made, reseal
 
 from dp import files
 from dp.commands import cli, making
@@ -111,6 +111,20 @@ def test_an_edited_output_is_no_evidence(project):
     Path(TUNED, "fixed", "seed0", "tuned.safetensors").write_bytes(b"other")
     with pytest.raises(Exception, match=r"tuned\.safetensors: its bytes differ from its record"):
         survey(jobs(project).values())
+
+
+def test_what_one_code_made_says_nothing_of_what_another_made(project, monkeypatch):
+    """A lab that stopped midway has artifacts of two codes, and the later one may have been wrong."""
+    monkeypatch.setattr(adopting, "kind_of", lambda job: Kind(job.command, "", "all"))
+    right, wrong = Path(TUNED, "fixed", "seed0"), Path(TUNED, "adap_ins_pos", "seed0")
+    tensors = {name: value + 1 for name, value in load_file(wrong / "tuned.safetensors").items()}
+    save_file(tensors, wrong / "tuned.safetensors")
+    content = files.read_json(wrong / "record.json")
+    content["used"]["code"]["digest"] = "2" * 64
+    files.write_json(wrong / "record.json", content)
+    reseal(wrong / "tuned.safetensors")
+    adopted, refused = adopt(project)
+    assert str(right) in adopted and "tuned.safetensors" in refused[str(wrong)]
 
 
 def test_an_edited_adoption_is_tampered_with_and_holds_nothing(project):

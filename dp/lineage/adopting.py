@@ -38,14 +38,18 @@ OF_THE_RECORD = ("status", "outputs", "started", "wall_seconds", "peak_memory_mi
 
 
 class Kind(NamedTuple):
-    """Jobs that the same lines of code make: one of them stands for all."""
+    """Jobs that the same lines of code make: one of them stands for all.
+
+    made_by: digest of the code and kind of processor that made them; what one code made says nothing of another's.
+    """
 
     command: str
     backbone: str
     what: str
+    made_by: str = ""
 
     def __str__(self) -> str:
-        return " ".join(part for part in self if part)
+        return " ".join(part for part in self[:3] if part)
 
 
 @dataclass
@@ -88,7 +92,8 @@ def survey(jobs: Iterable[Job]) -> Candidates:
         below = next((folder for folder in job.upstream if folder in result.other), None)
         if reasons and all(reason.startswith(CODE) for reason in reasons) and below is None:
             verified(job.folder)
-            result.stale.setdefault(kind_of(job), []).append(member)
+            made_by = f"{member.said('used', 'code', 'digest')} on {'cpu' if _on_cpu(member) else 'gpu'}"
+            result.stale.setdefault(kind_of(job)._replace(made_by=made_by), []).append(member)
         elif reasons:
             result.other[job.folder] = next(reason for reason in reasons if below or not reason.startswith(CODE))
         elif below:
@@ -190,14 +195,15 @@ def adopt(jobs: Iterable[Job], found: Candidates, outcomes: Iterable[Outcome]) -
 
     A kind is adopted where all that was made again of it is the same, and of it what rests on nothing that is not.
     """
+    kinds = {member.folder: kind for kind, of_kind in found.stale.items() for member in of_kind}
     by_kind: dict[Kind, list[Outcome]] = {}
     for one in outcomes:
-        by_kind.setdefault(kind_of(one.job), []).append(one)
+        by_kind.setdefault(kinds[one.job.folder], []).append(one)
     members = {one.folder: one for of_kind in found.stale.values() for one in of_kind}
     refused, adopted = dict(found.other), list[Path]()
     state, day = record.commit(), datetime.now(UTC).date().isoformat()
     for job in jobs:
-        member, kind = members.get(job.folder), kind_of(job) if job.folder in members else None
+        member, kind = members.get(job.folder), kinds.get(job.folder)
         if member is None or kind is None:
             continue
         tries = by_kind.get(kind, [])
