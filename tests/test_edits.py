@@ -175,3 +175,14 @@ def test_what_is_asked_equals_what_a_record_reads_back(scale):
     one_seed = whole.model_copy(update={"scale": whole.scale.model_copy(update={"seeds": whole.scale.seeds[:1]})})
     for job in resolve.jobs(one_seed).values():
         assert json.loads(json.dumps(job.asked)) == job.asked, job.folder
+
+
+def test_a_parameter_that_is_asked_for_no_more_makes_stale(before):
+    """Some are in `asked` only where they act, as a switch of the released protocol is; a task's version never is."""
+    job, content, read = next(one for one in before if one[0].command == "tokenize")
+
+    def why(**more):
+        return list(stale.reasons(job, content | {"asked": job.asked | more}, None, read.get))
+
+    assert why(truncate_as_released=True) == ["truncate_as_released was true, is not asked for"]
+    assert why(version="1", definition={"kind": "made_up"}) == []

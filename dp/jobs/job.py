@@ -66,7 +66,7 @@ class Upstream(NamedTuple):
 
 @dataclass(frozen=True)
 class Job:
-    """`asked`: what the parameters decide; a record may say more. `outputs`: names of the files that it makes.
+    """`asked`: what the parameters decide. `outputs`: names of the files that it makes.
 
     `reads`: of other jobs. `project`: files of the project that it reads. `cell`: the run of a training or evaluation.
     `family`: of the one backbone that it is about.

@@ -15,6 +15,8 @@ from dp.jobs.pins import moved
 from dp.jobs.project import is_of_project, project_digest
 
 CODE = "code changed: "
+LOOKED_UP = ("version", "definition")
+"""What a record has in `asked` that no parameter decides: the download of a task looks it up in the task's file."""
 Now = Callable[[str], str | None]
 """Digest of an input as it is: "" where it is gone, None where nobody can tell."""
 
@@ -82,7 +84,7 @@ def _source(path: str) -> str:
 
 
 def first_difference(then: dict[str, Any], now: dict[str, Any]) -> str | None:
-    """The first parameter that is other than it was, with both values. What a record says beyond `now` is no matter."""
+    """The first parameter that is other than it was, or is asked for no more, with both values."""
     for key, value in now.items():
         if key not in then:
             return f"{key} was not asked for, is {_shown(value)}"
@@ -91,7 +93,8 @@ def first_difference(then: dict[str, Any], now: dict[str, Any]) -> str | None:
             if isinstance(value, dict) and isinstance(old, dict) and value.keys() == old.keys():
                 return f"{key}.{first_difference(old, value)}"
             return f"{key} was {_shown(old)}, is {_shown(value)}"
-    return None
+    dropped = next((key for key in then if key not in now and key not in LOOKED_UP), None)
+    return f"{dropped} was {_shown(then[dropped])}, is not asked for" if dropped else None
 
 
 def changed_modules(record: dict[str, Any], command: str, family: str | None = None) -> list[str]:
