@@ -9,12 +9,12 @@ import built_project
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from small_project import in_a_clean_tree, made, reseal
+from small_project import in_a_clean_tree, made, reseal, small_study
 
 from dp import files
 from dp.commands import cli, making
 from dp.escapes import csv_rows
-from dp.jobs import adoption, closure, stale
+from dp.jobs import adoption, closure, mark, record, stale
 from dp.jobs.job import ADOPTED
 from dp.lineage import adopting
 from dp.lineage.adopting import TOLERANCE, Kind, kind_of, sample, survey, tried
@@ -77,8 +77,8 @@ def test_what_other_code_makes_the_same_is_adopted_and_no_byte_of_it_changes(pro
     assert {path: path.read_bytes() for path in records} == records
     assert stale_folders(project) == set()
     found = adoption.of(Path(TUNED, "fixed", "seed0"))
-    record = files.read_json(Path(TUNED, "fixed", "seed0", "record.json"))
-    assert (found.was, found.now) == (record["used"]["code"]["digest"], closure.code_digest("train", "seq2seq"))
+    made = files.read_json(Path(TUNED, "fixed", "seed0", "record.json"))
+    assert (found.was, found.now) == (made["used"]["code"]["digest"], closure.code_digest("train", "seq2seq"))
     assert found.evidence.made_again == [f"{TUNED}/fixed/seed0"] and found.evidence.how == "bytes"
     assert adopting.survey(jobs(project).values()).count == 0
 
@@ -201,6 +201,46 @@ def test_a_stopped_call_does_not_make_again_what_it_compared(project):
     assert calls == [one.folder for one in members]
 
 
+def test_another_package_makes_again_what_was_compared(project, monkeypatch):
+    members = [one for of_kind in survey(jobs(project).values()).stale.values() for one in of_kind][:1]
+    calls = []
+
+    def compute(job, folder, inputs):
+        calls.append(job.folder)
+        return making.compute(job, folder, project, inputs)
+
+    list(tried(members, compute))
+    real = record.environment()
+    monkeypatch.setattr(record, "environment", lambda: real | {"packages": real["packages"] | {"transformers": "0"}})
+    list(tried(members, compute))
+    assert len(calls) == 2
+
+
+def test_two_calls_at_once_do_not_compare_each_others_files(project):
+    """The other one's may be right where this one's are wrong: of another folder that shares the cache (DP_CACHE)."""
+    member = next(one for of_kind in survey(jobs(project).values()).stale.values() for one in of_kind)
+    scratch = []
+
+    def compute(job, folder, inputs):
+        scratch.append(folder)
+        if len(scratch) == 1:
+            list(tried([member], compute))
+        return making.compute(job, folder, project, inputs)
+
+    assert [one.why for one in tried([member], compute)] == [None]
+    assert scratch[0] != scratch[1] and not any(folder.exists() for folder in scratch)
+
+
+def test_what_is_being_made_is_left_alone_with_what_rests_on_it(project):
+    training = Path(TUNED, "fixed", "seed0")
+    with mark.marked(training, "train"):
+        adopted, refused = adopt(project)
+        left = survey(jobs(project).values()).other
+    assert left[training].startswith("is being made (process ")
+    assert left[Path(SHOWN, "fixed", "seed0")] == f"rests on {training}"
+    assert not {str(training), f"{SHOWN}/fixed/seed0"} & {*adopted, *refused}
+
+
 def test_samples_are_seeded_and_a_larger_one_holds_a_smaller_one(project):
     members = [one for of_kind in survey(jobs(project).values()).stale.values() for one in of_kind]
     folders = [[one.folder for one in sample(members, count)] for count in (1, 2, len(members))]
@@ -218,6 +258,22 @@ def test_kinds_are_told_apart_by_what_runs_other_code(project):
         Kind("evaluate", "tiny-t5", "prefix x fixed x single, full"),
         Kind("evaluate", "tiny-t5", "instance x fixed x single, full"),
     }
+
+
+def test_what_is_frozen_what_a_search_tries_and_what_is_measured_tell_kinds_apart():
+    frozen = ["adap_pos", "adap_pos-frozen", "adap_ins_pos", "adap_ins_pos-frozen"]
+    tasks = {"package": ["boolq", "cb", "multirc"]}
+    study = small_study(frozen, source="package", tasks=tasks)
+    assert {kind_of(job).what for job in jobs(study).values() if job.command == "train"} == {
+        f"{position} x fixed x single, full" for position in ("task", "instance", "frozen task", "frozen instance")
+    }
+    assert {kind_of(job).what.partition("full")[2] for job in jobs(study).values() if job.command == "evaluate"} == {
+        "", ", macro_f1", ", f1a, exact_match"
+    }  # fmt: skip
+    searched = small_study(["fixed"], search={"method": "grid", "trials": 2, "space": {"lr_factor": [0.5, 1.0]}})
+    assert {kind_of(job).what for job in jobs(searched).values() if job.command == "train"} == {
+        "prefix x fixed x single, full", "prefix x fixed x single, full, trial"
+    }  # fmt: skip
 
 
 def test_a_dry_run_says_what_and_how_long_and_makes_nothing(project, capsys, monkeypatch):

@@ -4,11 +4,11 @@ The evidence stands beside each record (`dp.jobs.adoption`), and neither records
 """
 
 import json
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import torch
@@ -22,10 +22,12 @@ from dp.jobs.closure import code_digest
 from dp.jobs.inputs import inputs_of, verified
 from dp.jobs.job import Job
 from dp.jobs.made import Made
+from dp.jobs.mark import read as read_mark
 from dp.jobs.stale import CODE, now_of
 from dp.lineage.compare import different, different_file
 from dp.numerics import seeds
 from dp.sources.cache import cache
+from dp.tasks.model import load as load_task
 
 Compute = Callable[[Job, Path, dict[str, str]], dict[str, Any]]
 """Makes a job's outputs in a folder, from what it reads (path -> sha256), and returns its facts."""
@@ -35,6 +37,9 @@ TOLERANCE = 1e-3
 """Of numbers that a GPU made, relative where they are over 1; what a CPU made is compared by its bytes."""
 OF_THE_RECORD = ("status", "outputs", "started", "wall_seconds", "peak_memory_mib", "gpu_peak_memory_mib")
 """Facts in `made` that the record itself adds."""
+
+SURROUNDINGS = ("python", "packages", "platform", "processor_count")
+"""Of this process, that change bytes: what was found the same under others is made again."""
 
 
 class Kind(NamedTuple):
@@ -88,21 +93,22 @@ def survey(jobs: Iterable[Job]) -> Candidates:
             result.other[job.folder] = "was never made"
             continue
         digests |= member.outputs
+        if (mark := read_mark(job.folder)) and mark["state"] == "running":
+            result.other[job.folder] = f"is being made (process {mark['pid']} on {mark['host']})"
+            continue
         reasons = list(member.reasons(now))
-        below = next((folder for folder in job.upstream if folder in result.other), None)
-        if reasons and all(reason.startswith(CODE) for reason in reasons) and below is None:
+        below = next((f"rests on {folder}" for folder in job.upstream if folder in result.other), None)
+        if why := next((reason for reason in reasons if not reason.startswith(CODE)), below):
+            result.other[job.folder] = why
+        elif reasons:
             verified(job.folder)
             made_by = f"{member.said('used', 'code', 'digest')} on {'cpu' if _on_cpu(member) else 'gpu'}"
             result.stale.setdefault(kind_of(job)._replace(made_by=made_by), []).append(member)
-        elif reasons:
-            result.other[job.folder] = next(reason for reason in reasons if below or not reason.startswith(CODE))
-        elif below:
-            result.other[job.folder] = f"rests on {below}"
     return result
 
 
 def kind_of(job: Job) -> Kind:
-    """Command, backbone, and what else decides which lines of code a job runs: kind of variant and of regime."""
+    """Command, backbone, and what else decides which lines of code a job runs: kind of variant, regime, metrics."""
     asked = job.asked
     match job.command:
         case "fetch-task":
@@ -116,16 +122,20 @@ def kind_of(job: Job) -> Kind:
         case "choose":
             return Kind(job.command, job.folder.parts[3], asked["method"])
     definition = asked["definition"]
-    factors = (_factor(definition[key]) for key in ("position", "length", "representation") if key in definition)
+    factors = (_factor(definition[key], asked["learned"].get(key))
+               for key in ("position", "length", "representation") if key in definition)  # fmt: skip
     of = definition.get("baseline") or " x ".join(factors)
     parts = [("control of " if asked["control"] else "") + of, Regime.parse(asked["regime"]).kind]
     parts += ["linear head"] if asked["head"] == "linear" else []
+    parts += ["trial"] if job.cell and job.cell.trial is not None else []
+    if job.command == "evaluate":
+        parts += [name for name in load_task(asked["task"]).metrics if name != "accuracy"]
     return Kind(job.command, asked["backbone"], ", ".join(parts + asked["switches"]))
 
 
-def _factor(value: Any) -> str:
-    """A fixed number of vectors or a fixed split is one kind, whatever the number."""
-    return "frozen" if isinstance(value, dict) else "fixed" if isinstance(value, int) else str(value)
+def _factor(value: Any, learned: str | None) -> str:
+    """A fixed number of vectors or a fixed split is one kind, whatever the number. learned: frozen, and of what."""
+    return f"frozen {learned}" if learned else "fixed" if isinstance(value, int) else str(value)
 
 
 def sample(members: list[Made], count: int) -> list[Made]:
@@ -137,18 +147,17 @@ def tried(members: Iterable[Made], compute: Compute) -> Iterator[Outcome]:
     """Make jobs again in a scratch folder and compare. What was found the same is not made again by the next call."""
     kept = cache() / "adopt.json"
     same: list[str] = files.read_json(kept) if kept.is_file() else []
-    scratch = cache() / "adopt"
+    here = {key: value for key, value in record.environment().items() if key in SURROUNDINGS}
+    cache().mkdir(parents=True, exist_ok=True)
     for member in members:
         code = code_digest(member.command, member.job.family)
-        key = files.digest([str(member.folder), member.digest, code, torch.__version__])
+        key = files.digest([str(member.folder), member.digest, code, here])
         how = "bytes" if _on_cpu(member) else f"numbers within {TOLERANCE:g}"
         if key in same:
             yield Outcome(member.job, None, how)
             continue
-        shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir(parents=True)
-        why = _difference(member, scratch, compute)
-        shutil.rmtree(scratch)
+        with TemporaryDirectory(prefix="adopt.", dir=cache()) as scratch:  # its own: another call may work beside it
+            why = _difference(member, Path(scratch), compute)
         if why is None:
             same.append(key)
             files.write_json(kept, same)
