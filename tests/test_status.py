@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -433,8 +434,9 @@ def _take_terminal():
 
 
 def _until(descriptor, words):
-    text = ""
+    text, end = "", time.monotonic() + 120
     while words not in text:
+        assert time.monotonic() < end, f"{words!r} is not shown: {text[-2000:]}"
         text += os.read(descriptor, 1 << 16).decode(errors="replace")
     return text
 
