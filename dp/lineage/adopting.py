@@ -145,22 +145,20 @@ def sample(members: list[Made], count: int) -> list[Made]:
 
 def tried(members: Iterable[Made], compute: Compute) -> Iterator[Outcome]:
     """Make jobs again in a scratch folder and compare. What was found the same is not made again by the next call."""
-    kept = cache() / "adopt.json"
-    same: list[str] = files.read_json(kept) if kept.is_file() else []
+    kept = cache() / "adopt"
     here = {key: value for key, value in record.environment().items() if key in SURROUNDINGS}
-    cache().mkdir(parents=True, exist_ok=True)
+    kept.mkdir(parents=True, exist_ok=True)
     for member in members:
         code = code_digest(member.command, member.job.family)
-        key = files.digest([str(member.folder), member.digest, code, here])
+        same = kept / files.digest([str(member.folder), member.digest, code, here])
         how = "bytes" if _on_cpu(member) else f"numbers within {TOLERANCE:g}"
-        if key in same:
+        if same.is_file():
             yield Outcome(member.job, None, how)
             continue
-        with TemporaryDirectory(prefix="adopt.", dir=cache()) as scratch:  # its own: another call may work beside it
+        with TemporaryDirectory(dir=kept) as scratch:  # its own: another call may work beside it
             why = _difference(member, Path(scratch), compute)
         if why is None:
-            same.append(key)
-            files.write_json(kept, same)
+            same.touch()
         yield Outcome(member.job, why, how)
 
 
