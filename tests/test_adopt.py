@@ -107,6 +107,21 @@ def test_other_reasons_than_code_are_left_alone(project):
     assert found.other[Path(TUNED, "fixed", "seed0")] == "training.steps was 4, is 2"
 
 
+def test_what_rests_on_a_record_that_is_none_says_so(project):
+    tokens = Path("results/tokenize/small/tiny-t5/toy/tokens")
+    (tokens / "record.json").write_text("x")
+    assert survey(jobs(project).values()).other[Path(TUNED, "fixed", "seed0")] == f"rests on {tokens}"
+
+
+def test_an_adoption_by_code_of_no_commit_says_so(project, monkeypatch):
+    for dirty, said in ((True, ", which no commit holds: 1 of 1"), (False, ": 1 of 1")):
+        monkeypatch.setattr(record, "commit", lambda dirty=dirty: {"commit": "c" * 40, "dirty": dirty})
+        adopt(project)
+        found = adoption.of(Path(TUNED, "fixed", "seed0"))
+        assert f" by {found.now[:12]}{said}" in str(found)
+        Path(TUNED, "fixed", "seed0", ADOPTED).unlink()
+
+
 def test_an_edited_output_is_no_evidence(project):
     Path(TUNED, "fixed", "seed0", "tuned.safetensors").write_bytes(b"other")
     with pytest.raises(Exception, match=r"tuned\.safetensors: its bytes differ from its record"):

@@ -45,7 +45,8 @@ class Adoption(_Sealed):
 
     def __str__(self) -> str:
         again, of = len(self.evidence.made_again), self.evidence.of
-        codes = f"made by other code ({self.was[:12]}), adopted on {self.day} by {self.now[:12]}"
+        now = self.now[:12] + ("" if self.dirty is False else ", which no commit holds")
+        codes = f"made by other code ({self.was[:12]}), adopted on {self.day} by {now}"
         return f"{codes}: {again} of {of} of its kind were made again, the same in {self.evidence.how}"
 
 

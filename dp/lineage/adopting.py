@@ -98,7 +98,7 @@ def survey(jobs: Iterable[Job]) -> Candidates:
             continue
         reasons = list(member.reasons(now))
         below = next((f"rests on {folder}" for folder in job.upstream if folder in result.other), None)
-        if why := next((reason for reason in reasons if not reason.startswith(CODE)), below):
+        if why := below or next((reason for reason in reasons if not reason.startswith(CODE)), None):
             result.other[job.folder] = why
         elif reasons:
             verified(job.folder)
