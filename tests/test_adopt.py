@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import built_project
@@ -318,6 +319,48 @@ def test_code_without_a_commit_adopts_nothing(project, capsys, monkeypatch):
     assert "An adoption names the code that it vouches for. Code differs" in capsys.readouterr().err
 
 
+def test_code_that_changes_meanwhile_adopts_nothing(project, capsys, monkeypatch):
+    monkeypatch.setattr("dp.lineage.admission.no_commit", lambda: None)
+    commits = iter("ab")
+    monkeypatch.setattr(record, "commit", lambda *root: {"commit": next(commits, "c"), "dirty": False})
+    with pytest.raises(SystemExit):
+        cli.main(["adopt"])
+    assert "the code changed while artifacts were made again" in capsys.readouterr().err
+    assert not list(Path("results").rglob(ADOPTED))
+
+
+def test_a_report_that_does_not_know_of_an_adoption_is_made_by_the_next_call(project, capsys, monkeypatch):
+    """The first was stopped before it came to that."""
+    monkeypatch.setattr("dp.lineage.admission.no_commit", lambda: None)
+    calls = []
+    monkeypatch.setattr("dp.lineage.doors.snakemake", lambda *words, **_: calls.append(words) or subprocess.run("true"))
+    adopt(project)
+    cli.main(["adopt"])
+    assert "adopted: 0" in capsys.readouterr().out and len(calls) == 1
+    in_a_clean_tree(monkeypatch)
+    cli.main(["report"])
+    cli.main(["adopt"])
+    assert len(calls) == 1
+
+
+def test_results_of_another_scale_that_dvc_has_not_recorded_stay_so(project, capsys, monkeypatch):
+    monkeypatch.setattr("dp.lineage.admission.no_commit", lambda: None)
+    monkeypatch.setattr("dp.lineage.scales.unrecorded", lambda scale: ["other"])
+    monkeypatch.setattr("dp.lineage.doors.snakemake", lambda *words, **_: subprocess.run("true"))
+    monkeypatch.setattr("dp.lineage.doors.call", lambda *words, **_: pytest.fail(" ".join(words)))
+    Path("dvc.lock").touch()
+    cli.main(["adopt"])
+    assert "not recorded by DVC, which would record what lies here of other too" in capsys.readouterr().out
+
+
+def test_a_scale_that_was_never_made_is_said_to_be(project, capsys, monkeypatch):
+    monkeypatch.setattr("dp.lineage.admission.no_commit", lambda: None)
+    shutil.rmtree("results")
+    with pytest.raises(SystemExit):
+        cli.main(["adopt"])
+    assert "nothing of scale small was made here; `snakemake --cores all` makes it." in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("count", ["0", "-1", "many", "1.5"])
 def test_a_sample_is_a_number_of_artifacts(project, count, capsys):
     with pytest.raises(SystemExit):
@@ -362,7 +405,12 @@ def test_tensors(tmp_path):
     other[1, 2] = 0.01
     assert compared({"a": torch.zeros(2, 3), "b": torch.ones(2)}) is None
     assert compared({"a": other, "b": torch.ones(2)}) == "a[1, 2] was 0, is 0.00999999978"
-    assert compared({"a": other * 0.01, "b": torch.ones(2)}, TOLERANCE) is None
+    assert compared({"a": torch.zeros(2, 3), "b": torch.tensor([1.0005, 1.0])}, TOLERANCE) is None
+    assert compared({"a": other * 0.01, "b": torch.ones(2)}, TOLERANCE).startswith("a[1, 2] was 0, is 9.99")
+    save_file({"a": other, "b": torch.full((2,), 1e-5)}, old)  # as small as LoRA's B after a step
+    assert compared({"a": other, "b": torch.full((2,), -1e-5)}, TOLERANCE).startswith("b[0] was 9.99")
+    assert compared({"a": other * 1.0005, "b": torch.full((2,), 1.0005e-5)}, TOLERANCE) is None
+    save_file({"a": torch.zeros(2, 3), "b": torch.ones(2)}, old)
     assert compared({"a": other * float("nan"), "b": torch.ones(2)}, TOLERANCE).startswith("a[0, 0] was 0, is nan")
     assert compared({"a": torch.zeros(2, 3)}) == "the tensors ['b'] are in one of the two alone"
     assert compared({"a": torch.zeros(3, 2), "b": torch.ones(2)}).startswith("a was torch.float32[2, 3], is")

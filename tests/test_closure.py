@@ -76,7 +76,7 @@ def loaded(command):
     found, todo = set(), [f"dp.compute.{module}"]
     while todo:
         name = todo.pop()
-        if name not in found and not has_no_say(name):
+        if name not in found and not has_no_say(name, command):
             found.add(name)
             todo += [*imported.get(name, []), *([name.rpartition(".")[0]] if "." in name else [])]
     return found
@@ -140,7 +140,7 @@ def test_what_starts_records_or_explains_a_job_is_in_no_closure(command):
     """Nor is it imported by what is: not even by a module that has no say, once it is named in one that has."""
     rooms = {".".join(name.split(".")[:2]) for name in static(command)}
     assert not rooms & {"dp.commands", "dp.worker", "dp.lineage", "dp.planning"}
-    assert not [name for name in static(command) if has_no_say(name)]
+    assert not [name for name in static(command) if has_no_say(name, command)]
 
 
 # What has no say, as the modules of a closure import it; a report reads records and the study itself.
@@ -160,7 +160,7 @@ def test_what_computes_imports_without_say_only_what_is_meant_to_be(command):
     """A module of the resolver or of recording that one of these imports would decide bytes, and nothing would say."""
     of_closure = set(closure(command))
     named = {name for path, node in imports() if path in of_closure for name in names_in(node)}
-    assert {name for name in named if has_no_say(name) and module(name)} == WITHOUT_SAY[command]
+    assert {name for name in named if has_no_say(name, command) and module(name)} == WITHOUT_SAY[command]
 
 
 def names_in(node):

@@ -6,11 +6,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+from dp import files
 from dp.commands import common, making
 from dp.errors import UserError, printable
-from dp.jobs.job import RECORD, Job
-from dp.lineage import admission, doors
-from dp.lineage.adopting import Kind, Outcome, adopt, sample, survey, tried
+from dp.jobs import made, record
+from dp.jobs.inputs import adoptions
+from dp.jobs.job import Job
+from dp.lineage import admission, doors, scales
+from dp.lineage.adopting import NEVER, Kind, Outcome, adopt, sample, survey, tried
 from dp.lineage.dvc_lock import LOCK
 from dp.lineage.why.facts import seconds
 from dp.study.resolve import jobs
@@ -39,7 +42,9 @@ def run(arguments: argparse.Namespace) -> None:
     if not study.params.allow_dirty and (why := admission.no_commit()):
         raise UserError(f"An adoption names the code that it vouches for. {why}")
     members = list(jobs(study).values())
-    found = survey(members)
+    found, code = survey(members), record.commit()
+    if list(found.other.values()) == [NEVER] * (len(members) - 1):
+        raise UserError(f"nothing of scale {study.scale_name} was made here; `snakemake --cores all` makes it.")
     _print(f"scale {study.scale_name}: {found.count} artifacts are stale by code alone, of {len(found.stale)} kinds")
     _list("not as they should be for other reasons, and left alone", found.other)
     chosen = {kind: sample(of_kind, len(of_kind) if arguments.all else arguments.sample)
@@ -54,13 +59,26 @@ def run(arguments: argparse.Namespace) -> None:
             _print(f"  {kind}: {len(of_kind)} of {len(found.stale[kind])}, {took}: {of_kind[0].folder}")
         return
     outcomes = _tried(study, chosen, count)
+    if record.commit() != code:
+        raise UserError(
+            "the code changed while artifacts were made again, so nothing was adopted. Call adopt once more."
+        )
     adopted, refused = adopt(members, found, outcomes)
     _print(f"adopted: {len(adopted)}")
     _list("not adopted", refused)
     if refused:
         sys.exit(1)
-    if adopted and not found.other and (members[-1].folder / RECORD).is_file():
-        _close(arguments)
+    if not found.other and _is_untold(members[-1]):
+        _close(study, arguments)
+
+
+def _is_untold(report: Job) -> bool:
+    """Whether a report is here that does not know of all adoptions, of this call or of one that was stopped."""
+    try:
+        told = made.read(report)
+    except ValueError:  # it is made anew in any case
+        return True
+    return told is not None and any(told.inputs.get(path) != files.sha256(Path(path)) for path in adoptions(report))
 
 
 def _tried(study: Study, chosen: dict[Kind, list[Any]], count: int) -> list[Outcome]:
@@ -76,7 +94,7 @@ def _tried(study: Study, chosen: dict[Kind, list[Any]], count: int) -> list[Outc
     return outcomes
 
 
-def _close(arguments: argparse.Namespace) -> None:
+def _close(study: Study, arguments: argparse.Namespace) -> None:
     """Make the report anew, which says what was adopted, and let DVC record what lies here, where it did before."""
     settings = [*arguments.settings]
     with doors.step("making the report anew, which says what was adopted (snakemake)"):
@@ -84,6 +102,11 @@ def _close(arguments: argparse.Namespace) -> None:
     if done.returncode:
         raise UserError(f"`snakemake` failed: {doors.said_by_snakemake(done)}")
     if LOCK.is_file() and not settings:
+        if others := scales.unrecorded(study.scale_name):
+            _print(
+                f"not recorded by DVC, which would record what lies here of {', '.join(others)} too: `dvc repro` does"
+            )
+            return
         with doors.step("recording it (dvc commit)"):
             done = doors.call("dvc", "commit", "--force", "--quiet")
         if done.returncode:

@@ -23,6 +23,8 @@ WITHOUT_SAY = (
     "dp.progress",  # shows
 )
 """Modules and rooms that are imported by what computes and decide nothing of what comes out."""
+OF_THE_REPORT = ("dp.study.study", "dp.study.grid", "dp.study.prediction_file", "dp.jobs.adoption")
+"""But for the report, which computes with these, and of which `asked` does not hold what they resolve."""
 FAMILIES = "dp.backbones.families"
 """It imports the class of every family, and a job uses one: the module of the family's name."""
 
@@ -38,7 +40,7 @@ def closure(command: str, family: str | None = None) -> list[Path]:
     todo = [f"{ROOT}.{command.replace('-', '_')}"]
     while todo:
         module = todo.pop()
-        if module not in modules and not has_no_say(module):
+        if module not in modules and not has_no_say(module, command):
             modules.add(module)
             others = _others(family) if module == FAMILIES else set()
             todo += [one for one in _imports(module) if one not in others]
@@ -50,7 +52,10 @@ def _others(family: str | None) -> set[str]:
     return {f"dp.backbones.{name}" for name in get_args(Family) if name != family} if family else set()
 
 
-def has_no_say(module: str) -> bool:
+def has_no_say(module: str, command: str) -> bool:
+    """Of `WITHOUT_SAY`, where it is no such module, nor a package of one, that a report computes with."""
+    if command == "report" and any(f"{one}.".startswith(f"{module}.") for one in OF_THE_REPORT):
+        return False
     return any(module == one or module.startswith(f"{one}.") for one in WITHOUT_SAY)
 
 

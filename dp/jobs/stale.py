@@ -87,14 +87,14 @@ def first_difference(then: dict[str, Any], now: dict[str, Any]) -> str | None:
     """The first parameter that is other than it was, or is asked for no more, with both values."""
     for key, value in now.items():
         if key not in then:
-            return f"{key} was not asked for, is {_shown(value)}"
+            return f"{key} was not asked for, is {brief(value)}"
         old = then[key]
         if old != value:
             if isinstance(value, dict) and isinstance(old, dict) and value.keys() == old.keys():
                 return f"{key}.{first_difference(old, value)}"
-            return f"{key} was {_shown(old)}, is {_shown(value)}"
+            return f"{key} was {brief(old)}, is {brief(value)}"
     dropped = next((key for key in then if key not in now and key not in LOOKED_UP), None)
-    return f"{dropped} was {_shown(then[dropped])}, is not asked for" if dropped else None
+    return f"{dropped} was {brief(then[dropped])}, is not asked for" if dropped else None
 
 
 def changed_modules(record: dict[str, Any], command: str, family: str | None = None) -> list[str]:
@@ -103,6 +103,7 @@ def changed_modules(record: dict[str, Any], command: str, family: str | None = N
     return sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
 
 
-def _shown(value: Any) -> str:
+def brief(value: Any) -> str:
+    """A value of JSON in at most 60 characters."""
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:57]}..."

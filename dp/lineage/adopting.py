@@ -11,8 +11,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-import torch
-
 from dp import files
 from dp.data.regime import Regime
 from dp.errors import UserError
@@ -26,6 +24,7 @@ from dp.jobs.mark import read as read_mark
 from dp.jobs.stale import CODE, now_of
 from dp.lineage.compare import different, different_file
 from dp.numerics import seeds
+from dp.numerics.devices import is_cpu
 from dp.sources.cache import cache
 from dp.tasks.model import load as load_task
 
@@ -34,10 +33,10 @@ Compute = Callable[[Job, Path, dict[str, str]], dict[str, Any]]
 SEED = 0
 """Of the sample."""
 TOLERANCE = 1e-3
-"""Of numbers that a GPU made, relative where they are over 1; what a CPU made is compared by its bytes."""
+"""Of numbers that a GPU made (`dp.lineage.compare`); what a CPU made is compared by its bytes."""
+NEVER = "was never made"
 OF_THE_RECORD = ("status", "outputs", "started", "wall_seconds", "peak_memory_mib", "gpu_peak_memory_mib")
 """Facts in `made` that the record itself adds."""
-
 SURROUNDINGS = ("python", "packages", "platform", "processor_count")
 """Of this process, that change bytes: what was found the same under others is made again."""
 
@@ -90,7 +89,7 @@ def survey(jobs: Iterable[Job]) -> Candidates:
             result.other[job.folder] = str(error)
             continue
         if member is None:
-            result.other[job.folder] = "was never made"
+            result.other[job.folder] = NEVER
             continue
         digests |= member.outputs
         if (mark := read_mark(job.folder)) and mark["state"] == "running":
@@ -164,7 +163,7 @@ def tried(members: Iterable[Made], compute: Compute) -> Iterator[Outcome]:
 
 def _difference(member: Made, scratch: Path, compute: Compute) -> str | None:
     job, tolerance = member.job, 0.0 if _on_cpu(member) else TOLERANCE
-    if "compute" in job.asked and _on_cpu(member) != _is_cpu(job.asked["compute"]["device"]):
+    if "compute" in job.asked and _on_cpu(member) != is_cpu(job.asked["compute"]["device"]):
         here, hide = ("a GPU", "; CUDA_VISIBLE_DEVICES= hides it") if _on_cpu(member) else ("a CPU", "")
         return f"was made on {member.said('with', 'device')}, and would be made on {here} here{hide}"
     try:
@@ -191,10 +190,6 @@ def _elsewhere(member: Made) -> str:
 
 def _on_cpu(member: Made) -> bool:
     return member.said("with", "device") == "cpu"
-
-
-def _is_cpu(device: str) -> bool:
-    return device == "cpu" or (device == "auto" and not torch.cuda.is_available())
 
 
 def adopt(jobs: Iterable[Job], found: Candidates, outcomes: Iterable[Outcome]) -> tuple[list[Path], dict[Path, str]]:

@@ -1,6 +1,5 @@
 """Whether two runs of one job made the same: to the byte, or within a tolerance."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from dp import files
+from dp.jobs.stale import brief
 
 TIMED = frozenset(("seconds", "step_seconds", "tokens_per_second", "examples_per_second"))
 """Keys that say how long something took: other each time."""
@@ -16,7 +16,8 @@ TIMED = frozenset(("seconds", "step_seconds", "tokens_per_second", "examples_per
 def different_file(old: Path, new: Path, tolerance: float = 0.0) -> str | None:
     """The first difference between two files that a job wrote; None where there is none.
 
-    tolerance: of every number, relative where it is over 1; at 0 all bytes count but those of times.
+    tolerance: of every number, relative where it is over 1, and in a tensor to its largest; at 0 all bytes count but
+    those of times.
     """
     if files.sha256(old) == files.sha256(new):
         return None
@@ -51,7 +52,7 @@ def different(old: Any, new: Any, tolerance: float = 0.0, where: str = "") -> st
         return None if len(old) == len(new) else f"{where} has {len(new)} entries, had {len(old)}".strip()
     if isinstance(old, float) and isinstance(new, float) and abs(old - new) <= tolerance * max(1.0, abs(old)):
         return None
-    return None if type(old) is type(new) and old == new else f"{where} was {_shown(old)}, is {_shown(new)}"
+    return None if type(old) is type(new) and old == new else f"{where} was {brief(old)}, is {brief(new)}"
 
 
 def _different_tensors(old: dict[str, torch.Tensor], new: dict[str, torch.Tensor], tolerance: float) -> str | None:
@@ -61,7 +62,8 @@ def _different_tensors(old: dict[str, torch.Tensor], new: dict[str, torch.Tensor
         before, after = old[name], new[name]
         if (before.shape, before.dtype) != (after.shape, after.dtype):
             return f"{name} was {before.dtype}{list(before.shape)}, is {after.dtype}{list(after.shape)}"
-        near = (after.double() - before.double()).abs() <= tolerance * before.double().abs().clamp(min=1.0)
+        largest = before.double().abs().max() if before.numel() else 0.0
+        near = (after.double() - before.double()).abs() <= tolerance * largest
         if len(places := (~near).nonzero()):  # what is no number is near nothing
             at = tuple(places[0].tolist())
             return f"{name}{list(at)} was {before[at].item():.9g}, is {after[at].item():.9g}"
@@ -71,8 +73,3 @@ def _different_tensors(old: dict[str, torch.Tensor], new: dict[str, torch.Tensor
 def _bytes(tolerance: float) -> str | None:
     """What differs beside the values."""
     return None if tolerance else "its values are the same, its bytes are not"
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else f"{text[:57]}..."

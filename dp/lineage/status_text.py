@@ -11,15 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dp.errors import printable
-from dp.lineage.standings import (
-    STATES,
-    Estimate,
-    Grid,
-    Standing,
-    costs,
-    grids,
-    left,
-)
+from dp.lineage.standings import STATES, Estimate, Grid, Standing, costs, grids, left
 from dp.paths import RESULTS
 from dp.study.study import Study
 

@@ -21,7 +21,7 @@ def device(compute: Compute) -> Iterator[str]:
     Waits while every GPU is held. Raises UserError where `compute.device` is cuda and there is none.
     """
     torch.set_num_threads(compute.threads)
-    if compute.device == "cpu" or (compute.device == "auto" and not torch.cuda.is_available()):
+    if is_cpu(compute.device):
         yield "cpu"
         return
     if not torch.cuda.is_available():
@@ -32,6 +32,11 @@ def device(compute: Compute) -> Iterator[str]:
     with _first_free(torch.cuda.device_count()) as number:
         torch.cuda.set_device(number)
         yield f"cuda:{number}"
+
+
+def is_cpu(device: str) -> bool:
+    """Whether `compute.device` means the CPU on this machine."""
+    return device == "cpu" or (device == "auto" and not torch.cuda.is_available())
 
 
 @contextmanager

@@ -7,16 +7,7 @@ from dp.classifier.classifier_config import ClassifierConfig
 from dp.jobs.job import Cell
 from dp.planning.row_lengths import Inputs, inputs_of
 from dp.planning.shapes import Downloads, Shape, downloads_of, shape_of, wheel
-from dp.planning.work import (
-    Work,
-    featuring,
-    loading,
-    scoring,
-    selections,
-    texts_of,
-    tuned,
-    updates,
-)
+from dp.planning.work import Work, featuring, loading, scoring, selections, texts_of, tuned, updates
 from dp.study import grid
 from dp.study.study import Study
 from dp.tasks.model import HubRows, PackageRows, load

@@ -4,17 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dp.paper import verdicts as claims
-from dp.results import (
-    aggregates,
-    best_of_many,
-    chosen,
-    comparisons,
-    null_task,
-    predicted,
-    prices,
-    separation,
-    table,
-)
+from dp.results import aggregates, best_of_many, chosen, comparisons, null_task, predicted, prices, separation, table
 from dp.results.runs import Run
 from dp.results.separation import Separation
 from dp.results.table import Row

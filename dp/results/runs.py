@@ -9,7 +9,7 @@ from dp import files, paths
 from dp.errors import UserError
 from dp.jobs import adoption, record
 from dp.jobs.inputs import verified
-from dp.jobs.job import ADOPTED, Cell, outputs_of
+from dp.jobs.job import ADOPTED, Cell, Job, outputs_of
 from dp.jobs.stale import first_difference
 from dp.results import outputs
 from dp.study import resolve
@@ -62,8 +62,9 @@ def read(study: Study, some: list[Cell] | None = None) -> list[Run]:
     `allow_dirty`, come from code without a commit.
     """
     grid = cells(study) if some is None else some
-    check_there(_inputs(study, some))
-    adopted = adoption.resting(resolve.jobs(study).values())
+    jobs = resolve.jobs(study)
+    check_there(_inputs(study, jobs[paths.report(study.scale_name)], some))
+    adopted = adoption.resting(jobs.values())
     runs = [_read(study, cell, adopted) for cell in grid]
     stale = [f"{run.folder} ({key})" for run in runs if (key := _changed(study, run))]
     remedy = (
@@ -88,9 +89,9 @@ def check_there(inputs: Iterable[Path]) -> None:
     _refuse(missing, "files that the report reads are missing", "run the pipeline, which makes them, then report")
 
 
-def _inputs(study: Study, some: list[Cell] | None) -> list[Path]:
+def _inputs(study: Study, report: Job, some: list[Cell] | None) -> list[Path]:
     """Every file that the report reads, or of those the ones about some cells."""
-    reads = resolve.report_job(study).reads
+    reads = report.reads
     if some is not None:
         jobs = [resolve.evaluation_job(study, cell) for cell in some]
         about = {folder for job in jobs for folder in (job.folder, *job.upstream)}

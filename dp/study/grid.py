@@ -7,15 +7,7 @@ from dp.jobs.job import Cell
 from dp.prompts.released import RANDOM_RANGE
 from dp.study import protocols, search
 from dp.study.params import Multitask, Part
-from dp.study.study import (
-    UNION,
-    Catalogue,
-    Study,
-    head_of,
-    init_of,
-    length_of,
-    training_of,
-)
+from dp.study.study import UNION, Catalogue, Study, head_of, init_of, length_of, training_of
 from dp.study.variants import Baseline, Control, Prompted
 from dp.training.trials import applied
 from dp.worlds.made_sources import PlantedSource

@@ -4,15 +4,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 from dp import files, paths
-from dp.jobs.job import (
-    ADOPTED,
-    FILES,
-    RECORD,
-    Cell,
-    Job,
-    Upstream,
-    outputs_of,
-)
+from dp.jobs.job import ADOPTED, FILES, RECORD, Cell, Job, Upstream, outputs_of
 from dp.jobs.project import project_files
 from dp.study import grid
 from dp.study.contents import report_config, report_files

@@ -11,15 +11,7 @@ from pydantic import ValidationError, model_validator
 from dp import yaml12
 from dp.closed import Closed, Name, explain, nearest, read_yaml, validated
 from dp.errors import UserError, shown
-from dp.study.params import (
-    Init,
-    Multitask,
-    Params,
-    Part,
-    PromptOverride,
-    Scale,
-    Training,
-)
+from dp.study.params import Init, Multitask, Params, Part, PromptOverride, Scale, Training
 from dp.study.prediction_file import FACTORS, Predictions
 from dp.study.prediction_file import check as check_predictions
 from dp.study.prediction_file import read as read_predictions

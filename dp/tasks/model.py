@@ -8,16 +8,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, PositiveInt, model_validator
 
 from dp.backbones.names import Family
-from dp.closed import (
-    Closed,
-    Name,
-    Package,
-    Repo,
-    Sha256,
-    nearest,
-    read_yaml,
-    validated,
-)
+from dp.closed import Closed, Name, Package, Repo, Sha256, nearest, read_yaml, validated
 from dp.errors import UserError, shown
 from dp.tasks.templates import check_pattern, fields_of, spans
 

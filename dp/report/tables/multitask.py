@@ -5,15 +5,7 @@ from functools import partial
 from dp.data.regime import Regime
 from dp.report.findings import Findings
 from dp.report.layout import Column, Group, Table, TableLine
-from dp.report.tables.cells import (
-    AVERAGE,
-    COLLAPSED,
-    MEANS,
-    accuracies,
-    average,
-    label_notes,
-    percent,
-)
+from dp.report.tables.cells import AVERAGE, COLLAPSED, MEANS, accuracies, average, label_notes, percent
 from dp.results.table import Row
 from dp.study.grid import is_trained
 

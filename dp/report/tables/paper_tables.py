@@ -4,15 +4,7 @@ from typing import Any
 
 from dp.report.findings import Findings
 from dp.report.layout import Column, Group, Shown, Table, TableLine
-from dp.report.tables.cells import (
-    AVERAGE,
-    Setting,
-    accuracies,
-    average,
-    collapsed,
-    interval,
-    label_notes,
-)
+from dp.report.tables.cells import AVERAGE, Setting, accuracies, average, collapsed, interval, label_notes
 from dp.results.table import OVERFLOW, Row, is_overflow
 
 TASKS = {"boolq": "BoolQ", "multirc": "MultiRC", "wic": "WiC", "cb": "CB", "rte": "RTE"}
