@@ -24,7 +24,6 @@ from dp.jobs.mark import read as read_mark
 from dp.jobs.stale import CODE, now_of
 from dp.lineage.compare import different, different_file
 from dp.numerics import seeds
-from dp.numerics.devices import is_cpu
 from dp.sources.cache import cache
 from dp.tasks.model import load as load_task
 
@@ -162,6 +161,8 @@ def tried(members: Iterable[Made], compute: Compute) -> Iterator[Outcome]:
 
 
 def _difference(member: Made, scratch: Path, compute: Compute) -> str | None:
+    from dp.numerics.devices import is_cpu  # imports torch
+
     job, tolerance = member.job, 0.0 if _on_cpu(member) else TOLERANCE
     if "compute" in job.asked and _on_cpu(member) != is_cpu(job.asked["compute"]["device"]):
         here, hide = ("a GPU", "; CUDA_VISIBLE_DEVICES= hides it") if _on_cpu(member) else ("a CPU", "")

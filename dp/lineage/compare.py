@@ -3,9 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import load_file
-
 from dp import files
 from dp.jobs.stale import brief
 
@@ -23,7 +20,7 @@ def different_file(old: Path, new: Path, tolerance: float = 0.0) -> str | None:
         return None
     match old.suffix:
         case ".safetensors":
-            return _different_tensors(load_file(old), load_file(new), tolerance)
+            return _different_tensors(old, new, tolerance)
         case ".json":
             return different(files.read_json(old), files.read_json(new), tolerance) or _bytes(tolerance)
         case ".jsonl":
@@ -55,7 +52,10 @@ def different(old: Any, new: Any, tolerance: float = 0.0, where: str = "") -> st
     return None if type(old) is type(new) and old == new else f"{where} was {brief(old)}, is {brief(new)}"
 
 
-def _different_tensors(old: dict[str, torch.Tensor], new: dict[str, torch.Tensor], tolerance: float) -> str | None:
+def _different_tensors(old_path: Path, new_path: Path, tolerance: float) -> str | None:
+    from safetensors.torch import load_file  # imports torch
+
+    old, new = load_file(old_path), load_file(new_path)
     if old.keys() != new.keys():
         return f"the tensors {sorted(old.keys() ^ new.keys())} are in one of the two alone"
     for name in sorted(old):
