@@ -174,7 +174,7 @@ def test_settings_of_the_call_are_checked_too():
     with pytest.raises(UserError, match=r"has no file .*opne.yaml; the scales are \["):
         study.load(ROOT, {"scale": "opne"})
     with pytest.raises(UserError, match="folder: is not set; source 'folder' needs the path"):
-        study.load(ROOT, {"scale": "open", "source": "folder"})
+        study.load(ROOT, {"scale": "open", "source": "folder", "folder": None})
     with pytest.raises(UserError, match="source: 'hub' has no tasks in this scale"):
         study.load(ROOT, {"scale": "open", "source": "hub"})
 
