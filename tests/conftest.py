@@ -29,6 +29,8 @@ from dp.training.loop_config import LoopConfig  # noqa: E402
 from dp.worlds import made_up, random_weights  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
+PATIENCE = 300
+"""Seconds until what a test waits for counts as missing: long, for a machine may be busy."""
 SUPERGLUE = Path(os.environ.get("SUPERGLUE", ROOT.parent / "shared" / "superglue"))
 
 

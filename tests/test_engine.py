@@ -8,6 +8,7 @@ import time
 
 import pytest
 from built_project import BIN, commit, dvc, environment, git, jobs, run, short, snakemake
+from conftest import PATIENCE
 
 pytestmark = pytest.mark.slow
 RUN = "tiny-t5/full/toy/majority/seed0"
@@ -72,7 +73,7 @@ def started(project, **more):
     process = subprocess.Popen([BIN / "snakemake", "--cores", "2", "--", "evaluate"], cwd=project,
                                env=environment(project) | more, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                start_new_session=True)  # fmt: skip
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE
     while not (project / f"results/logs/evaluate/e2e/{RUN}.log").exists() or "at work" not in log(project):
         assert time.monotonic() < end
         time.sleep(0.01)
@@ -89,7 +90,7 @@ def test_a_signal_to_all_waits_for_what_the_jobs_save(project, tmp_path, number)
                           "while :; do sleep 0.1; done")  # fmt: skip
     process = started(project, **patient)
     os.killpg(process.pid, number)
-    assert process.wait(timeout=60) == 1
+    assert process.wait(timeout=PATIENCE) == 1
     said = log(project).splitlines()  # the shell may name the `sleep` that the signal ended
     assert (said[0], said[-1]) == ("at work", "saved") and not is_locked(project)
 
@@ -99,12 +100,12 @@ def test_sigterm_never_meets_its_own_lock(project, tmp_path):
     shutil.rmtree(project / EVALUATION)
     # Snakemake holds the lock while it waits for the outputs that this job does not make.
     process = started(project, **standing_in(tmp_path, "echo at work", "sleep 1"))
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE
     while is_locked(project) and process.poll() is None and time.monotonic() < end:
         process.send_signal(signal.SIGTERM)
         time.sleep(0.2)
     try:
-        assert process.wait(timeout=10) == 1, "it waits for its own lock"
+        assert process.wait(timeout=PATIENCE) == 1, "it waits for its own lock"
     finally:
         process.kill()
 
@@ -127,7 +128,7 @@ def test_a_snakemake_that_was_killed_leaves_no_job_at_work(project):
 
 
 def wait_until(condition):
-    end = time.monotonic() + 90
+    end = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < end, "waited 90 s in vain"
         time.sleep(0.05)

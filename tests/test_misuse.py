@@ -17,6 +17,7 @@ import pytest
 import yaml
 from agreement import CLEAN, EVERYTHING, verdicts
 from built_project import BIN, commit, dvc, environment, git, jobs, make, run, short, snakemake
+from conftest import PATIENCE
 
 from dp.jobs.record import sealed
 
@@ -204,7 +205,7 @@ def test_snakemake_interrupted(project):
     command = [BIN / "snakemake", "--cores", "2"]
     process = subprocess.Popen(command, cwd=project, env=environment(project), stdout=subprocess.DEVNULL,
                                stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE
     while not list((project / "results/logs").rglob("*.state.json")) and time.monotonic() < deadline:
         time.sleep(0.002)
     os.killpg(process.pid, signal.SIGKILL)
@@ -222,7 +223,7 @@ def test_dvc_repro_twice_at_once(project):
     command = [BIN / "dvc", "repro"]
     both = [subprocess.Popen(command, cwd=project, env=environment(project), stdout=subprocess.PIPE,
                              stderr=subprocess.STDOUT, text=True) for _ in range(2)]  # fmt: skip
-    printed = [one.communicate(timeout=300)[0] for one in both]
+    printed = [one.communicate(timeout=PATIENCE)[0] for one in both]
     assert sorted(one.returncode == 0 for one in both) in ([False, True], [True, True]), printed
     for one, text in zip(both, printed, strict=True):
         assert one.returncode == 0 or "lock" in text.lower(), text

@@ -14,7 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import PATIENCE, ROOT
 from synthetic_results import change, predictions, study_in, write_record, write_results
 
 from dp import files, paths
@@ -434,7 +434,7 @@ def _take_terminal():
 
 
 def _until(descriptor, words):
-    text, end = "", time.monotonic() + 120
+    text, end = "", time.monotonic() + PATIENCE
     while words not in text:
         assert time.monotonic() < end, f"{words!r} is not shown: {text[-2000:]}"
         text += os.read(descriptor, 1 << 16).decode(errors="replace")

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import PATIENCE, ROOT
 from small_project import Project
 from timeless import content
 
@@ -115,7 +115,7 @@ class Worker:
     def call(self, *arguments, stdin="", **changes):
         """(exit status, stdout, stderr)"""
         client = self.start(*arguments, **changes)
-        out, err = client.communicate(stdin, timeout=60)
+        out, err = client.communicate(stdin, timeout=PATIENCE)
         return client.returncode, out, err
 
     def facts(self, **changes):
@@ -132,9 +132,9 @@ def worker(tmp_path_factory):
 
 
 def wait_until(condition):
-    end = time.monotonic() + 30
+    end = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < end, "waited 30 s in vain"
+        assert time.monotonic() < end, "waited in vain"
         time.sleep(0.02)
 
 
@@ -189,13 +189,13 @@ def test_signals_reach_the_job_which_ends_in_order(worker, number):
     client = worker.start("tokenize", "--then", "wait")
     assert json.loads(client.stdout.readline())["warm"]
     client.send_signal(number)
-    _, err = client.communicate(timeout=60)
+    _, err = client.communicate(timeout=PATIENCE)
     assert (client.returncode, err) == (130, f"dp tokenize: stopped by {number.name}\n")
 
 
 def test_jobs_run_at_once(worker, tmp_path):
     clients = [worker.start("tokenize", "--then", "meet", folder=tmp_path) for _ in range(2)]
-    assert [client.wait(timeout=60) for client in clients] == [0, 0]
+    assert [client.wait(timeout=PATIENCE) for client in clients] == [0, 0]
 
 
 def test_a_killed_client_takes_its_job_with_it(worker):
@@ -243,7 +243,7 @@ def test_the_worker_ends_with_its_starter_and_jobs_stop_in_order(tmp_path):
         assert json.loads(client.stdout.readline())["warm"]
         worker.starter.kill()
         wait_until(lambda: not worker.socket.parent.exists())
-        _, err = client.communicate(timeout=60)
+        _, err = client.communicate(timeout=PATIENCE)
         assert (client.returncode, err) == (130, "dp tokenize: stopped by SIGTERM\n")
 
 
@@ -257,7 +257,7 @@ def test_a_job_that_was_told_to_stop_is_not_told_again_when_the_starter_ends(tmp
         worker.starter.kill()
         wait_until(lambda: not worker.socket.parent.exists())
         (tmp_path / "go").touch()
-        assert client.wait(timeout=60) == 130
+        assert client.wait(timeout=PATIENCE) == 130
 
 
 def test_nohup_is_heard(worker):
@@ -266,7 +266,7 @@ def test_nohup_is_heard(worker):
     assert json.loads(client.stdout.readline())["warm"]
     client.send_signal(signal.SIGHUP)
     client.send_signal(signal.SIGTERM)
-    assert client.communicate(timeout=60)[1] == "dp tokenize: stopped by SIGTERM\n"
+    assert client.communicate(timeout=PATIENCE)[1] == "dp tokenize: stopped by SIGTERM\n"
 
 
 def test_a_path_too_long_for_a_socket_takes_another_folder(tmp_path):
