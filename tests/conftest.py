@@ -16,7 +16,6 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 torch.set_num_threads(1)
 
 from dp.backbones import families  # noqa: E402
-from dp.backbones import load as backbones  # noqa: E402
 from dp.backbones.names import ARCHITECTURES  # noqa: E402
 from dp.data import tokens  # noqa: E402
 from dp.data.choices import answering  # noqa: E402
@@ -76,7 +75,7 @@ def tiny(tiny_folders):
 
     def load(family: str):
         definition = TINY[family]
-        return backbones.load(tiny_folders[family], definition.family, definition.head)
+        return families.load(tiny_folders[family], definition.family, definition.head)
 
     return load
 
@@ -87,7 +86,7 @@ def toy_split(tiny_folders):
 
     def make(family: str, split: str = "train", count: int = 24) -> tokens.Split:
         definition = TINY[family]
-        tokenizer = backbones.load_tokenizer(tiny_folders[family])
+        tokenizer = families.load_tokenizer(tiny_folders[family])
         toy = tasks.load("toy").templates
         template = toy.get(definition.family, toy["causal"])
         task = tasks.load("toy").model_copy(update={"templates": {definition.family: template}})

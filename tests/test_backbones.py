@@ -15,8 +15,7 @@ from transformers import (
 )
 
 from dp.backbones import attention
-from dp.backbones.families import FAMILIES
-from dp.backbones.load import load
+from dp.backbones.families import FAMILIES, load
 from dp.backbones.lora import add_lora
 from dp.errors import UserError
 from dp.numerics.sequence import Sequence

@@ -15,8 +15,7 @@ from records import record
 
 from dp import files, paths
 from dp.backbones.capabilities import capabilities
-from dp.backbones.families import FAMILIES
-from dp.backbones.load import load
+from dp.backbones.families import FAMILIES, load
 from dp.backbones.names import ARCHITECTURES, Family
 from dp.closed import validated
 from dp.errors import UserError

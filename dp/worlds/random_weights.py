@@ -2,10 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from dp import files
 from dp.backbones.backbone import Backbone
 from dp.closed import nearest
 from dp.errors import UserError, shown
@@ -88,8 +86,3 @@ def _is_alike(value: Any, usual: Any) -> bool:
     if isinstance(usual, float):
         return isinstance(value, int | float) and not isinstance(value, bool)
     return type(value) is type(usual)
-
-
-def write_config(folder: Path, architecture: str) -> None:
-    """What AutoTokenizer needs beside bare tokenizer files to know their kind."""
-    files.write_json(folder / "config.json", {"model_type": architecture})
