@@ -16,11 +16,11 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 torch.set_num_threads(1)
 
 from dp.backbones import families  # noqa: E402
+from dp.backbones.definition import BackboneEntry  # noqa: E402
 from dp.backbones.names import ARCHITECTURES  # noqa: E402
 from dp.data import tokens  # noqa: E402
 from dp.data.choices import answering  # noqa: E402
 from dp.data.encoding import encode, gather  # noqa: E402
-from dp.sources.backbone_definition import BackboneEntry  # noqa: E402
 from dp.study.study import Study  # noqa: E402
 from dp.study.study import load as load_params  # noqa: E402
 from dp.tasks import model as tasks  # noqa: E402

@@ -15,11 +15,11 @@ import yaml
 from conftest import ROOT, SUPERGLUE
 
 from dp import files
+from dp.backbones.definition import BackboneEntry
 from dp.errors import UserError
 from dp.sources import package, read
 from dp.sources import rows as fetch
 from dp.sources import weights as backbones
-from dp.sources.backbone_definition import BackboneEntry
 from dp.sources.cache import staging
 from dp.sources.read import held_out
 from dp.tasks import model

@@ -82,7 +82,7 @@ def _resolve(key: str, repo: str, revision: str, repo_type: RepoType) -> str:
 
     info = HfApi(endpoint=_endpoint()).repo_info(repo, revision=revision, repo_type=repo_type)
     commit = str(info.sha)
-    _lock(key, revision, {"commit": commit, "files": {}})
+    _lock(key, revision, commit, {})
     return commit
 
 
@@ -122,7 +122,7 @@ def _file(key: str, repo: str, revision: str, repo_type: RepoType, commit: str, 
         )
         actual = files.sha256(path)
         if actual == expected or (expected is None and _is_announced(path, actual, announced)):
-            _lock(key, revision, {"commit": commit, "files": {name: actual}})
+            _lock(key, revision, commit, {name: actual})
             return path
     path.resolve().unlink()
     path.unlink(missing_ok=True)
@@ -158,12 +158,12 @@ def _locked(key: str, revision: str) -> dict[str, Any]:
     return entry
 
 
-def _lock(key: str, revision: str, entry: dict[str, Any]) -> None:
+def _lock(key: str, revision: str, commit: str, digests: dict[str, str]) -> None:
     """Add to the lock what it does not hold yet."""
     with _exclusive("lock"):
         entries = _entries()
-        held = entries.setdefault(key, {}).setdefault(revision, {"commit": entry["commit"], "files": {}})
-        merged = entry["files"] | held["files"]
+        held = entries.setdefault(key, {}).setdefault(revision, {"commit": commit, "files": {}})
+        merged = digests | held["files"]
         if merged != held["files"] or not merged:
             held["files"] = merged
             files.write_text(LOCK, yaml12.dump(entries))

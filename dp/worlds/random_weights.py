@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from dp.backbones.backbone import Backbone
+from dp.backbones.definition import PlantedSource, RandomSource
 from dp.closed import nearest
 from dp.errors import UserError, shown
-from dp.worlds.made_sources import PlantedSource, RandomSource
 
 
 def words_tokenizer(family: type[Backbone], vocabulary: Sequence[str]) -> Any:
