@@ -96,6 +96,13 @@ def one_of(option: str, name: str, known: Iterable[str], lacks: str) -> str:
     return name
 
 
+def once(key: str, names: list[Any]) -> None:
+    """Raises ValueError for a name that stands there twice: it would be counted twice, or told apart by nobody."""
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{key}: '{name}' stands there twice; take one out")
+
+
 def _closest(name: str, known: Iterable[Any]) -> str | None:
     close = difflib.get_close_matches(name[:ECHO], [str(one) for one in known], n=1, cutoff=0.0)
     return shown(close[0]) if close else None

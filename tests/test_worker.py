@@ -51,7 +51,7 @@ def run(arguments):
         if arguments.then == "wait":
             while not stop:
                 time.sleep(0.01)
-            raise Interrupted(f"stopped by {stop.signal.name}")
+            raise Interrupted(f"stopped by {stop[0].name}")
         if arguments.then == "stop slowly":
             while not stop:
                 time.sleep(0.01)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from dp.backbones.attention import prefixed
 from dp.backbones.backbone import Backbone
+from dp.backbones.lora import add_lora
 from dp.classifier.classifier_config import ClassifierConfig, Lora
 from dp.data.batches import Batch
 from dp.errors import UserError
@@ -149,8 +150,6 @@ def classifier(
             heads, dim = backbone.key_value_shape
             prefix = Prefix(len(backbone.self_attentions), length, heads, dim, std, seed)
         case Lora(rank=rank, alpha=alpha, dropout=dropout):
-            from dp.backbones.lora import add_lora  # peft takes seconds to import, and no other variant needs it
-
             adapters = add_lora(backbone, rank, alpha, dropout, seeds.derive(seed, "adapter initialisation"))
     head = LinearHead(backbone.hidden_size, classes, seed) if config.head == "linear" else None
     return Classifier(backbone, Tuning(prompt, prefix, head), adapters, probes=baseline == "linear_probe",

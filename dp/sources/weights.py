@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+from transformers import AutoTokenizer
+
 from dp import files
 from dp.backbones import capabilities
 from dp.backbones.backbone import Backbone
@@ -28,7 +31,7 @@ from dp.numerics import tensors
 from dp.numerics.finite import check_finite
 from dp.sources import checkpoint, hub, package
 from dp.sources import folder as folders
-from dp.worlds import made_up, planted, random_weights
+from dp.worlds import made_up, planted, pretraining, random_weights
 
 DAMAGED = (
     "They are damaged, or were saved in a format too narrow for them: get them again, or choose another checkpoint."
@@ -53,8 +56,6 @@ def fetch(definition: BackboneEntry, out: Path) -> dict[str, Any]:
             if isinstance(source.tokenizer, PackageTokenizer):
                 facts["package"] = source.tokenizer.package
         case PlantedSource():
-            from dp.worlds import pretraining  # imports torch, which no other source needs before its model
-
             tokenizer = _words_tokenizer(definition.family, planted.VOCABULARY)
             model, log = pretraining.pretrained(source, tokenizer)
             facts |= {"seed": source.seed, "files": {}, "pretraining": log}
@@ -161,8 +162,6 @@ def _load(definition: BackboneEntry, paths: dict[str, Path]) -> tuple[Any, Any]:
 
     The model has the output layer that the definition's head reads: none for an encoder with a linear head.
     """
-    import torch
-
     names, family = ", ".join(sorted(paths)), FAMILIES[definition.family]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -195,9 +194,6 @@ def _load(definition: BackboneEntry, paths: dict[str, Path]) -> tuple[Any, Any]:
 
 def _load_gguf(path: Path, family: type[Backbone], head: str) -> tuple[Any, Any]:
     """As `_load`, of a GGUF file, dequantized once by transformers: later loads read safetensors."""
-    import torch
-    from transformers import AutoTokenizer
-
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             path.parent, gguf_file=path.name, local_files_only=True, trust_remote_code=False
@@ -251,8 +247,6 @@ def _gather(paths: dict[str, Path], folder: Path) -> None:
 
 
 def _tokenizer(folder: Path) -> Any:
-    from transformers import AutoTokenizer
-
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:

@@ -7,15 +7,15 @@ from types import FrameType
 
 
 @contextmanager
-def stop_requests() -> Iterator[list[int]]:
-    """Within the block SIGINT, SIGTERM and SIGHUP are only noted, by number; a second signal ends the process at once.
+def stop_requests() -> Iterator[list[signal.Signals]]:
+    """Within the block SIGINT, SIGTERM and SIGHUP are only noted; a second signal ends the process at once.
 
     SIGHUP stays ignored where it was (nohup).
     """
-    stop: list[int] = []
+    stop: list[signal.Signals] = []
 
     def first(number: int, frame: FrameType | None) -> None:
-        stop.append(number)
+        stop.append(signal.Signals(number))
         for name in previous:
             signal.signal(name, signal.SIG_DFL)
 

@@ -4,6 +4,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import AutoConfig, PreTrainedTokenizerFast
+
 from dp.backbones.backbone import Backbone
 from dp.backbones.definition import PlantedSource, RandomSource
 from dp.closed import nearest
@@ -12,9 +16,6 @@ from dp.errors import UserError, shown
 
 def words_tokenizer(family: type[Backbone], vocabulary: Sequence[str]) -> Any:
     """A fast tokenizer over words, which follow the special tokens; a text ends as those of the family do."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
-
     special = [piece for value in family.special.values() for piece in ([value] if isinstance(value, str) else value)]
     ids = {piece: number for number, piece in enumerate((*special, *vocabulary))}
     tokenizer = Tokenizer(models.WordLevel(ids, unk_token=family.special["unk_token"]))
@@ -34,8 +35,6 @@ def config(family: type[Backbone], source: RandomSource | PlantedSource, tokeniz
     Raises UserError for a key of `shape` that the architecture does not know, or a vocabulary smaller than the
     tokenizer's.
     """
-    from transformers import AutoConfig
-
     known = AutoConfig.for_model(source.architecture).to_dict()
     for key in source.shape:
         if key not in known:
@@ -62,8 +61,6 @@ def model(
 
     Raises UserError as `config`, and where the values of `shape` do not go together.
     """
-    import torch
-
     shape = config(family, source, tokenizer)
     with _fitting(source), torch.random.fork_rng(devices=[]):
         torch.manual_seed(source.seed)
