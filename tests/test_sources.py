@@ -21,7 +21,7 @@ from dp.sources import package, read
 from dp.sources import rows as fetch
 from dp.sources import weights as backbones
 from dp.sources.cache import staging
-from dp.sources.read import held_out
+from dp.sources.resplit import held_out
 from dp.tasks import model
 
 OFFICIAL = ["boolq", "cb", "rte", "wic", "multirc"]

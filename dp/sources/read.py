@@ -1,15 +1,13 @@
 """Source files -> canonical rows {id, label, group, cluster, fields}, and the checks that they are the right ones."""
 
-import hashlib
 import re
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dp.errors import UserError, shown
-from dp.numerics.shares import largest_remainder
 from dp.sources.formats import FORMATS, get
+from dp.sources.resplit import held_out
 from dp.tasks.model import LABEL, Reading, Task
 
 Row = dict[str, Any]
@@ -60,20 +58,6 @@ def check(task: Task, splits: dict[str, list[Row]], where: str) -> None:
     repeated = [name for name, n in Counter(row["id"] for rows in splits.values() for row in rows).items() if n > 1]
     if repeated:
         raise UserError(f"{where}: {len(repeated)} rows share an id, {repeated[0]} first. Use the official files.")
-
-
-def held_out(ids: Sequence[str], labels: Sequence[int], count: int, seed: int) -> set[str]:
-    """The `count` ids that go to validation, stratified by label, by a rule that anyone can repeat without our code.
-
-    Each class gives its share by largest remainder (ties to the lower class). Within a class the ids whose
-    sha256("<seed>/<id>") is smallest are held out.
-    """
-    quota = largest_remainder(Counter(labels), count)
-    held: set[str] = set()
-    for c in quota:
-        members = [name for name, label in zip(ids, labels, strict=True) if label == c]
-        held.update(sorted(members, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())[: quota[c]])
-    return held
 
 
 def _read(task: Task, reading: Reading, split: str, file: File) -> list[Row]:

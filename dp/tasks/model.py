@@ -43,7 +43,7 @@ class Expected(Closed):
 
 
 class Resplit(Closed):
-    """One file cut into train and validation: a documented, seeded, stratified rule (dp/sources/read.py)."""
+    """One file cut into train and validation: a documented, seeded, stratified rule (dp/sources/resplit.py)."""
 
     validation: PositiveInt = Field(description="rows of the validation split; the rest is train")
     seed: int = Field(0, ge=0)
