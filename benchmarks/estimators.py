@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dp import files, paths
-from dp.backbones.load import load
+from dp.backbones.families import load
 from dp.classifier.classifier import Classifier, classifier
 from dp.classifier.scoring import score
 from dp.compute.train import TrainingConfig, rows_of_run

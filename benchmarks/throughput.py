@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch.nn import functional
 
 from dp import paths
-from dp.backbones.load import load
+from dp.backbones.families import load
 from dp.classifier.classifier import classifier
 from dp.commands import common
 from dp.data import tokens

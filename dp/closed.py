@@ -70,10 +70,10 @@ def validated(model: type[M], raw: dict[str, Any], path: Path) -> M:
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
     """The first error, in words: key, value, what is allowed, nearest valid key."""
     first = error.errors(include_url=False)[0]
-    key = shown(".".join(str(part) for part in _yaml_keys(first["loc"], model)))
+    key = shown(".".join(_walked(first["loc"], model)[0]))
     if first["type"] == "extra_forbidden":
         name = str(first["loc"][-1])
-        return f"unknown key '{key}'{nearest(name, _fields_at(model, first['loc'][:-1]))}"
+        return f"unknown key '{key}'{nearest(name, _walked(first['loc'][:-1], model)[1])}"
     if first["type"] == "missing":
         return f"key '{key}' is missing"
     message = shown(first["msg"].removeprefix("Value error, "), MESSAGE)
@@ -96,31 +96,27 @@ def one_of(option: str, name: str, known: Iterable[str], lacks: str) -> str:
     return name
 
 
+def once(key: str, names: list[Any]) -> None:
+    """Raises ValueError for a name that stands there twice: it would be counted twice, or told apart by nobody."""
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{key}: '{name}' stands there twice; take one out")
+
+
 def _closest(name: str, known: Iterable[Any]) -> str | None:
     close = difflib.get_close_matches(name[:ECHO], [str(one) for one in known], n=1, cutoff=0.0)
     return shown(close[0]) if close else None
 
 
-def _yaml_keys(loc: tuple[int | str, ...], model: type[BaseModel]) -> list[int | str]:
-    """A pydantic location without the union tags that pydantic puts between the keys of the file."""
-    return [part for part, is_key in _walk(loc, model) if is_key]
-
-
-def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+def _walked(loc: tuple[int | str, ...], model: type[BaseModel]) -> tuple[list[str], list[str]]:
+    """A pydantic location without the union tags between the keys of the file, and the names of the fields there."""
     here: Any = model
-    for part in loc:
-        here, _ = _step(here, part)
-    found = [m for m in _members(here) if isinstance(m, type) and issubclass(m, BaseModel)]
-    return [name for member in found for name in member.model_fields]
-
-
-def _walk(loc: tuple[int | str, ...], model: type[BaseModel]) -> list[tuple[int | str, bool]]:
-    here: Any = model
-    parts = []
+    keys = []
     for part in loc:
         here, is_key = _step(here, part)
-        parts.append((part, is_key))
-    return parts
+        keys += [str(part)] if is_key else []
+    models = [member for member in _members(here) if isinstance(member, type) and issubclass(member, BaseModel)]
+    return keys, [name for member in models for name in member.model_fields]
 
 
 def _members(annotation: Any) -> list[Any]:

@@ -7,7 +7,7 @@ underscores in numbers, which the core schema does not, and takes no exception t
 import math
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 
@@ -39,13 +39,8 @@ _LINE_END = re.compile("[\x85\u2028\u2029]")
 """Ends a line, and so a comment, in YAML 1.1 and not in 1.2."""
 
 
-class Mistake(NamedTuple):
-    line: int
-    text: str
-
-
 class _Refused(Exception):
-    """Carries a Mistake."""
+    """Line and mistake."""
 
 
 def read(path: Path) -> Any:
@@ -73,8 +68,8 @@ def parse(given: bytes | str, where: str) -> Any:
     try:
         return _value_of(text)
     except _Refused as refused:
-        (mistake,) = refused.args
-        raise UserError(f"{where}, line {mistake.line}: {mistake.text}.") from None
+        line, mistake = refused.args
+        raise UserError(f"{where}, line {line}: {mistake}.") from None
 
 
 def dump(value: Any) -> str:
@@ -130,20 +125,20 @@ def _value_of(text: str) -> Any:
     """Raises _Refused."""
     if found := _LINE_END.search(text):
         line = text[: found.start()].count("\n") + 1
-        raise _Refused(Mistake(line, f"U+{ord(found[0]):04X} ends a line in YAML 1.1 and not in YAML 1.2; take it out"))
+        raise _Refused(line, f"U+{ord(found[0]):04X} ends a line in YAML 1.1 and not in YAML 1.2; take it out")
     try:
         loader = _Composer(text)
     except yaml.reader.ReaderError as error:
         line = text[: error.position].count("\n") + 1
-        raise _Refused(Mistake(line, f"holds the character {chr(error.character)!a}, which YAML forbids")) from None
+        raise _Refused(line, f"holds the character {chr(error.character)!a}, which YAML forbids") from None
     try:
         node = loader.get_single_node()  # type: ignore[no-untyped-call]
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         said = " ".join(filter(None, (error.context, error.problem)))
-        raise _Refused(Mistake(mark.line + 1 if mark else 1, f"is not valid YAML: {shown(said)}")) from None
+        raise _Refused(mark.line + 1 if mark else 1, f"is not valid YAML: {shown(said)}") from None
     except (ValueError, OverflowError) as error:  # an escape or a directive with an impossible number
-        raise _Refused(Mistake(loader.line + 1, f"is not valid YAML: {shown(str(error))}")) from None
+        raise _Refused(loader.line + 1, f"is not valid YAML: {shown(str(error))}") from None
     finally:
         loader.dispose()  # type: ignore[no-untyped-call]
     return None if node is None else _Values().of(node, "")
@@ -240,4 +235,4 @@ def _below(key: str, name: str) -> str:
 
 
 def _refused(at: Any, text: str) -> _Refused:
-    return _Refused(Mistake(at.start_mark.line + 1, text))
+    return _Refused(at.start_mark.line + 1, text)

@@ -16,12 +16,11 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 torch.set_num_threads(1)
 
 from dp.backbones import families  # noqa: E402
-from dp.backbones import load as backbones  # noqa: E402
+from dp.backbones.definition import BackboneEntry  # noqa: E402
 from dp.backbones.names import ARCHITECTURES  # noqa: E402
 from dp.data import tokens  # noqa: E402
 from dp.data.choices import answering  # noqa: E402
 from dp.data.encoding import encode, gather  # noqa: E402
-from dp.sources.backbone_definition import BackboneEntry  # noqa: E402
 from dp.study.study import Study  # noqa: E402
 from dp.study.study import load as load_params  # noqa: E402
 from dp.tasks import model as tasks  # noqa: E402
@@ -78,7 +77,7 @@ def tiny(tiny_folders):
 
     def load(family: str):
         definition = TINY[family]
-        return backbones.load(tiny_folders[family], definition.family, definition.head)
+        return families.load(tiny_folders[family], definition.family, definition.head)
 
     return load
 
@@ -89,7 +88,7 @@ def toy_split(tiny_folders):
 
     def make(family: str, split: str = "train", count: int = 24) -> tokens.Split:
         definition = TINY[family]
-        tokenizer = backbones.load_tokenizer(tiny_folders[family])
+        tokenizer = families.load_tokenizer(tiny_folders[family])
         toy = tasks.load("toy").templates
         template = toy.get(definition.family, toy["causal"])
         task = tasks.load("toy").model_copy(update={"templates": {definition.family: template}})

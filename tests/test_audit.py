@@ -253,10 +253,8 @@ def edit_code(monkeypatch, command, *names):
 
 
 def test_stale_by_code(here, monkeypatch):
-    edit_code(
-        monkeypatch, "evaluate", "dp/files.py", "dp/new.py", "dp/results/metrics.py", "dp/classifier/linear_head.py"
-    )
-    why = "code changed: dp/classifier/linear_head.py, dp/files.py, dp/new.py and 1 more"
+    edit_code(monkeypatch, "evaluate", "dp/files.py", "dp/new.py", "dp/results/metrics.py", "dp/classifier/scoring.py")
+    why = "code changed: dp/classifier/scoring.py, dp/files.py, dp/new.py and 1 more"
     first = next(folder for folder, one in jobs(study()).items() if one.command == "evaluate")
     expected = [("stale", evaluated(run), why) for run in RUNS]
     assert found() == sorted([*expected, *rest(first, "stale", REPORT)])

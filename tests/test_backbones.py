@@ -15,13 +15,12 @@ from transformers import (
 )
 
 from dp.backbones import attention
-from dp.backbones.families import FAMILIES
-from dp.backbones.load import load
+from dp.backbones.definition import RandomSource
+from dp.backbones.families import FAMILIES, load
 from dp.backbones.lora import add_lora
 from dp.errors import UserError
 from dp.numerics.sequence import Sequence
 from dp.worlds import made_up, random_weights
-from dp.worlds.made_sources import RandomSource
 
 SHAPE = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
          "initializer_range": 0.25}  # fmt: skip

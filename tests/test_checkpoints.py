@@ -16,11 +16,11 @@ from safetensors.torch import load_file, save_file
 from test_sources import digests, index, random_llama, sha, wheel  # noqa: F401 (index is a fixture)
 
 from dp import files
+from dp.backbones.definition import BackboneEntry
 from dp.errors import UserError
 from dp.numerics import tensors
 from dp.sources import package
 from dp.sources import weights as fetch
-from dp.sources.backbone_definition import BackboneEntry
 from dp.study.study import load as load_study
 from dp.tasks import model as tasks
 

@@ -14,18 +14,6 @@ from conftest import ROOT
 from dp.commands.cli import MAKING
 from dp.jobs.closure import closure, has_no_say
 
-# Modules of a closure that importing what computes does not load: command -> what is imported inside a function.
-IMPORTED_LATE = {
-    "train": {"dp.backbones.lora"},
-    "evaluate": {"dp.backbones.lora"},
-    "fetch-backbone": {
-        "dp.numerics.compute",
-        "dp.numerics.devices",
-        "dp.numerics.seeds",
-        "dp.worlds.pretraining",
-        "dp.backbones.lora",
-    },
-}
 WORKFLOW_TOOLS = ["datasets", "snakemake", "dvc"]
 TRAINING_PATH = ["tokenize", "features", "train", "evaluate"]
 LOADED = """
@@ -89,7 +77,7 @@ def static(command):
 @pytest.mark.parametrize("command", MAKING)
 def test_the_closure_is_what_computing_imports(command):
     """And tokenize, features, train and evaluate import where datasets, Snakemake and DVC are not installed."""
-    assert static(command) == loaded(command) | IMPORTED_LATE.get(command, set())
+    assert static(command) == loaded(command)
 
 
 @pytest.fixture

@@ -19,9 +19,7 @@ from dp.data.batches import collate, training_batches
 from dp.numerics import seeds
 from dp.prompts.choice import Moment
 from dp.prompts.estimators import objective
-from dp.prompts.lengths import Length
-from dp.prompts.policy import Policy
-from dp.prompts.positions import Position
+from dp.prompts.policy import Length, Policy, Position
 from dp.prompts.prompt import SoftPrompt
 from dp.study import grid
 from dp.training import loop

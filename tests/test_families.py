@@ -15,8 +15,8 @@ from records import record
 
 from dp import files, paths
 from dp.backbones.capabilities import capabilities
-from dp.backbones.families import FAMILIES
-from dp.backbones.load import load
+from dp.backbones.definition import BackboneEntry
+from dp.backbones.families import FAMILIES, load
 from dp.backbones.names import ARCHITECTURES, Family
 from dp.closed import validated
 from dp.errors import UserError
@@ -25,7 +25,6 @@ from dp.planning.shapes import shape
 from dp.prompts.initial import initial_vectors
 from dp.prompts.prompt_config import Init
 from dp.sources import weights as fetch
-from dp.sources.backbone_definition import BackboneEntry
 from dp.study import needs
 from dp.study.study import load as load_study
 from dp.worlds import made_up, random_weights

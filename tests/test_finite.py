@@ -11,13 +11,13 @@ from test_battery import config_of, features_of
 from test_sources import random_llama
 
 from dp import files, paths
+from dp.backbones.definition import BackboneEntry
 from dp.classifier.classifier import classifier
 from dp.classifier.scoring import score
 from dp.commands import cli
 from dp.compute import features
 from dp.errors import UserError
 from dp.sources import weights as fetch
-from dp.sources.backbone_definition import BackboneEntry
 from dp.training import loop
 from dp.training.state import State, load_tuned
 

@@ -139,7 +139,7 @@ def test_who_reads_features_and_the_backbone():
     assert reads == {"linear-probe", "adap_ins_pos", "adap_ins_pos-frozen", "adap_ins_pos-shuffled", "adap_ins_length",
                      "adap_ins_length-shuffled", "adap_ins_all", "adap_ins_vec", "adap_ins_vec-shuffled",
                      "adap_pos_ins_vec-staged"}  # fmt: skip
-    assert [name for name in whole.scale.variants if not grid.needs_backbone(whole, name)] == ["majority"]
+    assert [name for name in whole.scale.variants if whole.is_majority(name)] == ["majority"]
 
 
 def test_switches_are_the_protocols_and_the_variants_own():

@@ -15,11 +15,11 @@ import yaml
 from hub_server import Hub, serving
 
 from dp import files
+from dp.backbones.definition import BackboneEntry
 from dp.errors import UserError
 from dp.sources import hub
 from dp.sources import rows as fetch
 from dp.sources import weights as backbones
-from dp.sources.backbone_definition import BackboneEntry
 from dp.tasks import model
 
 ROOT = Path(__file__).parents[1]

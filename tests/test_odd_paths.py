@@ -7,8 +7,8 @@ from built_project import BIN, dvc, make, run, snakemake
 from test_readers import ODD
 
 from dp import files
+from dp.backbones.definition import BackboneEntry
 from dp.sources import weights as fetch
-from dp.sources.backbone_definition import BackboneEntry
 
 FEW = ["data[2]", "x {wildcards.task}", "50% #1", "back\\slash"]
 NAMES = [pytest.param(name, marks=[] if name in FEW else [pytest.mark.exhaustive]) for name in ODD]

@@ -8,7 +8,7 @@ from test_battery import LENGTH, config_of
 from torch.nn import functional
 
 from dp import paths
-from dp.backbones.load import load, load_tokenizer
+from dp.backbones.families import load, load_tokenizer
 from dp.backbones.seq2seq import Seq2Seq
 from dp.classifier.classifier import classifier
 from dp.commands.cli import main

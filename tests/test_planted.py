@@ -10,9 +10,7 @@ from dp.numerics import seeds
 from dp.prompts.choice import InstanceLogits, Moment, TaskLogits
 from dp.prompts.compose import compose
 from dp.prompts.estimators import objective
-from dp.prompts.lengths import Length
-from dp.prompts.policy import Policy
-from dp.prompts.positions import Position
+from dp.prompts.policy import Length, Policy, Position
 from dp.prompts.prompt import SoftPrompt
 from dp.prompts.representations import Pool, Single
 

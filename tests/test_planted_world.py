@@ -7,17 +7,16 @@ import pytest
 import torch
 
 from dp import files
-from dp.backbones.load import load
+from dp.backbones.definition import BackboneEntry, Pretraining
+from dp.backbones.families import load
 from dp.backbones.seq2seq import Seq2Seq
 from dp.errors import UserError
 from dp.numerics import seeds
 from dp.sources import rows as fetch
 from dp.sources import weights as backbones
-from dp.sources.backbone_definition import BackboneEntry
 from dp.tasks import model as tasks
 from dp.tasks.model import Question
 from dp.worlds import planted, pretraining, random_weights
-from dp.worlds.made_sources import Pretraining
 
 QUESTIONS = {
     "planted_first": [(1, 0)],

@@ -8,13 +8,9 @@ from dp.errors import UserError
 from dp.numerics import seeds
 from dp.prompts.choice import Moment
 from dp.prompts.initial import initial_vectors
-from dp.prompts.lengths import Length
-from dp.prompts.mixture import Mixture
-from dp.prompts.policy import Policy
-from dp.prompts.positions import Position
+from dp.prompts.policy import Length, Policy, Position
 from dp.prompts.prompt_config import Init
-from dp.prompts.representations import Pool, Single
-from dp.prompts.residual import Residual
+from dp.prompts.representations import Mixture, Pool, Residual, Single
 
 H = 5
 TABLE = torch.arange(40.0)[:, None].expand(40, H) + torch.arange(H) / 10  # row r begins with r

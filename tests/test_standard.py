@@ -11,7 +11,7 @@ from dp import files, paths
 from dp.data import tokens
 from dp.data.few_shot import rows_of
 from dp.data.regime import Regime
-from dp.prompts.feature import Standard
+from dp.prompts.choice import Standard
 
 VARIANTS = ["fixed", "adap_pos", "adap_ins_pos", "adap_ins_vec", "adap_ins_vec-shuffled", "adap_ins_pos-frozen",
             "linear-probe"]  # fmt: skip

@@ -9,7 +9,7 @@ import yaml
 from conftest import ROOT
 
 from dp import files
-from dp.backbones.load import load_tokenizer
+from dp.backbones.families import load_tokenizer
 from dp.commands import cli
 from dp.data import tokens
 from dp.data.choices import Answer, answering, word_id

@@ -7,13 +7,13 @@ import yaml
 from conftest import ROOT
 from small_project import small_study
 
-from dp.backbones.load import load_tokenizer
+from dp.backbones.definition import BackboneEntry
+from dp.backbones.families import load_tokenizer
 from dp.data.choices import Answer
 from dp.data.encoding import encode
 from dp.errors import UserError
 from dp.sources import rows as fetch
 from dp.sources import weights as backbones
-from dp.sources.backbone_definition import BackboneEntry
 from dp.study import grid
 from dp.study.study import load
 from dp.tasks import model

@@ -51,7 +51,7 @@ def run(arguments):
         if arguments.then == "wait":
             while not stop:
                 time.sleep(0.01)
-            raise Interrupted(f"stopped by {stop.signal.name}")
+            raise Interrupted(f"stopped by {stop[0].name}")
         if arguments.then == "stop slowly":
             while not stop:
                 time.sleep(0.01)
@@ -319,4 +319,4 @@ def test_the_commands_that_a_worker_takes_are_those_that_import_torch():
     code = f"{imports}import dp.commands.making\nimport sys\nassert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
     texts = {name: (ROOT / "dp/compute" / f"{name}.py").read_text() for name in COMMANDS}
-    assert all("import torch" in text or "dp.backbones.load" in text for text in texts.values())
+    assert all("import torch" in text or "dp.backbones.families" in text for text in texts.values())

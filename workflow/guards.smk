@@ -9,7 +9,7 @@ from snakemake.logging import logger
 
 from dp.study import needs
 from dp.lineage import admission, scales
-from dp.jobs import pins
+from dp.jobs import stale
 from dp.lineage.auditing import before_jobs
 from dp.jobs.record import read as read_record
 
@@ -129,7 +129,7 @@ def refuse_unseen(folder):
 def refuse_moved():
     """The lock of the hub is no parameter of a rule, since the first download writes it: Snakemake sees no other pin."""
     for folder, one in JOBS.items():
-        if one.command in pins.KINDS and folder in STALE and (why := pins.moved(read_record(folder))):
+        if one.command in stale.HUB and folder in STALE and (why := stale.moved(read_record(folder))):
             raise WorkflowError(f"{folder}: {why}. Delete its folder, and it is fetched again; or restore the lock.")
 
 

@@ -1,15 +1,29 @@
 """What a family of backbones says of itself, and what its backbones do."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from dp.backbones.names import Family
-from dp.backbones.vocabulary import Vocabulary
 from dp.numerics.sequence import Sequence
+
+
+class Vocabulary:
+    """Rows by id of a table [V, H] that is never made whole: what the embedding module gives, Gemma's times sqrt(H)."""
+
+    def __init__(self, embed: Callable[[Tensor], Tensor], table: nn.Embedding, hidden: int) -> None:
+        self._embed, self._device = embed, table.weight.device
+        self.shape = torch.Size((table.num_embeddings, hidden))
+
+    @torch.no_grad()
+    def __getitem__(self, ids: Tensor) -> Tensor:
+        """ids [N] -> [N, H], on the CPU, in the backbone's own dtype."""
+        return self._embed(ids[None].to(self._device))[0].cpu()
 
 
 class Backbone(ABC):
@@ -108,3 +122,15 @@ class Backbone(ABC):
     @abstractmethod
     def word_scores(self, state: Tensor, outputs: Tensor) -> Tensor:
         """Logits [B, C] of the vocabulary ids `outputs` [B, C]; -inf where the id is -1."""
+
+
+def word_scores(state: Tensor, head: Any, outputs: Tensor) -> Tensor:
+    """[B, C]: the outputs [B, C] of a linear head, by row; -inf where an output is -1. state: [B, H], float32.
+
+    In float32 whatever the backbone: bfloat16 would round a logit of 20 to steps of 1/8.
+    """
+    rows = outputs.clamp(min=0)
+    scores = (head.weight[rows].float() @ state[..., None]).squeeze(2)
+    if head.bias is not None:
+        scores = scores + head.bias[rows].float()
+    return scores.masked_fill(outputs < 0, float("-inf"))

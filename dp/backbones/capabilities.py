@@ -15,7 +15,8 @@ from torch import Tensor
 from dp import files
 from dp.backbones.attention import prefixed
 from dp.backbones.backbone import Backbone
-from dp.backbones.load import load
+from dp.backbones.families import load
+from dp.backbones.lora import add_lora
 from dp.backbones.names import Family
 from dp.errors import UserError
 from dp.numerics.sequence import Sequence
@@ -139,8 +140,6 @@ def _prefixes(backbone: Backbone, ids: Tensor, head: str) -> None:
 
 def _lora(backbone: Backbone, ids: Tensor, head: str) -> None:
     """Every projection takes an adapter, which changes nothing before it is tuned."""
-    from dp.backbones.lora import add_lora
-
     before = backbone.state(_text(backbone, ids), head)
     add_lora(backbone, 1, 1.0, 0.0, 0)
     state = backbone.state(_text(backbone, ids), head)

@@ -7,8 +7,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from dp.backbones import attention
-from dp.backbones.backbone import Backbone
-from dp.backbones.heads import word_scores
+from dp.backbones.backbone import Backbone, word_scores
 from dp.numerics.sequence import Sequence
 
 

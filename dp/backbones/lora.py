@@ -13,7 +13,7 @@ def add_lora(backbone: Backbone, rank: int, alpha: float, dropout: float, genera
     was; B starts at 0, so the backbone's states do not change. A and B are float32 and the only parameters that require
     a gradient. Returns the dropouts, switched off: put them in training mode around a training step.
     """
-    from peft import LoraConfig, inject_adapter_in_model
+    from peft import LoraConfig, inject_adapter_in_model  # takes seconds to import, and no other variant needs it
 
     config = LoraConfig(
         r=rank,

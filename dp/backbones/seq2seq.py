@@ -7,8 +7,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForSeq2SeqLM, PreTrainedTokenizerBase
 
 from dp.backbones import attention
-from dp.backbones.backbone import Backbone
-from dp.backbones.heads import word_scores
+from dp.backbones.backbone import Backbone, word_scores
 from dp.errors import UserError
 from dp.numerics.sequence import Sequence
 

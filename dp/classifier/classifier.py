@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from dp.backbones.attention import prefixed
 from dp.backbones.backbone import Backbone
+from dp.backbones.lora import add_lora
 from dp.classifier.classifier_config import ClassifierConfig, Lora
-from dp.classifier.linear_head import LinearHead
 from dp.data.batches import Batch
 from dp.errors import UserError
 from dp.numerics import seeds
@@ -18,6 +18,27 @@ from dp.prompts.choice import Moment
 from dp.prompts.every_layer import Prefix
 from dp.prompts.prompt import Choices, SoftPrompt, build
 from dp.prompts.prompt_config import LayerPrefix
+
+
+class LinearHead(nn.Module):
+    """A linear head on the backbone's pooled state, tuned with the prompt.
+
+    One output per class of each task; a task's outputs stand together, in the order of the tasks."""
+
+    def __init__(self, hidden: int, classes: list[int], seed: int) -> None:
+        super().__init__()
+        generator = seeds.generator(seed, "head initialisation")
+        self.weight = nn.Parameter(torch.randn(sum(classes), hidden, generator=generator) * 0.02)
+        self.bias = nn.Parameter(torch.zeros(sum(classes)))
+        self.starts = [sum(classes[:task]) for task in range(len(classes))]
+
+    def forward(self, state: Tensor, outputs: Tensor, tasks: Tensor) -> Tensor:
+        """Scores [B, C] of state [B, H] for rows of tasks [B]; -inf where outputs [B, C] is -1, a class they lack."""
+        start = torch.tensor(self.starts, device=tasks.device)[tasks]
+        columns = start[:, None] + torch.arange(outputs.shape[1], device=outputs.device)
+        scores = nn.functional.linear(state, self.weight, self.bias)
+        known = outputs >= 0
+        return scores.gather(1, columns.where(known, 0)).masked_fill(~known, -torch.inf)
 
 
 class Tuning(NamedTuple):
@@ -129,8 +150,6 @@ def classifier(
             heads, dim = backbone.key_value_shape
             prefix = Prefix(len(backbone.self_attentions), length, heads, dim, std, seed)
         case Lora(rank=rank, alpha=alpha, dropout=dropout):
-            from dp.backbones.lora import add_lora  # peft takes seconds to import, and no other variant needs it
-
             adapters = add_lora(backbone, rank, alpha, dropout, seeds.derive(seed, "adapter initialisation"))
     head = LinearHead(backbone.hidden_size, classes, seed) if config.head == "linear" else None
     return Classifier(backbone, Tuning(prompt, prefix, head), adapters, probes=baseline == "linear_probe",

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from dp import files
+from dp.backbones.definition import BackboneEntry
 from dp.commands import common
 from dp.jobs.closure import code_digest
 from dp.jobs.inputs import inputs_of
 from dp.jobs.job import Job
 from dp.jobs.record import recording
-from dp.sources.backbone_definition import BackboneEntry
 from dp.study import grid, needs, resolve
 from dp.study.study import Catalogue, Study
 from dp.tasks.model import load as load_task

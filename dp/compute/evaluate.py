@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from dp import files
-from dp.backbones.load import load
+from dp.backbones.families import load
 from dp.classifier.classifier import classifier
 from dp.classifier.classifier_config import ClassifierConfig
 from dp.classifier.scoring import score
@@ -18,6 +18,7 @@ from dp.closed import Configuration
 from dp.data import tokens
 from dp.data.few_shot import rows_of
 from dp.data.regime import Regime
+from dp.data.splits import label_counts
 from dp.numerics import seeds
 from dp.numerics.devices import device
 from dp.prompts.prompt import Choices
@@ -63,8 +64,7 @@ def evaluate(
         splits, facts = tokens.load(tokens_in)
         reported, classes = splits[REPORTED], facts["classes"]
         train_rows, _ = rows_of(Regime.parse(config.regime), splits)
-        train_labels = torch.tensor([splits["train"].rows[i]["label"] for i in train_rows])
-        counts = torch.bincount(train_labels, minlength=classes)
+        counts = torch.tensor(label_counts(splits["train"].take(train_rows).rows, classes))
         majority = int(counts.argmax())
         random = ["random-weights"] if config.random_weights and backbone_in else []
         labels = sorted({*facts["labels"], *random})

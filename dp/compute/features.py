@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from dp.backbones.load import load
+from dp.backbones.families import load
 from dp.backbones.names import Family
 from dp.closed import Configuration
 from dp.data import tokens

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from dp.backbones.definition import BackboneEntry
 from dp.sources import weights
-from dp.sources.backbone_definition import BackboneEntry
 from dp.sources.cache import staging
 
 

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from dp import files
-from dp.data.counts import label_counts
 from dp.sources import rows as sources
 from dp.sources.cache import staging
 from dp.tasks.model import Task
@@ -21,6 +20,7 @@ def fetch_task(task: Task, source: str, from_folder: str | None, folder: Path) -
             files.write_jsonl(aside / f"{split}.jsonl", rows[split])
     return facts | {
         "labels": task.labels,
-        "rows": {split: len(found) for split, found in rows.items()},
-        "label_counts": {split: label_counts(found, len(task.label_names)) for split, found in rows.items()},
+        # `sources.fetch` refuses any others
+        "rows": {split: expected.rows for split, expected in task.expected.items()},
+        "label_counts": {split: expected.label_counts for split, expected in task.expected.items()},
     }

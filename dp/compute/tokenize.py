@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from dp import files
-from dp.backbones.load import load_tokenizer
+from dp.backbones.families import load_tokenizer
 from dp.closed import Configuration
 from dp.data import splits, tokens
 from dp.data.choices import answering
-from dp.data.counts import label_counts
 from dp.data.encoding import DoesNotFit, encode, gather
 from dp.data.limits import RowLimits
 from dp.errors import UserError
@@ -83,7 +82,7 @@ def tokenize(
         "rows": {name: len(split) for name, split in chosen.items()},
         "available": available,
         "truncated": truncated,
-        "label_counts": {name: label_counts(split, len(task.label_names)) for name, split in chosen.items()},
+        "label_counts": {name: splits.label_counts(split, len(task.label_names)) for name, split in chosen.items()},
         "tokens": {name: int(sum(len(ids) for ids in split.ids)) for name, split in encoded.items()},
         "selection_split": f"{limits.selection_fraction:g} of train, carved with seed {limits.seed}",
         "labels": facts["labels"],

@@ -10,12 +10,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from dp import files
-from dp.backbones.load import load
+from dp.backbones.families import load
 from dp.classifier.classifier import classifier
 from dp.data import tokens
-from dp.data.counts import label_counts
 from dp.data.few_shot import rows_of
 from dp.data.regime import Regime
+from dp.data.splits import label_counts
 from dp.numerics import tensors
 from dp.numerics.devices import device
 from dp.numerics.finite import check_finite

@@ -1,6 +1,6 @@
 """Batches by length, or plainly shuffled, padded to their longest row; rows of several tasks are mixed by n^alpha."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
 from typing import Any
@@ -29,18 +29,15 @@ class Batch:
     tasks: Tensor  # [B], as in Split
 
     def to(self, device: str) -> "Batch":
-        moved: dict[str, Any] = {key: None if value is None else value.to(device) for key, value in vars(self).items()}
-        return Batch(**moved)
+        return self._each(lambda value: value.to(device))
 
     def repeated(self, copies: int) -> "Batch":
         """All rows, `copies` times in a row."""
-        if copies == 1:
-            return self
-        repeated: dict[str, Any] = {
-            key: None if value is None else value.repeat(copies, *[1] * (value.dim() - 1))
-            for key, value in vars(self).items()
-        }
-        return Batch(**repeated)
+        return self if copies == 1 else self._each(lambda value: value.repeat(copies, *[1] * (value.dim() - 1)))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        changed: dict[str, Any] = {key: None if value is None else change(value) for key, value in vars(self).items()}
+        return Batch(**changed)
 
 
 def collate(split: Split, numbers: list[int], features: Tensor | None = None, width: int | None = None) -> Batch:

@@ -1,6 +1,6 @@
-"""Drawing rows: the selection split carved from train, and named subsets (design section 8)."""
+"""Drawing rows: the selection split carved from train, and named subsets (design section 8); rows of each class."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import Any
 
 import torch
@@ -43,6 +43,12 @@ def per_label(rows: list[Row], k: int, seed: int, purpose: str) -> list[int]:
     """k row numbers of each label (all of a label that has fewer), in order."""
     strata = _by(rows, "label")
     return sorted(i for label, members in strata.items() for i in _shuffled(members, seed, purpose, label)[:k])
+
+
+def label_counts(rows: list[Row], classes: int) -> list[int]:
+    """Rows of each class, in class order."""
+    counts = Counter(row["label"] for row in rows)
+    return [counts[label] for label in range(classes)]
 
 
 def _by(rows: list[Row], key: str) -> dict[Any, list[int]]:

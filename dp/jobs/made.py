@@ -83,5 +83,4 @@ def read(job: Job, edited: bool = False) -> Made | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     digest = hashlib.sha256(data).hexdigest()
-    content = record.unsealed(data) if edited else record.parsed(data)
-    return Made(job, content, digest, adoption.of(job.folder, digest))
+    return Made(job, record.parsed(data, edited), digest, adoption.of(job.folder, digest))

@@ -23,16 +23,8 @@ from dp.jobs.mark import marked
 RESTORE = "Restore it (`dvc checkout`), or delete its folder and run `snakemake --cores all` again."
 PACKAGES = ("torch", "transformers", "datasets", "tokenizers", "safetensors", "numpy", "scipy", "pydantic",
             "huggingface_hub", "gguf", "peft", "snakemake", "dvc")  # fmt: skip
-CODE_PATHS = (
-    "dp",
-    "workflow/rules",
-    "workflow/common.smk",
-    "workflow/guards.smk",
-    "Snakefile",
-    "pyproject.toml",
-    "environment.yml",
-)
-
+CODE_PATHS = ("dp", "workflow/rules", "workflow/common.smk", "workflow/guards.smk", "Snakefile", "pyproject.toml",
+              "environment.yml")  # fmt: skip
 READ = (".py", ".yaml", ".csv", ".smk", ".html", ".css", ".js")
 """Suffixes of what the code reads below them: what else git ignores there, caches and swap files, is no code."""
 
@@ -84,29 +76,20 @@ def read(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path}: {error}. {RESTORE}") from None
 
 
-def parsed(data: bytes) -> dict[str, Any]:
-    """The record in the bytes of a record.json. Raises ValueError, in words, where they are not what a job wrote."""
-    record = _loaded(data)
-    if not is_sealed(record):
-        raise ValueError("was edited after the job wrote it")
-    record_parts.check(record)
-    return record  # type: ignore[no-any-return]
+def parsed(data: bytes, edited: bool = False) -> dict[str, Any]:
+    """The record in the bytes of a record.json, which may have been `edited` since.
 
-
-def unsealed(data: bytes) -> dict[str, Any]:
-    """As `parsed`, of a record that may have been edited since."""
-    record = _loaded(data)
-    record_parts.check(record)
-    return record  # type: ignore[no-any-return]
-
-
-def _loaded(data: bytes) -> Any:
+    Raises ValueError, in words, where they are not what a job wrote, or, edited, no record of this version.
+    """
     try:
-        record = json.loads(data)
+        record: dict[str, Any] = json.loads(data)
         if b"\\ud" in data.lower():  # half of a surrogate pair is JSON, but no text: it cannot be printed or hashed
             json.dumps(record, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise ValueError(f"is no JSON ({shown(str(error))})") from None
+    if not edited and not is_sealed(record):
+        raise ValueError("was edited after the job wrote it")
+    record_parts.check(record)
     return record
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from dp.jobs.finding import Finding
 from dp.jobs.job import Job
-from dp.study import grid
 from dp.study.study import Study
 
 Settings = dict[Path, dict[str, Any]]
@@ -31,7 +30,7 @@ def mixed(study: Study, asked: dict[Path, Job], settings: Settings) -> Iterator[
              for folder, one in settings.items()}  # fmt: skip
     for folder, found in facts.items():
         cell = asked[folder].cell
-        if cell and not grid.needs_backbone(study, cell.variant):
+        if cell and study.is_majority(cell.variant):
             del found["device"]
     counts: dict[tuple[str, str], Counter[str | None]] = {}
     for folder, found in facts.items():

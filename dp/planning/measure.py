@@ -7,13 +7,13 @@ from collections.abc import Callable
 import torch
 
 from dp.backbones.backbone import Backbone
+from dp.backbones.definition import BackboneEntry
 from dp.backbones.families import FAMILIES
 from dp.numerics.devices import device
 from dp.numerics.sequence import Sequence
 from dp.planning.shapes import config_of, drawn, shape
 from dp.planning.speeds import Sample, Speed, fitted
 from dp.planning.work import PASSES, Work, flops
-from dp.sources import backbone_definition
 from dp.study.study import Study
 
 ENOUGH = 0.4
@@ -42,7 +42,7 @@ def busy() -> str | None:
     return f"this machine is busy (load {load:.1f} on {cores} cores): alone, jobs will be faster than measured now."
 
 
-def _measured(study: Study, name: str, backbone: backbone_definition.BackboneEntry, where: str) -> Speed:
+def _measured(study: Study, name: str, backbone: BackboneEntry, where: str) -> Speed:
     config, family, head = config_of(name, backbone), backbone.family, backbone.head
     depths = FAMILIES[family].depths
     two = dict.fromkeys(depths, 2 // len(depths))  # layers

@@ -12,15 +12,21 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dp import files, paths
 from dp.backbones.backbone import Backbone
+from dp.backbones.definition import (
+    BackboneEntry,
+    FolderSource,
+    HubSource,
+    PackageFile,
+    PackagesSource,
+    PlantedSource,
+    RandomSource,
+)
 from dp.backbones.families import FAMILIES
 from dp.backbones.names import Family
 from dp.closed import read_yaml
 from dp.errors import UserError, shown
 from dp.numerics.sequence import Sequence
-from dp.sources import backbone_definition
-from dp.sources.backbone_definition import FolderSource, HubSource, PackagesSource
 from dp.worlds import made_up, planted, random_weights
-from dp.worlds.made_sources import PackageFile, PlantedSource, RandomSource
 
 KNOWN = Path(__file__).with_name("backbones.yaml")
 LENGTHS = (8, 16, 32)
@@ -43,7 +49,7 @@ class Shape(NamedTuple):
     projections: int  # inputs plus outputs of every query and value projection
 
 
-def shape_of(name: str, backbone: backbone_definition.BackboneEntry) -> Shape:
+def shape_of(name: str, backbone: BackboneEntry) -> Shape:
     """From the backbone's config.json where it is downloaded, else from its source, else from `backbones.yaml`.
 
     Raises UserError where none of them says it.
@@ -51,7 +57,7 @@ def shape_of(name: str, backbone: backbone_definition.BackboneEntry) -> Shape:
     return shape(config_of(name, backbone), backbone.family, backbone.head)
 
 
-def config_of(name: str, backbone: backbone_definition.BackboneEntry) -> dict[str, Any]:
+def config_of(name: str, backbone: BackboneEntry) -> dict[str, Any]:
     """What a backbone's config.json says, or will say. Raises UserError as `shape_of`."""
     downloaded = paths.backbone(name) / "config.json"
     source = backbone.source
@@ -73,7 +79,7 @@ def config_of(name: str, backbone: backbone_definition.BackboneEntry) -> dict[st
     return found
 
 
-def origin(backbone: backbone_definition.BackboneEntry) -> str:
+def origin(backbone: BackboneEntry) -> str:
     """What `backbones.yaml` calls a backbone: its hub repository or its package; empty for other sources."""
     source = backbone.source
     return source.repo if isinstance(source, HubSource) else source.package if isinstance(source, PackageFile) else ""
@@ -93,7 +99,7 @@ def _config(path: Path) -> dict[str, Any]:
     return found
 
 
-def downloads_of(backbone: backbone_definition.BackboneEntry, shape: Shape) -> Downloads:
+def downloads_of(backbone: BackboneEntry, shape: Shape) -> Downloads:
     """What comes over the net. A package of unknown weight counts as float32 weights."""
     source = backbone.source
     match source:

@@ -1,4 +1,6 @@
-"""The one module through which every learned choice is made (design section 4)."""
+"""Where the prompt stands and how many of its vectors are used: told, or chosen by a policy (design section 4)."""
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +10,7 @@ from dp.prompts.estimators import ESTIMATORS
 
 
 class Policy(nn.Module):
-    """A choice among S candidates for each task (`task`) or each instance (`instance`).
+    """Every learned choice is made here: one among S candidates for each task (`task`) or each instance (`instance`).
 
     A frozen policy takes the argmax in training too, and does not learn. estimator, stride: dp/prompts/estimators.py.
     """
@@ -48,3 +50,54 @@ class Policy(nn.Module):
             return moment.each(purpose, self.candidates)
 
         return self.estimator.chosen(logits, uniform, moment, self.stride)
+
+
+class Position(nn.Module):
+    """prefix (s = P), postfix (s = 0), an integer split, random (one draw per instance), or a learned policy.
+
+    where: the definition's word; what it says of a choice is the policy's.
+    """
+
+    def __init__(self, where: str | int | dict[str, str], vectors: int, policy: Policy | None) -> None:
+        super().__init__()
+        self.where, self.vectors, self.policy = where, vectors, policy
+
+    def forward(self, feature: Tensor | None, tasks: Tensor, moment: Moment) -> Chosen:
+        """feature: [B, H], read by an instance policy alone. tasks: [B]."""
+        if self.policy:
+            return self.policy(feature, tasks, moment, "position")
+        match self.where:
+            case "random":
+                share = moment.each("random split", 1)[:, 0]
+                return Chosen((share * (self.vectors + 1)).long().to(moment.rows))
+            case "prefix":
+                split = self.vectors
+            case "postfix":
+                split = 0
+            case int(split):
+                pass
+            case _:
+                raise AssertionError(self.where)
+        return Chosen(torch.full_like(moment.rows, split))
+
+
+class Kept(NamedTuple):
+    chosen: Chosen
+    gate: Tensor  # [B, P], 1 for the first vectors, 0 for the rest
+
+
+class Length(nn.Module):
+    """A learned length in 0..P; a fixed one is a prompt of that many vectors and needs no module."""
+
+    def __init__(self, vectors: int, policy: Policy) -> None:
+        super().__init__()
+        self.vectors, self.policy = vectors, policy
+
+    def forward(self, feature: Tensor | None, tasks: Tensor, moment: Moment) -> Kept:
+        """feature: [B, H], read by an instance policy alone. tasks: [B]."""
+        chosen = self.policy(feature, tasks, moment, "length")
+        if chosen.weights is None:
+            gate = torch.arange(self.vectors, device=chosen.candidate.device) < chosen.candidate[:, None]
+            return Kept(chosen, gate.float())
+        # Vector i is kept by every length above i: the gate carries the choice's gradient as sums of its weights.
+        return Kept(chosen, chosen.weights.flip(1).cumsum(1).flip(1)[:, 1:])

@@ -7,19 +7,14 @@ from torch import Tensor, nn
 
 from dp.numerics import seeds
 from dp.numerics.sequence import Sequence, masked_mean
-from dp.prompts.choice import Moment, logits_of
+from dp.prompts.choice import Moment, Standard, logits_of
 from dp.prompts.compose import compose
 from dp.prompts.estimators import ESTIMATORS
-from dp.prompts.feature import Standard
 from dp.prompts.initial import TableRows, initial_vectors
-from dp.prompts.lengths import Length
-from dp.prompts.mixture import Mixture
-from dp.prompts.policy import Policy
-from dp.prompts.positions import Position
+from dp.prompts.policy import Length, Policy, Position
 from dp.prompts.prompt_config import Prompt, PromptConfig
 from dp.prompts.released import FILLER
-from dp.prompts.representations import Pool, Single
-from dp.prompts.residual import Residual
+from dp.prompts.representations import Mixture, Pool, Residual, Single
 
 
 class Choices(NamedTuple):

@@ -9,23 +9,17 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors import safe_open
+
 from dp.errors import UserError
 from dp.files import unique_keys
 
 FORMATS = (("model", "safetensors"), ("pytorch_model", "bin"))
 TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-    "tokenizer.model",
-    "vocab.json",
-    "vocab.txt",
-    "merges.txt",
-)
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
+    "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "vocab.json", "vocab.txt", "merges.txt",
+)  # fmt: skip
 ADAPTER = "adapter_config.json"
 INDEX = ".index.json"
 GGUF = ".gguf"
@@ -105,12 +99,8 @@ def check_weights(paths: dict[str, Path]) -> None:
 def _weights(path: Path) -> dict[str, str]:
     """Name -> dtype of each tensor in a file of weights; no tensor is read."""
     if path.suffix == ".safetensors":
-        from safetensors import safe_open
-
         with safe_open(path, "pt") as file:
             return {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118  it is no mapping
-    import torch
-
     loaded = torch.load(path, map_location="meta", weights_only=True)
     return {name: str(tensor.dtype) for name, tensor in loaded.items()}
 

@@ -75,21 +75,15 @@ def _multirc(content: bytes, path: Path, reading: Reading) -> Located:
         passage = get(raw, "passage", where)
         for question in _items(passage, "questions", where):
             for answer in _items(question, "answers", where):
-                index = {
-                    "paragraph": get(raw, "idx", where),
-                    "question": get(question, "idx", where),
-                    "answer": get(answer, "idx", where),
+                parts = {"paragraph": raw, "question": question, "answer": answer}
+                row = {
+                    "idx": {name: get(part, "idx", where) for name, part in parts.items()},
+                    "paragraph": get(passage, "text", where),
+                    "question": get(question, "question", where),
+                    "answer": get(answer, "text", where),
+                    LABEL: get(answer, LABEL, where),
                 }
-                yield (
-                    where,
-                    {
-                        "paragraph": get(passage, "text", where),
-                        "question": get(question, "question", where),
-                        "answer": get(answer, "text", where),
-                        LABEL: get(answer, LABEL, where),
-                        "idx": index,
-                    },
-                )
+                yield where, row
 
 
 def _requests(content: bytes, path: Path, reading: Reading) -> Located:

@@ -73,16 +73,15 @@ def _key(repo: str, repo_type: RepoType) -> str:
     return repo if repo_type == "model" else f"datasets/{repo}"
 
 
-def _endpoint() -> str | None:
-    return os.environ.get("HF_ENDPOINT") or None
+def _client() -> Any:
+    from huggingface_hub import HfApi
+
+    return HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)
 
 
 def _resolve(key: str, repo: str, revision: str, repo_type: RepoType) -> str:
-    from huggingface_hub import HfApi
-
-    info = HfApi(endpoint=_endpoint()).repo_info(repo, revision=revision, repo_type=repo_type)
-    commit = str(info.sha)
-    _lock(key, revision, {"commit": commit, "files": {}})
+    commit = str(_client().repo_info(repo, revision=revision, repo_type=repo_type).sha)
+    _lock(key, revision, commit, {})
     return commit
 
 
@@ -91,12 +90,9 @@ def _listing(key: str, repo: str, commit: str, repo_type: RepoType) -> dict[str,
 
     A commit never changes, so its listing is kept and a second call needs no network.
     """
-    from huggingface_hub import HfApi
-
     kept = cache() / "hub" / "listings" / key.replace("/", "--") / f"{commit}.json"
     if not kept.is_file():
-        api = HfApi(endpoint=_endpoint())
-        info = api.repo_info(repo, revision=commit, repo_type=repo_type, files_metadata=True)
+        info = _client().repo_info(repo, revision=commit, repo_type=repo_type, files_metadata=True)
         siblings = getattr(info, "siblings", None) or []
         files.write_json(kept, {s.rfilename: s.lfs.sha256 if s.lfs else (s.blob_id or "") for s in siblings})
     listing: dict[str, str] = files.read_json(kept)
@@ -105,24 +101,13 @@ def _listing(key: str, repo: str, commit: str, repo_type: RepoType) -> dict[str,
 
 def _file(key: str, repo: str, revision: str, repo_type: RepoType, commit: str, name: str, announced: str) -> Path:
     """One verified file. A damaged copy in the cache is downloaded once more before it is refused."""
-    from huggingface_hub import hf_hub_download
-
     expected = _locked(key, revision)["files"].get(name)
     for again in (False, True):
-        path = Path(
-            hf_hub_download(
-                repo,
-                name,
-                repo_type=repo_type,
-                revision=commit,
-                cache_dir=cache() / "hub",
-                endpoint=_endpoint(),
-                force_download=again,
-            )
-        )
+        place = {"repo_type": repo_type, "revision": commit, "cache_dir": cache() / "hub"}
+        path = Path(_client().hf_hub_download(repo, name, **place, force_download=again))
         actual = files.sha256(path)
         if actual == expected or (expected is None and _is_announced(path, actual, announced)):
-            _lock(key, revision, {"commit": commit, "files": {name: actual}})
+            _lock(key, revision, commit, {name: actual})
             return path
     path.resolve().unlink()
     path.unlink(missing_ok=True)
@@ -158,12 +143,12 @@ def _locked(key: str, revision: str) -> dict[str, Any]:
     return entry
 
 
-def _lock(key: str, revision: str, entry: dict[str, Any]) -> None:
+def _lock(key: str, revision: str, commit: str, digests: dict[str, str]) -> None:
     """Add to the lock what it does not hold yet."""
     with _exclusive("lock"):
         entries = _entries()
-        held = entries.setdefault(key, {}).setdefault(revision, {"commit": entry["commit"], "files": {}})
-        merged = entry["files"] | held["files"]
+        held = entries.setdefault(key, {}).setdefault(revision, {"commit": commit, "files": {}})
+        merged = digests | held["files"]
         if merged != held["files"] or not merged:
             held["files"] = merged
             files.write_text(LOCK, yaml12.dump(entries))

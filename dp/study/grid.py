@@ -10,7 +10,6 @@ from dp.study.params import Multitask, Part
 from dp.study.study import UNION, Catalogue, Study, head_of, init_of, length_of, training_of
 from dp.study.variants import Baseline, Control, Prompted
 from dp.training.trials import applied
-from dp.worlds.made_sources import PlantedSource
 
 
 def regimes(study: Study) -> list[tuple[str, Part]]:
@@ -75,10 +74,6 @@ def is_trained(study: Study, variant: str) -> bool:
     return study.definition(variant).is_trained
 
 
-def needs_backbone(study: Study, variant: str) -> bool:
-    return not study.is_majority(variant)
-
-
 def needs_features(study: Study, variant: str) -> bool:
     """Whether runs of a variant read the cached instance features."""
     definition = study.definition(variant)
@@ -119,7 +114,7 @@ def backbone_config(study: Study | Catalogue, backbone: str) -> dict[str, Any]:
 def backbone_threads(study: Study, backbone: str) -> int:
     """CPU threads of the job that gets a backbone: of its pre-training, where it has one."""
     source = study.params.backbones[backbone].source
-    return source.pretraining.threads if isinstance(source, PlantedSource) else 1
+    return source.pretraining.threads if source.kind == "planted" else 1
 
 
 def tokens_config(study: Study, backbone: str, task: str) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def check(study: Study, backbone: str) -> None:
 
 def needed(study: Study, backbone: str, variant: str) -> set[str]:
     """Of word scores, lengths, prefixes and lora, what the runs of a variant need beside plain text."""
-    if not grid.needs_backbone(study, variant):
+    if study.is_majority(variant):
         return set()
     definition = study.definition(variant)
     found = {"word scores"} if head_of(study, backbone, variant) == "verbalizer" else set()
@@ -62,7 +62,7 @@ def check_positions(study: Study, backbone: str, task: str, longest: int) -> Non
     """Raises UserError where the longest input of a task and a variant's prompt exceed the backbone's positions."""
     limit, scale = _found(backbone)["max_positions"], study.scale
     for variant in study.variants_on(backbone) if limit is not None else []:
-        if not grid.needs_backbone(study, variant):
+        if study.is_majority(variant):
             continue
         switches, vectors = grid.switches(study, variant), _vectors(study, variant, task)
         prompted = (scale.max_tokens if "padded_inputs" in switches else longest) + vectors

@@ -5,13 +5,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
+from dp.backbones.definition import BackboneEntry
 from dp.classifier.classifier_config import Lora
 from dp.closed import Closed, Name
 from dp.data.limits import RowLimits
 from dp.data.regime import Regime
 from dp.numerics.compute import Compute
 from dp.prompts.prompt_config import Choice, Init, LayerPrefix, Prompt
-from dp.sources.backbone_definition import BackboneEntry
 from dp.study.protocols import Switch
 from dp.study.search import Search
 from dp.study.variants import Variant

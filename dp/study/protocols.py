@@ -7,29 +7,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 Switch = Literal[
-    "straight_through",
-    "raw_feature",
-    "padded_feature",
-    "relu_position_logits",
-    "relu_length_logits",
-    "tanh_pool_scores",
-    "random_logits",
-    "uniform_pools",
-    "gumbel_at_evaluation",
-    "draw_by_four",
-    "rotation",
-    "select_on_reported",
-    "dropout",
-    "update_every_micro_batch",
-    "clip_once_a_step",
-    "warmup_from_zero",
-    "plain_shuffling",
-    "padded_inputs",
-    "fillers",
-    "prompt_beside_finetuning",
-    "short_schedule",
+    "straight_through", "raw_feature", "padded_feature", "relu_position_logits", "relu_length_logits",
+    "tanh_pool_scores", "random_logits", "uniform_pools", "gumbel_at_evaluation", "draw_by_four", "rotation",
+    "select_on_reported", "dropout", "update_every_micro_batch", "clip_once_a_step", "warmup_from_zero",
+    "plain_shuffling", "padded_inputs", "fillers", "prompt_beside_finetuning", "short_schedule",
     "truncate_as_released",
-]
+]  # fmt: skip
 
 
 def is_pool(representation: str) -> bool:

@@ -92,7 +92,7 @@ def training_job(study: Study, cell: Cell) -> Job:
 def evaluation_job(study: Study, cell: Cell) -> Job:
     """The evaluation of a cell on the reported split of its own task."""
     reads, training = _encoded(study, cell, [cell.task]), grid.training(study, cell)
-    if grid.needs_backbone(study, cell.variant):
+    if not study.is_majority(cell.variant):
         reads.append(_backbone(cell.backbone))
     if training:
         reads.append(Upstream("tuned", paths.train_run(study.scale_name, training.run), outputs_of("train", RECORD)))

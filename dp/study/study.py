@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError, model_validator
 
 from dp import yaml12
-from dp.closed import Closed, Name, explain, nearest, read_yaml, validated
+from dp.closed import Closed, Name, explain, nearest, once, read_yaml, validated
 from dp.errors import UserError, shown
 from dp.study.params import Init, Multitask, Params, Part, PromptOverride, Scale, Training
 from dp.study.prediction_file import FACTORS, Predictions
@@ -262,9 +262,7 @@ def _check_repeats(study: Study) -> None:
         "seeds": scale.seeds,
     }
     for key, names in lists.items():
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"{key}: '{name}' stands there twice; take one out")
+        once(key, names)
     seen = set()
     for regime in scale.regimes:
         runs = itertools.product(regime.names, study.tasks_in(regime), regime.variants or scale.variants)

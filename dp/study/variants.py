@@ -66,8 +66,8 @@ class Prompted(Tuned):
     """A soft prompt: position x length x representation.
 
     position: prefix (s = P), postfix (s = 0), an integer split s in 0..P, random, task, instance. length: fixed
-    (prompt.length vectors), an integer, task, instance. representation: single, task_pool, instance_pool, residual
-    (dp/prompts/residual.py) or mixture (dp/prompts/mixture.py).
+    (prompt.length vectors), an integer, task, instance. representation: single, task_pool, instance_pool,
+    residual or mixture (dp/prompts/representations.py).
     """
 
     is_prompt = True

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, PositiveInt, model_validator
 
 from dp.backbones.names import Family
-from dp.closed import Closed, Name, Package, Repo, Sha256, nearest, read_yaml, validated
+from dp.closed import Closed, Name, Package, Repo, Sha256, nearest, once, read_yaml, validated
 from dp.errors import UserError, shown
 from dp.tasks.templates import check_pattern, fields_of, spans
 
@@ -132,7 +132,7 @@ class Task(Closed):
     def is_consistent(self) -> "Task":
         classes = len(self.label_names)
         for key in ("fields", "truncate_as_released", "label_names", "metrics", "labels"):
-            _once(key, getattr(self, key))
+            once(key, getattr(self, key))
         for name in self.label_names:
             if not name.isprintable():  # a mark of direction lets what stands behind it, numbers too, look reversed
                 raise ValueError(f"label_names: {name!a} holds what cannot be printed; take it out")
@@ -210,13 +210,6 @@ def released_spans(task: Task, family: Family, fields: dict[str, str]) -> list[t
 def words(task: Task, family: Family, fields: dict[str, str]) -> list[str]:
     """The label word of each class for one row."""
     return [word.format_map(fields) for word in template(task, family).words]
-
-
-def _once(key: str, names: list[str]) -> None:
-    """What stands there twice would be counted twice, or told apart by nobody."""
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"{key}: '{name}' stands there twice; take one out")
 
 
 def _check_template(key: str, template: Template, fields: list[str], truncate: str, classes: int) -> None:

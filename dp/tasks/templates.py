@@ -58,7 +58,8 @@ def parse(pattern: str, text: str) -> dict[str, str] | None:
             return None
         values.append(value)
         rest = others[0]
-    return dict(zip(_named(pattern), [*values, rest], strict=True))
+    named = [field for _, field, _, _ in Formatter().parse(pattern) if field is not None]
+    return dict(zip(named, [*values, rest], strict=True))
 
 
 def _literals(pattern: str) -> list[str]:
@@ -69,7 +70,3 @@ def _literals(pattern: str) -> list[str]:
         if field is not None:
             found.append("")
     return found
-
-
-def _named(pattern: str) -> list[str]:
-    return [field for _, field, _, _ in Formatter().parse(pattern) if field is not None]

@@ -209,12 +209,7 @@ class ChoiceCounts:
 
 
 def _select(
-    classifier: Classifier,
-    selection: list[Rows],
-    config: LoopConfig,
-    step: int,
-    best: Best | None,
-    state: State,
+    classifier: Classifier, selection: list[Rows], config: LoopConfig, step: int, best: Best | None, state: State
 ) -> Best:
     """Evaluate on the selection rows; the better of this step and the best so far."""
     found = []

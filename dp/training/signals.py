@@ -6,29 +6,16 @@ from contextlib import contextmanager
 from types import FrameType
 
 
-class Stop:
-    """True once a signal asked the process to stop."""
-
-    def __init__(self) -> None:
-        self.signal: signal.Signals | None = None
-
-    def __bool__(self) -> bool:
-        return self.signal is not None
-
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        self.signal = signal.Signals(number)
-
-
 @contextmanager
-def stop_requests() -> Iterator[Stop]:
-    """Within the block SIGINT, SIGTERM and SIGHUP only set the flag; a second signal ends the process at once.
+def stop_requests() -> Iterator[list[signal.Signals]]:
+    """Within the block SIGINT, SIGTERM and SIGHUP are only noted; a second signal ends the process at once.
 
     SIGHUP stays ignored where it was (nohup).
     """
-    stop = Stop()
+    stop: list[signal.Signals] = []
 
     def first(number: int, frame: FrameType | None) -> None:
-        stop(number, frame)
+        stop.append(signal.Signals(number))
         for name in previous:
             signal.signal(name, signal.SIG_DFL)
 

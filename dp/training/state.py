@@ -40,11 +40,7 @@ class State:
         self.file, self.log_file = self.folder / "state.safetensors", self.folder / "steps.jsonl"
 
     def save(
-        self,
-        step: int,
-        trained: dict[str, nn.Parameter],
-        optimizers: list[torch.optim.Optimizer],
-        best: Best | None,
+        self, step: int, trained: dict[str, nn.Parameter], optimizers: list[torch.optim.Optimizer], best: Best | None
     ) -> None:
         """`step` updates are done."""
         numbers: dict[str, Any] = {}

@@ -1,5 +1,6 @@
 """Trials of a search: a setting (axis -> value) in a resolved configuration, and the best of several."""
 
+from copy import deepcopy
 from typing import Any
 
 AXES: dict[str, tuple[str, ...]] = {
@@ -12,18 +13,14 @@ AXES: dict[str, tuple[str, ...]] = {
 
 def applied(config: dict[str, Any], setting: dict[str, Any]) -> dict[str, Any]:
     """A resolved configuration with one trial's setting in it."""
+    config = deepcopy(config)
     for axis, value in setting.items():
-        path = AXES[axis]
-        old: Any = config
-        for key in path:
-            old = old[key]
-        config = _replaced(config, path, old * value if axis == "lr_factor" else value)
+        *path, key = AXES[axis]
+        part = config
+        for name in path:
+            part = part[name]
+        part[key] = part[key] * value if axis == "lr_factor" else value
     return config
-
-
-def _replaced(config: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
-    head, *rest = path
-    return config | {head: _replaced(config[head], tuple(rest), value) if rest else value}
 
 
 def best(trials: list[dict[str, Any]]) -> int:

