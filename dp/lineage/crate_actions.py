@@ -9,8 +9,8 @@ from dp import files, paths
 from dp.jobs.closure import PACKAGE, modules
 from dp.jobs.job import ADOPTED, RECORD
 from dp.jobs.made import Made
+from dp.jobs.project import is_of_project
 from dp.lineage.crate_entities import COMPLETED, Entities, flattened, literal
-from dp.lineage.crate_jobs import kind
 
 COPIED_PHASES = ("train", "evaluate", "report")
 LARGEST_COPY = 50 * 10**6  # bytes, of tuned parameters
@@ -116,12 +116,12 @@ def _output(entities: Entities, job: Made, tool: Any, path: str) -> Any:
 
 def _input(entities: Entities, job: Made, tool: Any, path: str) -> Any:
     """What another job made, a file of this project, or a source file of which the crate holds the digest alone."""
-    where = kind(path)
-    if where is None:
+    is_made = path.startswith(f"{paths.RESULTS}/")
+    if not is_made and not is_of_project(path):
         name = f"{job.folder.relative_to(paths.DOWNLOAD).as_posix()}/{path}"
         return entities.add(f"#source/{name}", "CreativeWork", name=path, sha256=job.inputs[path],
                             description=f"Not included in this crate.{_origin(job)}")  # fmt: skip
-    if where == "made":
+    if is_made:
         producer = "/".join(entities.producers[path])
         formal = entities.formal(f"#input/{job.command}/{producer}", producer, "File")
         entities.link(tool, "input", formal)

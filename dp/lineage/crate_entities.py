@@ -127,11 +127,6 @@ def flattened(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def identifier(path: Path) -> str:
-    """The id of a file of the crate."""
-    return quote(path.as_posix())
-
-
 def facts(path: str, source: Path, digest: str) -> dict[str, Any]:
     """What every file's entity states. A name without a suffix is a text's."""
     size = str(source.stat().st_size)
