@@ -1,6 +1,6 @@
 """What records say about the code and the machine that they were made with."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,20 +27,18 @@ def mixed(study: Study, asked: dict[Path, Job], settings: Settings) -> Iterator[
 
     Evaluations without a backbone use no device.
     """
-    facts = {folder: {"python": one["python"], **one["packages"], "device": one["device"]}
-             for folder, one in settings.items()}  # fmt: skip
-    for folder, found in facts.items():
-        cell = asked[folder].cell
-        if cell and not grid.needs_backbone(study, cell.variant):
-            del found["device"]
-    counts: dict[tuple[str, str], Counter[str | None]] = {}
-    for folder, found in facts.items():
-        for name, value in found.items():
-            counts.setdefault((asked[folder].command, name), Counter())[value] += 1
+    facts: dict[Path, dict[str, str | None]] = {}
+    counts: dict[tuple[str, str], Counter[str | None]] = defaultdict(Counter)
+    for folder, one in settings.items():
+        job = asked[folder]
+        facts[folder] = {"python": one["python"], **one["packages"]}
+        if not job.cell or grid.needs_backbone(study, job.cell.variant):
+            facts[folder]["device"] = one["device"]
+        for name, value in facts[folder].items():
+            counts[job.command, name][value] += 1
     for folder, found in facts.items():
         command = asked[folder].command
-        why = [text for name, value in found.items() if (text := _other(name, value, counts[command, name]))]
-        if why:
+        if why := [text for name, value in found.items() if (text := _other(name, value, counts[command, name]))]:
             yield Finding("mixed-environment", folder, "; ".join(why))
 
 

@@ -90,9 +90,7 @@ def collapsed(study: Study, looks: dict[Path, Look]) -> Iterator[Finding]:
     """Evaluations at the majority class, but for the baseline that is it, and those that ended in an overflow."""
     for cell in grid.cells(study):
         folder = paths.evaluation(study.scale_name, cell.run)
-        here = looks.get(folder)
-        if study.is_majority(cell.variant):
-            continue
+        here = None if study.is_majority(cell.variant) else looks.get(folder)
         if here is None or not here.outputs or "metrics.json" in here.gone + here.differ:
             continue
         try:

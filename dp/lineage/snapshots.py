@@ -57,9 +57,12 @@ def read(name: str | None) -> Snapshot:
         return _of_folder(folder, name)
     if commit:
         return _of_revision(name, commit)
-    raise UserError(
-        f"'{shown(name)}' is neither a folder that holds results nor a git revision here{_no_repository()}."
-    )
+    why = ""
+    try:
+        git.run(Path(), "rev-parse", "--git-dir")
+    except git.GitError as error:
+        why = f" ({error})"
+    raise UserError(f"'{shown(name)}' is neither a folder that holds results nor a git revision here{why}.")
 
 
 def _results_in(folder: Path) -> Path | None:
@@ -177,15 +180,6 @@ def _commit(name: str) -> str | None:
         return git.run(Path(), "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").decode().strip()
     except git.GitError:
         return None
-
-
-def _no_repository() -> str:
-    """Why nothing is a revision here, if that is so."""
-    try:
-        git.run(Path(), "rev-parse", "--git-dir")
-    except git.GitError as error:
-        return f" ({error})"
-    return ""
 
 
 def _sources_at(commit: str) -> dict[str, bytes]:

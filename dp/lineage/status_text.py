@@ -46,8 +46,8 @@ def _grids(study: Study, standings: Sequence[Standing]) -> list[RenderableType]:
     parts: list[RenderableType] = []
     drawn = False
     for grid in grids(study, standings):
-        title, word = f"{grid.backbone}, {grid.regime}", _uniform(grid)
-        if word:
+        title = f"{grid.backbone}, {grid.regime}"
+        if word := _uniform(grid):
             parts.append(Text(f"{title}: {word}"))
         else:
             parts += [Text(f"\n{title}", "bold"), _table(grid)]
@@ -59,7 +59,7 @@ def _uniform(grid: Grid) -> str | None:
     """One line in place of a table whose cells would all say the same."""
     counts = {what: grid.total(command) for command, what in (("train", "trainings"), ("evaluate", "evaluations"))}
     states = {state for count in counts.values() for state in count}
-    sizes = " and ".join(f"{sum(count.values()):,} {what}" for what, count in counts.items() if count)
+    sizes = " and ".join(f"{count.total():,} {what}" for what, count in counts.items() if count)
     if states == {"done"}:
         return f"all done ({sizes})"
     return f"nothing yet ({sizes})" if states == {"missing"} else None
@@ -90,12 +90,11 @@ def _alike(trained: Counter[str], evaluated: Counter[str]) -> bool:
 
 def _count(count: Counter[str]) -> Text:
     """`1/3 +1 running 1 failed`."""
-    others = [name for name in ("running", "failed", "stale") if count[name]]
-    whole = count["done"] == sum(count.values())
-    text = Text(f"{count['done']}/{sum(count.values())}", LOOKS["done"] if whole else "")
-    for name in others:
-        sign = "+" if name == "running" else ""
-        text.append(" ").append(f"{sign}{count[name]} {name}", LOOKS[name])
+    whole = count["done"] == count.total()
+    text = Text(f"{count['done']}/{count.total()}", LOOKS["done"] if whole else "")
+    for name in ("running", "failed", "stale"):
+        if count[name]:
+            text.append(" ").append(f"{'+' * (name == 'running')}{count[name]} {name}", LOOKS[name])
     return text
 
 
@@ -107,9 +106,11 @@ def _summary(study: Study, standings: Sequence[Standing], now: float) -> list[Re
     parts.append(Text(f"spent {spent}; left {_left(rest)}", "bold"))
     of = {name: [one for one in standings if one.state == name] for name in STATES}
     parts += _listed("running", [_running(one, now) for one in of["running"]])
-    parts += _listed("failed", [f"{_name(one)}: {one.mark['error']}{_log(one)}" for one in of["failed"] if one.mark])
-    parts += _listed("killed", [f"{_name(one)}: {one.why}{_log(one)}" for one in of["missing"] if one.mark])
-    parts += _listed("done without a number", [f"{_name(one)}: {one.overflow}" for one in of["done"]
+    parts += _listed(
+        "failed", [f"{one.job.folder}: {one.mark['error']}{_log(one)}" for one in of["failed"] if one.mark]
+    )
+    parts += _listed("killed", [f"{one.job.folder}: {one.why}{_log(one)}" for one in of["missing"] if one.mark])
+    parts += _listed("done without a number", [f"{one.job.folder}: {one.overflow}" for one in of["done"]
                                                if one.overflow and one.job.command == "train"])  # fmt: skip
     parts += _listed("stale, by reason", _counted(of["stale"]))
     parts += _listed("missing, though there is a record", _counted(one for one in of["missing"] if not one.mark))
@@ -154,11 +155,7 @@ def _age(seconds: float) -> str:
 
 def _running(one: Standing, now: float) -> str:
     assert one.mark
-    return f"{_name(one)} on {one.mark['host']}, process {one.mark['pid']}, since {_age(now - one.mark['started'])}"
-
-
-def _name(one: Standing) -> str:
-    return str(one.job.folder)
+    return f"{one.job.folder} on {one.mark['host']}, process {one.mark['pid']}, since {_age(now - one.mark['started'])}"
 
 
 def _log(one: Standing) -> str:

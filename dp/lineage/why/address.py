@@ -103,20 +103,13 @@ def _line(address: str, path: Path, line: int) -> Number:
         first_and_last = f"{table}:2 to {table}:{rows[-1][0]}" if rows else "none"
         raise UserError(f"{address}: the file has no such row; its rows are {first_and_last}. {FORMS}")
     report = paths.report(table.relative_to(paths.REPORT).parts[0])
-    names = _by_names(address, report, row) if _has_names(row) else _by_digests(address, report, row)
+    is_named = all(row.get(key) for key in GROUP) and (row["regime"] != "fewshot" or bool(row.get("k")))
+    names = [name for name in run_names(report) if _is_of(name, row)] if is_named else []
+    names = names or _by_digests(address, report, row)
     problems = figure_problems(picture) if picture != table else []
     record, name = readable(report / "record.json"), table.relative_to(report).as_posix()
     problems += [f"does not record {name}"] if record and name not in record["made"]["outputs"] else []
     return Number(address, [row], [report], [paths.evaluation(report.name, name) for name in names], tuple(problems))
-
-
-def _has_names(row: dict[str, str]) -> bool:
-    return all(row.get(key) for key in GROUP) and (row["regime"] != "fewshot" or bool(row.get("k")))
-
-
-def _by_names(address: str, report: Path, row: dict[str, str]) -> list[str]:
-    names = [name for name in run_names(report) if _is_of(name, row)]
-    return names or _by_digests(address, report, row)
 
 
 def _by_digests(address: str, report: Path, row: dict[str, str]) -> list[str]:
