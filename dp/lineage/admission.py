@@ -22,8 +22,8 @@ def no_commit(root: Path = PACKAGE.parent) -> str | None:
     except git.GitError as error:
         return f"git names no commit of this code: {error}. {_remedy(root)} {WITHOUT.format(label='no-commit')}"
     if changed:
-        return (f"Code differs from the commit that is checked out: {some(changed, SHOWN)}. Commit it, or put it aside (`git "
-                f"stash --include-untracked`). {WITHOUT.format(label='dirty-tree')}")  # fmt: skip
+        return (f"Code differs from the commit that is checked out: {some(changed, SHOWN)}. Commit it, or put it aside "
+                f"(`git stash --include-untracked`). {WITHOUT.format(label='dirty-tree')}")  # fmt: skip
     return None
 
 
@@ -34,8 +34,8 @@ def made_without(folders: Iterable[Path]) -> str | None:
              if made["command"] in ("train", "evaluate") and not record.is_committed(made)]  # fmt: skip
     if not found:
         return None
-    return (f"{len(found)} runs here were made from code that no commit held: {some(found, SHOWN)}. Delete their folders, so "
-            f"that they are made again. {WITHOUT.format(label='dirty-tree or no-commit')}")  # fmt: skip
+    return (f"{len(found)} runs here were made from code that no commit held: {some(found, SHOWN)}. Delete their "
+            f"folders, so that they are made again. {WITHOUT.format(label='dirty-tree or no-commit')}")  # fmt: skip
 
 
 def _remedy(root: Path) -> str:

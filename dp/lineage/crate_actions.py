@@ -10,7 +10,7 @@ from dp.jobs.closure import PACKAGE, modules
 from dp.jobs.job import ADOPTED, RECORD
 from dp.jobs.made import Made
 from dp.jobs.project import is_of_project
-from dp.lineage.crate_entities import COMPLETED, Entities, flattened, literal
+from dp.lineage.crate_entities import COMPLETED, LITERALS, Entities, flattened
 
 COPIED_PHASES = ("train", "evaluate", "report")
 LARGEST_COPY = 50 * 10**6  # bytes, of tuned parameters
@@ -94,7 +94,7 @@ def package(entities: Entities, name: str, version: str) -> Any:
 
 
 def _parameter(entities: Entities, job: Made, tool: Any, key: str, value: Any) -> Any:
-    formal = entities.formal(f"#parameter/{job.command}/{key}", key, literal(value))
+    formal = entities.formal(f"#parameter/{job.command}/{key}", key, LITERALS.get(type(value), "Text"))
     entities.link(tool, "input", formal)
     return entities.value(f"#value/{job.command}", key, value, exampleOfWork=formal)
 
@@ -109,7 +109,7 @@ def _output(entities: Entities, job: Made, tool: Any, path: str) -> Any:
     if is_copied and not (name == "tuned.safetensors" and source.stat().st_size > LARGEST_COPY):
         found = entities.add_copy(path, source, digest)
     else:
-        found = entities.add_reference(path, source, digest, description=f"Not included in this crate.{_origin(job)}")
+        found = entities.add_reference(path, source, digest, f"Not included in this crate.{_origin(job)}")
     entities.link(found, "exampleOfWork", formal)
     return found
 

@@ -9,7 +9,7 @@ from dp.errors import UserError
 from dp.jobs.closure import PACKAGE
 from dp.jobs.made import Made
 from dp.lineage.crate_actions import commit_of, package, tool_of
-from dp.lineage.crate_entities import COMPLETED, Entities, facts, literal
+from dp.lineage.crate_entities import COMPLETED, LITERALS, Entities, facts
 from dp.study.study import Study
 
 SOURCES = ("LICENSE", "README.md", "pyproject.toml", "requirements.lock", "environment.yml", "dvc.yaml",
@@ -111,7 +111,7 @@ def _runs(name: str, command: str) -> bool:
 def _setting(entities: Entities, study: Study, workflow: Any, key: str) -> Any:
     """The value of a workflow parameter, connected to the commands that take it."""
     value = study.scale_name if key == "scale" else study.source if key == "source" else getattr(study.params, key)
-    formal = entities.formal(f"#workflow/{key}", key, literal(value))
+    formal = entities.formal(f"#workflow/{key}", key, LITERALS.get(type(value), "Text"))
     entities.link(workflow, "input", formal)
     for step in workflow["step"]:
         if target := entities.known(f"#parameter/{step['name']}/{key}"):

@@ -228,10 +228,10 @@ def grids(study: Study, standings: Iterable[Standing]) -> list[Grid]:
     regimes = dict.fromkeys(str(Regime.parse(name).of_any_sample) for name in names)
     result = []
     for key in itertools.product(study.scale.backbones, regimes):
-        if rows := found.get(key):
-            columns = sorted({task for cells in rows.values() for task in cells}, key=lambda task: tasks.get(task, -1))
-            ordered = {name: rows[name] for name in study.scale.variants if name in rows}
-            result.append(Grid(*key, columns, ordered))
+        if not (rows := found.get(key, {})):
+            continue
+        columns = sorted({task for cells in rows.values() for task in cells}, key=lambda task: tasks.get(task, -1))
+        result.append(Grid(*key, columns, {name: rows[name] for name in study.scale.variants if name in rows}))
     return result
 
 

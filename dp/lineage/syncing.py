@@ -90,8 +90,8 @@ def check(jobs: dict[Path, Job]) -> None:
         )
     if other:
         raise UserError(
-            f"{len(other)} artifacts are not what this commit would make: {some(other, SHOWN)}. Nothing was taken over. "
-            "Delete those folders, and `snakemake --cores all` makes them again; `dvc repro` records them."
+            f"{len(other)} artifacts are not what this commit would make: {some(other, SHOWN)}. Nothing was taken "
+            "over. Delete those folders, and `snakemake --cores all` makes them again; `dvc repro` records them."
         )
 
 
@@ -151,8 +151,9 @@ def _pull(stages: dict[str, Any], remote: str | None) -> None:
     sizes = {f"{out['path']}/": out["nfiles"] for stage in stages.values() for out in stage["outs"]}
     raise UserError(
         f"{sum(sizes.get(path, 1) for path in missing)} files that {LOCK} names are not in the remote: "
-        f"{some(missing, SHOWN)}. Either a push stopped midway, and whoever made them has to `dvc push` again; or they were "
-        "lost there since: docs/sharing.md says how to push them once more. What came is kept: call sync again then."
+        f"{some(missing, SHOWN)}. Either a push stopped midway, and whoever made them has to `dvc push` again; or they "
+        "were lost there since: docs/sharing.md says how to push them once more. What came is kept: call sync again "
+        "then."
     )
 
 
@@ -171,9 +172,9 @@ def _compare() -> None:
         )
     elif crlf := _with_crlf():
         remedy = (
-            f"{len(crlf)} files here end their lines with CR LF ({some(crlf, SHOWN)}), as git's core.autocrlf writes them, "
-            "and DVC compares bytes. Put edits aside (`git stash`); `git rm -rq --cached . && git reset -q --hard` "
-            "then writes every file anew, with the line ends that .gitattributes asks for; call sync again."
+            f"{len(crlf)} files here end their lines with CR LF ({some(crlf, SHOWN)}), as git's core.autocrlf writes "
+            "them, and DVC compares bytes. Put edits aside (`git stash`); `git rm -rq --cached . && git reset -q "
+            "--hard` then writes every file anew, with the line ends that .gitattributes asks for; call sync again."
         )
     else:
         remedy = (
