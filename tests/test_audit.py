@@ -18,7 +18,7 @@ from dp.jobs import closure, record, stale
 from dp.jobs.finding import KINDS, Finding
 from dp.jobs.inputs import verified
 from dp.lineage import auditing as audit
-from dp.lineage import environments, numbers, orphans, scales
+from dp.lineage import numbers, orphans, scales
 from dp.study.resolve import jobs
 from dp.study.study import load
 
@@ -512,7 +512,7 @@ def test_of_two_equally_common_environments_the_first_is_the_usual_one(here):
     for folder in runs[2:]:
         settings[folder]["python"] = "4"
     usual = settings[runs[0]]["python"]
-    seen = list(environments.mixed(study(), asked, settings))
+    seen = list(audit.mixed(study(), asked, settings))
     assert seen == [Finding("mixed-environment", one, f"python 4, 2 of 4 have {usual}") for one in runs[2:]]
 
 

@@ -71,10 +71,7 @@ def _listed(findings: list[Finding]) -> list[str]:
 
 def _document(found: Audit, rows: list[str], allowed: list[str], removed: list[str]) -> dict[str, object]:
     return {
-        "findings": [
-            {"kind": one.kind, "path": str(one.path), "why": one.why, "allowed": one.kind in allowed}
-            for one in found.findings
-        ],
+        "findings": [vars(one) | {"path": str(one.path), "allowed": one.kind in allowed} for one in found.findings],
         "touched": rows,
         "removed": removed,
         "artifacts": found.artifacts,

@@ -1,5 +1,7 @@
 """Is what lies here what the code, the parameters and the data say? (docs/audit.md)"""
 
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,9 @@ from dp.jobs.job import ADOPTED, RECORD, Job
 from dp.jobs.look import Look, edits, look
 from dp.jobs.mark import read as read_mark
 from dp.jobs.stale import now_of
-from dp.lineage import environments, numbers, orphans, scales
+from dp.lineage import numbers, orphans, scales
 from dp.lineage.dvc_lock import unlocked
+from dp.study import grid
 from dp.study.resolve import jobs
 from dp.study.study import Study
 
@@ -35,8 +38,8 @@ def audit(study: Study, full: bool = False) -> Audit:
     looks = look(asked, digests)
     found, settings = _of_artifacts(asked, looks)
     found = _inherited(asked, found)
-    found += environments.dirty(settings)
-    found += environments.mixed(study, asked, settings)
+    found += _dirty(settings)
+    found += mixed(study, asked, settings)
     found += numbers.collapsed(study, looks)
     found += numbers.seeds(study, looks)
     astray, unread = orphans.orphans(study, asked, looks, digests)
@@ -135,3 +138,40 @@ def _inherited(asked: dict[Path, Job], found: list[Finding]) -> list[Finding]:
             nearest[folder] = (distance + 1, root, kind)
             complete.append(Finding("stale", folder, f"rests on {root}, which is {kind}"))
     return complete
+
+
+def _dirty(settings: dict[Path, Any]) -> Iterator[Finding]:
+    """Artifacts of code that no commit holds."""
+    for folder, one in settings.items():
+        if one["dirty"] is not False:
+            why = "no commit" if one["dirty"] is None else f"made from edits on top of commit {one['commit'][:12]}"
+            yield Finding("dirty-tree", folder, why)
+
+
+def mixed(study: Study, asked: dict[Path, Job], settings: dict[Path, Any]) -> Iterator[Finding]:
+    """Artifacts whose python, packages or device are not those of most that the same command made.
+
+    Evaluations without a backbone use no device.
+    """
+    facts: dict[Path, dict[str, str | None]] = {}
+    counts: dict[tuple[str, str], Counter[str | None]] = defaultdict(Counter)
+    for folder, one in settings.items():
+        job = asked[folder]
+        facts[folder] = {"python": one["python"], **one["packages"]}
+        if not job.cell or grid.needs_backbone(study, job.cell.variant):
+            facts[folder]["device"] = one["device"]
+        for name, value in facts[folder].items():
+            counts[job.command, name][value] += 1
+    for folder, found in facts.items():
+        command = asked[folder].command
+        if why := [text for name, value in found.items() if (text := _unusual(name, value, counts[command, name]))]:
+            yield Finding("mixed-environment", folder, "; ".join(why))
+
+
+def _unusual(name: str, value: str | None, count: Counter[str | None]) -> str | None:
+    """What differs from the commonest value, the first one met where there are several."""
+    usual, times = count.most_common(1)[0]
+    if value == usual:
+        return None
+    who = "most have" if 2 * times > count.total() else f"{times} of {count.total()} have"
+    return f"{name} {value or 'none'}, {who} {usual or 'none'}"

@@ -256,10 +256,7 @@ def as_json(study: Study, standings: dict[Path, Standing]) -> dict[str, Any]:
         "scale": study.scale_name,
         **totals(everything),
         "phases": {phase: totals(members) for phase, members in phases.items()},
-        "grids": [
-            {"backbone": one.backbone, "regime": one.regime, "tasks": one.tasks, "rows": one.rows}
-            for one in grids(study, everything)
-        ],
+        "grids": [vars(one) for one in grids(study, everything)],
         "not_done": [
             {"folder": str(one.job.folder), "command": one.job.command, "state": one.state, "why": one.why,
              "mark": one.mark, "log": str(one.log) if one.log.is_file() else None}

@@ -24,7 +24,7 @@ def as_json(number: Number, nodes: Mapping[Path, Node]) -> dict[str, Any]:
     for node in nodes.values():
         for name, digest in node.leaves.items():
             leaves.setdefault(name, {}).setdefault(digest, []).append(str(node.folder))
-    found = {
+    records = {
         str(node.folder): {
             "record": node.record,
             "digest": node.digest,
@@ -35,7 +35,7 @@ def as_json(number: Number, nodes: Mapping[Path, Node]) -> dict[str, Any]:
         }
         for node in nodes.values()
     }
-    return {"number": number.address, "values": number.values, "nodes": found,
+    return {"number": number.address, "values": number.values, "nodes": records,
             "root": [str(folder) for folder in number.roots], "leaves": leaves}  # fmt: skip
 
 
@@ -133,7 +133,7 @@ def _lines(node: Node, shared: dict[str, str]) -> list[Text]:
 def _head(number: Number) -> Text:
     lines = [Text(printable(number.address), style="bold")]
     for value in number.values:
-        said = (*DIMENSIONS, *_VALUE, _name(value), "runs")
+        said = (*DIMENSIONS, "metric", "low", "high", "interval", _name(value), "runs")
         rest = [f"{key} {one}" for key, one in value.items() if key not in said and one not in ("", None)]
         lines.append(Text(" / ".join(str(value[key]) for key in DIMENSIONS if value.get(key))))
         lines.append(Text(_value(value), style="bold green"))
@@ -142,9 +142,6 @@ def _head(number: Number) -> Text:
     if not number.values and path.is_file():
         lines.append(Text(f"sha256:{files.sha256(path)}"))
     return Text("\n").join(line for line in lines if line)
-
-
-_VALUE = ("metric", "low", "high", "interval")
 
 
 def _name(value: Mapping[str, Any]) -> str:

@@ -46,10 +46,7 @@ class Node:
 
 def folder_of(path: Path) -> Path:
     """The artifact that a file below results/ belongs to: the nearest folder with a record, else the file's own."""
-    for folder in path.parents:
-        if (folder / "record.json").is_file():
-            return folder
-    return path.parent
+    return next((folder for folder in path.parents if (folder / RECORD).is_file()), path.parent)
 
 
 def lineage(roots: Sequence[Path], runs: Sequence[Path] | None = None) -> dict[Path, Node]:
