@@ -56,11 +56,9 @@ def touched(study: Study, findings: Iterable[Finding]) -> list[Key]:
 
 def _is_broken(report: Path, broken: list[Finding]) -> bool:
     """Whether no row of a report can be trusted, whatever it rests on."""
-    here = {one.kind: one for one in broken if one.path in (report, report / "record.json", report / "results.csv")}
-    if here.keys() - {"stale"}:
-        return True
-    if not here:
-        return False
+    kinds = {one.kind for one in broken if one.path in (report, report / "record.json", report / "results.csv")}
+    if kinds != {"stale"}:
+        return bool(kinds)
     changed = changed_modules(record.read(report), "report")
     return any(not name.startswith(MADE_OF_RESULTS) for name in changed)
 

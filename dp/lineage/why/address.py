@@ -11,7 +11,7 @@ from typing import Any
 from dp import files, paths
 from dp.data.regime import Regime
 from dp.errors import UserError, shown
-from dp.lineage.why.report_files import figure_problems, rows_of
+from dp.lineage.why.report_files import FIGURES, figure_problems, rows_of
 from dp.lineage.why.tree import folder_of, is_below_results, readable
 from dp.study import grid
 from dp.study.study import Study
@@ -75,8 +75,7 @@ def _file(address: str, path: Path) -> Number:
         record = readable(folder / "record.json")
         if record and name not in record["made"]["outputs"]:
             raise _unknown(address, f"{folder}/{_closest(name, [*record['made']['outputs'], 'record.json'])}")
-    problems = figure_problems(path) if path.suffix in (".svg", ".png") else []
-    return Number(address, values_of(folder), [folder], problems=tuple(problems))
+    return Number(address, values_of(folder), [folder], problems=tuple(figure_problems(path)))
 
 
 def values_of(folder: Path) -> list[dict[str, Any]]:
@@ -92,7 +91,7 @@ def values_of(folder: Path) -> list[dict[str, Any]]:
 
 
 def _line(address: str, path: Path, line: int) -> Number:
-    picture, table = path, path.with_suffix(".csv") if path.suffix in (".svg", ".png") else path
+    table = path.with_suffix(".csv") if path.suffix in FIGURES else path
     if paths.REPORT not in table.parents or table.suffix != ".csv":
         raise UserError(f"{address}: only a CSV below results/report/ has lines. {FORMS}")
     if not table.is_file():
@@ -106,9 +105,10 @@ def _line(address: str, path: Path, line: int) -> Number:
     is_named = all(row.get(key) for key in GROUP) and (row["regime"] != "fewshot" or bool(row.get("k")))
     names = [name for name in run_names(report) if _is_of(name, row)] if is_named else []
     names = names or _by_digests(address, report, row)
-    problems = figure_problems(picture) if picture != table else []
+    problems = figure_problems(path)
     record, name = readable(report / "record.json"), table.relative_to(report).as_posix()
-    problems += [f"does not record {name}"] if record and name not in record["made"]["outputs"] else []
+    if record and name not in record["made"]["outputs"]:
+        problems.append(f"does not record {name}")
     return Number(address, [row], [report], [paths.evaluation(report.name, name) for name in names], tuple(problems))
 
 
