@@ -37,9 +37,7 @@ def compare(old: Snapshot, new: Snapshot) -> dict[str, Any]:
         "parameters": {"declared": declared, "asked": _gathered(remade, lambda record: record["asked"])},
         "code": {"files": code, "modules": _modules(remade), "commits": _commits(remade)},
         "data": {"inputs": _gathered(remade, lambda record: record["used"]["inputs"]), "downloads": _downloads(remade)},
-        "environments": _gathered(
-            remade, lambda record: {key: one for key, one in record["with"].items() if key != "commit"}
-        ),
+        "environments": _gathered(remade, lambda record: record["with"] | {"commit": None}),
         "numbers": {scale: _numbers(old, new, scale) for scale in sorted({*old.rows, *new.rows})},
         "artifacts": _artifacts(old, new, remade),
     }

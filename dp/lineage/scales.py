@@ -8,7 +8,7 @@ from dp import paths
 from dp.lineage import doors
 from dp.lineage.dvc_lock import LOCK
 
-PHASES = (paths.TOKENIZE, paths.TRAIN, paths.EVALUATE, paths.REPORT)
+PHASES = tuple(phase for phase in paths.PHASES if phase != paths.DOWNLOAD)
 """Phases whose folders are a scale's own; downloads serve all scales."""
 SCALES = Path("workflow", "scales")
 

@@ -16,7 +16,6 @@ from dp.jobs import git
 from dp.jobs.record import RESTORE, parsed
 from dp.lineage import dvc_lock
 
-PHASES = (paths.DOWNLOAD, paths.TOKENIZE, paths.TRAIN, paths.EVALUATE, paths.REPORT)
 SOURCES = ("params.yaml", "dp", "workflow", "Snakefile", "environment.yml", "requirements.lock")
 WORKING_TREE = "the working tree"
 
@@ -68,7 +67,7 @@ def read(name: str | None) -> Snapshot:
 def _results_in(folder: Path) -> Path | None:
     """The folder of results that is meant by a project's folder, or by itself."""
     for one in (folder / paths.RESULTS, folder):
-        if any((one / phase.name).is_dir() for phase in PHASES):
+        if any((one / phase.name).is_dir() for phase in paths.PHASES):
             return one
     return None
 
@@ -77,7 +76,7 @@ def _of_folder(results: Path, name: str) -> Snapshot:
     """Paths are named as in a project, whatever the folder is called."""
     found = {
         f"{phase.as_posix()}/{path.relative_to(results / phase.name).as_posix()}": path
-        for phase in PHASES
+        for phase in paths.PHASES
         for parent, _, names in os.walk(results / phase.name)
         for path in (Path(parent) / one for one in names)
     }
@@ -110,7 +109,7 @@ def _of_revision(name: str, commit: str) -> Snapshot:
                         f"repro` and commit dvc.lock; or name a revision that has one.") from None  # fmt: skip
     stages = dvc_lock.parse(lock, f"{name}: dvc.lock")
     outs = [out["path"] for stage in stages.values() for out in stage["outs"]]
-    recorded = [path for path in outs if Path(path) in PHASES]
+    recorded = [path for path in outs if Path(path) in paths.PHASES]
     records, rows = _from_dvc(commit, recorded, name)
     return Snapshot(name, commit, records, rows, _sources_at(commit))
 

@@ -12,10 +12,9 @@ from rich.text import Text
 
 from dp.errors import printable
 from dp.lineage.standings import STATES, Estimate, Grid, Standing, costs, grids, left
-from dp.paths import RESULTS
+from dp.paths import PHASES, RESULTS
 from dp.study.study import Study
 
-PHASES = ["download", "tokenize", "train", "evaluate", "report"]
 LOOKS = {"done": "green", "running": "yellow", "failed": "bold red", "stale": "magenta", "missing": ""}
 HOW_TO_READ = """\
 A cell counts the trainings of a variant on a task (the trials of a search among them) that are done, and `eval` its
@@ -84,7 +83,7 @@ def _cell(counts: dict[str, Counter[str]]) -> Text:
 
 
 def _alike(trained: Counter[str], evaluated: Counter[str]) -> bool:
-    """Whether one count says both: they are equal, or both whole, or both not begun."""
+    """Whether one count says both: they are equal, or both whole, or both not asked."""
     return trained == evaluated or (set(trained) == set(evaluated) and set(trained) in ({"done"}, {"missing"}))
 
 
@@ -121,8 +120,8 @@ def _totals(study: Study, standings: Sequence[Standing]) -> Table:
     table = Table(title=f"scale {study.scale_name}", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("phase", "artifacts", *STATES, "spent", "left"):
         table.add_column(name, justify="left" if name in ("phase", "left", "spent") else "right")
-    phases = list(dict.fromkeys(one.job.phase for one in standings))
-    for phase in [*sorted(phases, key=PHASES.index), "all"]:
+    asked = {one.job.phase for one in standings}
+    for phase in [*(path.name for path in PHASES if path.name in asked), "all"]:
         members = [one for one in standings if phase in (one.job.phase, "all")]
         count = Counter(one.state for one in members)
         numbers = [Text(f"{count[name]:,}", LOOKS[name] if count[name] else "dim") for name in STATES]

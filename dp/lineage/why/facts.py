@@ -21,14 +21,14 @@ def seconds(value: float) -> str:
 
 def surroundings(record: Record) -> dict[str, str]:
     """Fact -> value, for the facts that most jobs share. Jobs that load no torch count no threads."""
-    found, packages = record["with"], record["with"].get("packages") or {}
+    found = record["with"]
     facts = {
         "commit": f"{found.get('commit') or 'none'}, {TREE[found.get('dirty')]}",
         "machine": f"{found.get('platform')}, {found.get('processor_count')} processors",
         "device": f"{found.get('device')}" + (f" (CUDA {found['cuda']})" if found.get("cuda") else ""),
         "threads": found.get("threads"),
         "python": found.get("python"),
-        "packages": ", ".join(f"{name} {version}" for name, version in packages.items() if version),
+        "packages": ", ".join(f"{name} {version}" for name, version in found["packages"].items() if version),
     }
     return {name: str(value) for name, value in facts.items() if value}
 
@@ -50,10 +50,6 @@ def differences(record: Record, shared: dict[str, str]) -> list[str]:
             usual = shared[name].split(", ") if name == "packages" else []
             lines.append(f"{name} {', '.join(part for part in value.split(', ') if part not in usual) or value}")
     return lines
-
-
-def on_gpu(record: Record) -> bool:
-    return record["with"].get("device", "cpu") != "cpu"
 
 
 def about(record: Record) -> list[str]:
