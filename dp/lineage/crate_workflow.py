@@ -59,27 +59,26 @@ def add_run(entities: Entities, study: Study, workflow: Any, jobs: list[Made], a
     """The CreateAction of the whole run, and the OrganizeAction of Snakemake. `actions` are those of the jobs."""
     _add_steps(entities, workflow, jobs)
     inputs = [_setting(entities, study, workflow, key) for key in CONFIGURED]
-    sources = {one.id: one for one in entities.crate.get_entities() if one.id.startswith("#source/")}
+    sources = [one for one in entities.crate.get_entities() if one.id.startswith("#source/")]
     run = entities.add(
         "#run",
         "CreateAction",
         name=f"Run of scale {study.scale_name}",
         description="Every job of the scale, over one or several calls of the workflow.",
         instrument=workflow,
-        object=[*(entities.files[name] for name in configurations(study)), *inputs, *sources.values()],
+        object=[*(entities.files[name] for name in configurations(study)), *inputs, *sources],
         result=[_result(entities, workflow, path) for path in jobs[-1].outputs],
         startTime=min(job.started for job in jobs),
         endTime=max(job.ended for job in jobs),
         actionStatus=COMPLETED,
     )
     version = jobs[-1].record["with"]["packages"]["snakemake"] or "unknown"
-    controls = [{"@id": action.id.replace("#job/", "#control/", 1)} for action in actions]
     entities.add(
         "#engine",
         "OrganizeAction",
         name="Snakemake",
         instrument=package(entities, "snakemake", version),
-        object=controls,
+        object=[{"@id": action.id.replace("#job/", "#control/", 1)} for action in actions],
         result=run,
     )
     return run

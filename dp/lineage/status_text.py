@@ -105,9 +105,8 @@ def _summary(study: Study, standings: Sequence[Standing], now: float) -> list[Re
     parts.append(Text(f"spent {spent}; left {_left(rest)}", "bold"))
     of = {name: [one for one in standings if one.state == name] for name in STATES}
     parts += _listed("running", [_running(one, now) for one in of["running"]])
-    parts += _listed(
-        "failed", [f"{one.job.folder}: {one.mark['error']}{_log(one)}" for one in of["failed"] if one.mark]
-    )
+    failed = [f"{one.job.folder}: {one.mark['error']}{_log(one)}" for one in of["failed"] if one.mark]
+    parts += _listed("failed", failed)
     parts += _listed("killed", [f"{one.job.folder}: {one.why}{_log(one)}" for one in of["missing"] if one.mark])
     parts += _listed("done without a number", [f"{one.job.folder}: {one.overflow}" for one in of["done"]
                                                if one.overflow and one.job.command == "train"])  # fmt: skip
