@@ -41,12 +41,12 @@ MEASURED = """
 import json, resource, sys, time
 from pathlib import Path
 start = time.perf_counter()
-from dp.lineage import audit
+from dp.lineage import auditing as audit
 from dp.study.resolve import jobs
 from dp.study.study import load
 study = load(Path(), {"scale": "benchmark"})
 mode = sys.argv[1]
-found = audit.before_jobs(jobs(study)) if mode == "before" else [audit.findings(study, mode == "full")]
+found = audit.before_jobs(jobs(study)) if mode == "before" else [audit.audit(study, mode == "full").findings]
 assert not any(found), found
 print(time.perf_counter() - start, time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """

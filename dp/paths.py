@@ -9,6 +9,7 @@ TOKENIZE = RESULTS / "tokenize"
 TRAIN = RESULTS / "train"
 EVALUATE = RESULTS / "evaluate"
 REPORT = RESULTS / "report"
+PHASES = (DOWNLOAD, TOKENIZE, TRAIN, EVALUATE, REPORT)
 LOGS = RESULTS / "logs"
 
 

@@ -18,7 +18,7 @@ from dp.jobs import closure, record, stale
 from dp.jobs.finding import KINDS, Finding
 from dp.jobs.inputs import verified
 from dp.lineage import auditing as audit
-from dp.lineage import environments, numbers, orphans, scales
+from dp.lineage import numbers, orphans, scales
 from dp.study.resolve import jobs
 from dp.study.study import load
 
@@ -77,11 +77,11 @@ def study():
 
 def found():
     """(kind, path, why), sorted."""
-    return sorted((one.kind, one.path, one.why) for one in audit.findings(study()))
+    return sorted((one.kind, one.path, one.why) for one in audit.audit(study()).findings)
 
 
 def touched():
-    return [numbers.name_of(key) for key in audit.touched(study(), audit.findings(study()))]
+    return [numbers.name_of(key) for key in numbers.touched(study(), audit.audit(study()).findings)]
 
 
 def rest(root, kind, *folders):
@@ -211,7 +211,7 @@ def test_only_a_full_audit_sees_an_edit_that_keeps_size_and_time(here):
     path.write_text(text.replace("0.6", "0.7"))
     os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
     assert found() == []
-    kinds = [(one.kind, one.path) for one in audit.findings(study(), full=True)]
+    kinds = [(one.kind, one.path) for one in audit.audit(study(), full=True).findings]
     assert kinds == [("tampered", path), ("stale", REPORT)]
 
 
@@ -510,7 +510,7 @@ def test_of_two_equally_common_environments_the_first_is_the_usual_one(here):
     for folder in runs[2:]:
         settings[folder]["python"] = "4"
     usual = settings[runs[0]]["python"]
-    seen = list(environments.mixed(study(), asked, settings))
+    seen = list(audit.mixed(study(), asked, settings))
     assert seen == [Finding("mixed-environment", one, f"python 4, 2 of 4 have {usual}") for one in runs[2:]]
 
 
@@ -559,11 +559,11 @@ def test_outputs_that_dvc_has_not_recorded(here):
 def test_kinds_come_in_their_order_and_upstream_first(here):
     shutil.rmtree(tokens("beta"))
     (trained("alpha/fixed/seed0") / "config.json").unlink()
-    kinds = [one.kind for one in audit.findings(study())]
+    kinds = [one.kind for one in audit.audit(study()).findings]
     assert kinds == sorted(kinds, key=KINDS.index)
-    (first, second) = [one.path for one in audit.findings(study()) if one.kind == "missing"]
+    (first, second) = [one.path for one in audit.audit(study()).findings if one.kind == "missing"]
     assert (first, second) == (tokens("beta"), trained("alpha/fixed/seed0") / "config.json")
-    assert audit.findings(study())[-1].path == REPORT
+    assert audit.audit(study()).findings[-1].path == REPORT
 
 
 def call(*arguments):

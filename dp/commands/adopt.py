@@ -4,7 +4,6 @@ import argparse
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from dp import files
 from dp.commands import common, making
@@ -12,8 +11,9 @@ from dp.errors import UserError, printable
 from dp.jobs import made, record
 from dp.jobs.inputs import adoptions
 from dp.jobs.job import Job
+from dp.jobs.made import Made
 from dp.lineage import admission, doors, scales
-from dp.lineage.adopting import NEVER, Kind, Outcome, adopt, sample, survey, tried
+from dp.lineage.adopting import NEVER, Outcome, adopt, sample, survey, tried
 from dp.lineage.dvc_lock import LOCK
 from dp.lineage.why.facts import seconds
 from dp.study.resolve import jobs
@@ -49,16 +49,14 @@ def run(arguments: argparse.Namespace) -> None:
     _list("not as they should be for other reasons, and left alone", found.other)
     chosen = {kind: sample(of_kind, len(of_kind) if arguments.all else arguments.sample)
               for kind, of_kind in found.stale.items()}  # fmt: skip
-    expected = sum(one.said("made", "wall_seconds") for of_kind in chosen.values() for one in of_kind)
-    count = sum(map(len, chosen.values()))
-    if count:
-        _print(f"made again: {count}, which took {seconds(expected)} when they were made")
+    again = [one for of_kind in chosen.values() for one in of_kind]
+    if again:
+        _print(f"made again: {len(again)}, which took {_took(again)} when they were made")
     if arguments.dry_run:
         for kind, of_kind in chosen.items():
-            took = seconds(sum(one.said("made", "wall_seconds") for one in of_kind))
-            _print(f"  {kind}: {len(of_kind)} of {len(found.stale[kind])}, {took}: {of_kind[0].folder}")
+            _print(f"  {kind}: {len(of_kind)} of {len(found.stale[kind])}, {_took(of_kind)}: {of_kind[0].folder}")
         return
-    outcomes = _tried(study, chosen, count)
+    outcomes = _tried(study, again)
     if record.commit() != code:
         raise UserError(
             "the code changed while artifacts were made again, so nothing was adopted. Call adopt once more."
@@ -81,16 +79,17 @@ def _is_untold(report: Job) -> bool:
     return told is not None and any(told.inputs.get(path) != files.sha256(Path(path)) for path in adoptions(report))
 
 
-def _tried(study: Study, chosen: dict[Kind, list[Any]], count: int) -> list[Outcome]:
-    def compute(job: Job, folder: Path, inputs: dict[str, str]) -> dict[str, Any]:
-        return making.compute(job, folder, study, inputs)
+def _took(members: list[Made]) -> str:
+    return seconds(sum(one.said("made", "wall_seconds") for one in members))
 
+
+def _tried(study: Study, members: list[Made]) -> list[Outcome]:
     outcomes, started = [], time.monotonic()
-    for outcome in tried((one for of_kind in chosen.values() for one in of_kind), compute):
+    for outcome in tried(members, lambda job, folder, inputs: making.compute(job, folder, study, inputs)):
         outcomes.append(outcome)
         spent = seconds(time.monotonic() - started)
         said = f"another: {outcome.why}" if outcome.why else f"the same ({outcome.how})"
-        _print(f"[{len(outcomes)}/{count}, {spent}] {outcome.job.folder}: {said}")
+        _print(f"[{len(outcomes)}/{len(members)}, {spent}] {outcome.job.folder}: {said}")
     return outcomes
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from dp.commands import common
 from dp.errors import printable
 from dp.jobs.finding import KINDS, Finding
-from dp.lineage.auditing import Audit, audit, touched
-from dp.lineage.numbers import name_of
+from dp.lineage.auditing import Audit, audit
+from dp.lineage.numbers import name_of, touched
 from dp.lineage.orphans import prune
 
 LONG = 20
@@ -34,8 +34,9 @@ def run(arguments: argparse.Namespace) -> None:
     removed = [str(path) for path in prune(found.findings)] if arguments.prune else []
     if arguments.json:
         print(json.dumps(_document(found, rows, arguments.allow, removed), indent=2))
-    for path in removed if not arguments.json else []:
-        print(printable(f"removed {path}"))
+    else:
+        for path in removed:
+            print(printable(f"removed {path}"))
     settled = {*arguments.allow, *(["orphaned"] if arguments.prune else [])}
     if any(one.kind not in settled for one in found.findings):
         sys.exit(1)
@@ -70,10 +71,7 @@ def _listed(findings: list[Finding]) -> list[str]:
 
 def _document(found: Audit, rows: list[str], allowed: list[str], removed: list[str]) -> dict[str, object]:
     return {
-        "findings": [
-            {"kind": one.kind, "path": str(one.path), "why": one.why, "allowed": one.kind in allowed}
-            for one in found.findings
-        ],
+        "findings": [vars(one) | {"path": str(one.path), "allowed": one.kind in allowed} for one in found.findings],
         "touched": rows,
         "removed": removed,
         "artifacts": found.artifacts,

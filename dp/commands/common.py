@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dp.closed import one_of
-from dp.errors import UserError
 from dp.jobs.job import Cell
-from dp.study import grid
 from dp.study.study import Catalogue, Study, load, load_catalogue, settings_of
 
 # The workflow hands `--config` to its jobs in this variable, as JSON; `--set` goes before it.
@@ -35,23 +33,3 @@ def chosen(study: Study, cells: list[Cell], run: str) -> Cell:
     """The cell of a `--run` among those that a command can make. Raises UserError where it is none of them."""
     known = {cell.run: cell for cell in cells}
     return known[one_of("--run", run, known, f"scale '{study.scale_name}' has no such run")]
-
-
-def check_names(study: Study, arguments: argparse.Namespace) -> None:
-    """Raises UserError where `--backbone` or `--task` is none that the scale has."""
-    scale = f"scale '{study.scale_name}' has no such"
-    one_of("--backbone", arguments.backbone, study.scale.backbones, f"{scale} backbone")
-    one_of("--task", arguments.task, study.tasks, f"{scale} task from source '{study.source}'")
-
-
-def backbone(found: Study | Catalogue, arguments: argparse.Namespace) -> str:
-    """`--backbone`, of params.yaml. Raises UserError where there is none of this name."""
-    return one_of("--backbone", arguments.backbone, found.params.backbones, "params.yaml defines no such backbone")
-
-
-def searched(study: Study, variant: str) -> Cell:
-    """A training of a `--variant` under the scale's search. Raises UserError where it has none, or not this one."""
-    if study.scale.search is None:
-        raise UserError(f"scale '{study.scale_name}' has no search, so there is nothing to choose.")
-    cells = {cell.variant_path: cell for cell in grid.trainings(study)}
-    return cells[one_of("--variant", variant, cells, f"scale '{study.scale_name}' trains no such variant")]

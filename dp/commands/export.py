@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Write the crate and say what it holds; raises as `crate.export` does."""
     study = common.study(arguments)
-    out = arguments.out or crate.default_folder(study)
+    out = arguments.out or Path("results-crate") / study.scale_name
     found = crate.export(study, out)
     print(f"{out}: {found.jobs} jobs, {found.entities} entities, {found.copied} files ({found.size / 1e6:.1f} MB)")
     print(f"{found.referenced} files of backbones and tasks are named with their sha256 and not included.")

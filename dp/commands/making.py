@@ -1,20 +1,28 @@
 """The commands that make an artifact: each resolves one job, and hands it to what computes it."""
 
 import argparse
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from dp import files
 from dp.backbones.definition import BackboneEntry
+from dp.closed import one_of
 from dp.commands import common
+from dp.data import enough
+from dp.errors import UserError
 from dp.jobs.closure import code_digest
 from dp.jobs.inputs import inputs_of
 from dp.jobs.job import Job
 from dp.jobs.record import recording
 from dp.study import grid, needs, resolve
+from dp.study.params import FewShot
 from dp.study.study import Catalogue, Study
+from dp.tasks.model import Task
 from dp.tasks.model import load as load_task
+
+Rows = list[dict[str, Any]]
 
 ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
     "fetch-task": {"--task": {}},
@@ -50,25 +58,32 @@ def run(arguments: argparse.Namespace) -> None:
             make(resolve.rows_job(catalogue, load_task(arguments.task).name), catalogue)
         case "fetch-backbone":
             catalogue = common.catalogue(arguments)
-            make(resolve.backbone_job(catalogue, common.backbone(catalogue, arguments)), catalogue)
+            known, why = catalogue.params.backbones, "params.yaml defines no such backbone"
+            make(resolve.backbone_job(catalogue, one_of("--backbone", arguments.backbone, known, why)), catalogue)
         case _:
             study = common.study(arguments)
             make(_job(study, arguments), study)
 
 
 def _job(study: Study, arguments: argparse.Namespace) -> Job:
+    scale = f"scale '{study.scale_name}'"
+    if arguments.command in ("tokenize", "features"):
+        one_of("--backbone", arguments.backbone, study.scale.backbones, f"{scale} has no such backbone")
+        one_of("--task", arguments.task, study.tasks, f"{scale} has no such task from source '{study.source}'")
     match arguments.command:
         case "tokenize":
-            common.check_names(study, arguments)
             needs.check_tasks(study)
             return resolve.tokens_job(study, arguments.backbone, arguments.task)
         case "features":
-            common.check_names(study, arguments)
             return resolve.features_job(study, arguments.backbone, arguments.task, arguments.pooling)
         case "train":
             return resolve.training_job(study, common.chosen(study, grid.needed_trainings(study), arguments.run))
         case "choose":
-            return resolve.choice_job(study, common.searched(study, arguments.variant))
+            if study.scale.search is None:
+                raise UserError(f"{scale} has no search, so there is nothing to choose.")
+            cells = {cell.variant_path: cell for cell in grid.trainings(study)}
+            name = one_of("--variant", arguments.variant, cells, f"{scale} trains no such variant")
+            return resolve.choice_job(study, cells[name])
         case "evaluate":
             return resolve.evaluation_job(study, common.chosen(study, grid.cells(study), arguments.run))
     from dp.results.runs import check_there
@@ -126,15 +141,27 @@ def compute(job: Job, folder: Path, study: Study | Catalogue, inputs: dict[str, 
                             job.get("backbone"), job.get("tuned"), folder)  # fmt: skip
     assert isinstance(study, Study)
     if job.command == "tokenize":
-        from dp.commands.checks import checks
-        from dp.compute.tokenize import TokensConfig, tokenize
+        from dp.compute.tokenize import Checks, TokensConfig, tokenize
 
+        task = load_task(asked["task"])
         needs.check(study, asked["backbone"])
-        return tokenize(TokensConfig.model_validate(asked), load_task(asked["task"]), job.the("rows"),
-                        job.the("backbone"), folder, checks(study, asked["backbone"], asked["task"]))  # fmt: skip
+        checks = Checks(partial(_check_rows, study, task),
+                        partial(needs.check_positions, study, asked["backbone"], task.name))  # fmt: skip
+        return tokenize(TokensConfig.model_validate(asked), task, job.the("rows"), job.the("backbone"), folder, checks)
     from dp.compute.report import report
 
     return report(study, folder)
+
+
+def _check_rows(study: Study, task: Task, chosen: dict[str, Rows], official: Rows) -> None:
+    """Raises UserError where a task has too few rows of a class for what the scale trains, selects and reports."""
+    regimes = [one for one in study.scale.regimes if isinstance(one, FewShot) and task.name in study.tasks_in(one)]
+    few_shot = [k for regime in regimes for k in regime.k]
+    selects = "select_on_reported" not in study.params.protocols[study.scale.protocol]
+    try:
+        enough.check(chosen, official, task.label_names, few_shot, selects)
+    except UserError as error:
+        raise UserError(f"task '{task.name}', scale '{study.scale_name}': {error}") from None
 
 
 def _also_asked(job: Job) -> dict[str, Any]:

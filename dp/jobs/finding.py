@@ -15,7 +15,6 @@ class Finding:
     why: str
 
 
-def some(names: list[str]) -> str:
-    """Up to three names, and how many more there are."""
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
+def some(names: list[str], most: int = 3) -> str:
+    """Up to so many names, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dp.jobs import git, record
 from dp.jobs.closure import PACKAGE
+from dp.jobs.finding import some
 
 SHOWN = 5
 WITHOUT = (
@@ -21,22 +22,20 @@ def no_commit(root: Path = PACKAGE.parent) -> str | None:
     except git.GitError as error:
         return f"git names no commit of this code: {error}. {_remedy(root)} {WITHOUT.format(label='no-commit')}"
     if changed:
-        return (f"Code differs from the commit that is checked out: {_some(changed)}. Commit it, or put it aside (`git "
-                f"stash --include-untracked`). {WITHOUT.format(label='dirty-tree')}")  # fmt: skip
+        return (f"Code differs from the commit that is checked out: {some(changed, SHOWN)}. Commit it, or put it aside "
+                f"(`git stash --include-untracked`). {WITHOUT.format(label='dirty-tree')}")  # fmt: skip
     return None
 
 
 def made_without(folders: Iterable[Path]) -> str | None:
     """Which of some artifacts that are here hold a run whose code no commit holds, and what helps; None where none."""
-    found = []
-    for folder in folders:
-        made = record.read(folder)
-        if made["command"] in ("train", "evaluate") and not record.is_committed(made):
-            found.append(str(folder))
+    records = ((folder, record.read(folder)) for folder in folders)
+    found = [str(folder) for folder, made in records
+             if made["command"] in ("train", "evaluate") and not record.is_committed(made)]  # fmt: skip
     if not found:
         return None
-    return (f"{len(found)} runs here were made from code that no commit held: {_some(found)}. Delete their folders, so "
-            f"that they are made again. {WITHOUT.format(label='dirty-tree or no-commit')}")  # fmt: skip
+    return (f"{len(found)} runs here were made from code that no commit held: {some(found, SHOWN)}. Delete their "
+            f"folders, so that they are made again. {WITHOUT.format(label='dirty-tree or no-commit')}")  # fmt: skip
 
 
 def _remedy(root: Path) -> str:
@@ -47,7 +46,3 @@ def _remedy(root: Path) -> str:
         return f"For a folder without history: `cd {root} && git init && git add -A && git commit -m 'as downloaded'`."
     return (f"For another user's clone: `git config --global --add safe.directory {top}`; for a folder that no commit "
             f"holds: `cd {root} && git add -A && git commit`.")  # fmt: skip
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

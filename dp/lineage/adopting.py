@@ -4,6 +4,7 @@ The evidence stands beside each record (`dp.jobs.adoption`), and neither records
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -198,18 +199,17 @@ def adopt(jobs: Iterable[Job], found: Candidates, outcomes: Iterable[Outcome]) -
 
     A kind is adopted where all that was made again of it is the same, and of it what rests on nothing that is not.
     """
-    kinds = {member.folder: kind for kind, of_kind in found.stale.items() for member in of_kind}
-    by_kind: dict[Kind, list[Outcome]] = {}
+    stale = {member.folder: (kind, member) for kind, of_kind in found.stale.items() for member in of_kind}
+    by_kind: dict[Kind, list[Outcome]] = defaultdict(list)
     for one in outcomes:
-        by_kind.setdefault(kinds[one.job.folder], []).append(one)
-    members = {one.folder: one for of_kind in found.stale.values() for one in of_kind}
+        by_kind[stale[one.job.folder][0]].append(one)
     refused, adopted = dict(found.other), list[Path]()
     state, day = record.commit(), datetime.now(UTC).date().isoformat()
     for job in jobs:
-        member, kind = members.get(job.folder), kinds.get(job.folder)
-        if member is None or kind is None:
+        if job.folder not in stale:
             continue
-        tries = by_kind.get(kind, [])
+        kind, member = stale[job.folder]
+        tries = by_kind[kind]
         wrong = next((f"{one.job.folder} is another: {one.why}" for one in tries if one.why), None)
         if below := next((folder for folder in job.upstream if folder in refused), None):
             wrong = wrong or f"rests on {below}, which is not adopted"
@@ -219,8 +219,7 @@ def adopt(jobs: Iterable[Job], found: Candidates, outcomes: Iterable[Outcome]) -
         again = [str(one.job.folder) for one in tries]
         evidence = Retrial(kind=str(kind), made_again=again, of=len(found.stale[kind]), how=tries[0].how, seed=SEED)
         was, now = str(member.said("used", "code", "digest")), code_digest(job.command, job.family)
-        adoption.write(
-            job.folder, Adoption(record=member.digest, was=was, now=now, day=day, evidence=evidence, **state)
-        )
+        vouched = Adoption(record=member.digest, was=was, now=now, day=day, evidence=evidence, **state)
+        adoption.write(job.folder, vouched)
         adopted.append(job.folder)
     return adopted, {folder: why for folder, why in refused.items() if folder not in found.other}

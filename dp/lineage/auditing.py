@@ -1,6 +1,7 @@
 """Is what lies here what the code, the parameters and the data say? (docs/audit.md)"""
 
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,12 @@ from dp.jobs import adoption, made
 from dp.jobs.adoption import Adoption
 from dp.jobs.digests import Digests
 from dp.jobs.finding import KINDS, Finding
-from dp.jobs.job import ADOPTED, Job
+from dp.jobs.job import ADOPTED, RECORD, Job
 from dp.jobs.look import Look, edits, look
 from dp.jobs.mark import read as read_mark
-from dp.jobs.stale import Now, now_of
-from dp.lineage import environments, numbers, orphans, scales
-from dp.lineage.numbers import touched as touched
-from dp.lineage.unlocked import unlocked
+from dp.jobs.stale import now_of
+from dp.lineage import numbers, orphans, scales
+from dp.lineage.dvc_lock import unlocked
 from dp.study.resolve import jobs
 from dp.study.study import Study
 
@@ -37,8 +37,8 @@ def audit(study: Study, full: bool = False) -> Audit:
     looks = look(asked, digests)
     found, settings = _of_artifacts(asked, looks)
     found = _inherited(asked, found)
-    found += environments.dirty(settings)
-    found += environments.mixed(study, asked, settings)
+    found += _dirty(settings)
+    found += mixed(study, asked, settings)
     found += numbers.collapsed(study, looks)
     found += numbers.seeds(study, looks)
     astray, unread = orphans.orphans(study, asked, looks, digests)
@@ -73,10 +73,6 @@ def _elsewhere(study: Study, asked: dict[Path, Job]) -> list[str]:
     return [f"nothing of scale {study.scale_name} was made here; {lie}, and `{command}` audits those"]
 
 
-def findings(study: Study, full: bool = False) -> list[Finding]:
-    return audit(study, full).findings
-
-
 def before_jobs(asked: dict[Path, Job]) -> tuple[list[Finding], list[Finding]]:
     """Records and outputs that were edited after their jobs wrote them; and what is stale by itself, an artifact each.
 
@@ -91,23 +87,32 @@ def _of_artifacts(asked: dict[Path, Job], looks: dict[Path, Look]) -> tuple[list
     """What is wrong with each artifact by itself; and folder -> `with` of its record."""
     found: list[Finding] = []
     settings: dict[Path, Any] = {}
-    now = _now(asked, looks)
-    for folder, artifact in asked.items():
-        mark, one = read_mark(folder), looks.get(folder)
+    known = {f"{folder}/{RECORD}": one.record for folder, one in looks.items()}
+    for folder, one in looks.items():
+        known |= {f"{folder}/{name}": digest for name, digest in (one.outputs or {}).items()}
+    now = now_of(known, {folder for folder in asked if folder not in looks or looks[folder].outputs is None})
+    for folder, job in asked.items():
+        mark, here = read_mark(folder), looks.get(folder)
         if mark and mark["state"] == "running":
             found.append(Finding("missing", folder, f"is running (process {mark['pid']} on {mark['host']})"))
             continue
         if mark and mark["state"] == "failed":
             found.append(Finding("failed", folder, mark["error"]))
-        elif one is None:
-            found.append(Finding("missing", folder, _why_missing(folder, mark)))
-        if one is None:
+        elif here is None and (folder / RECORD).exists():
+            found.append(Finding("missing", folder, "was made anew meanwhile; audit again"))
+        elif here is None:
+            found.append(Finding("missing", folder, "its job was killed" if mark else "has no record.json"))
+        if here is None:
             continue
-        found += [Finding("missing", folder / name, "is gone, though its record is there") for name in one.gone]
-        found += edits(folder, one)
-        if (folder / ADOPTED).is_file() and adoption.of(folder, one.record) is None:
+        found += [Finding("missing", folder / name, "is gone, though its record is there") for name in here.gone]
+        found += edits(folder, here)
+        if (folder / ADOPTED).is_file() and adoption.of(folder, here.record) is None:
             found.append(Finding("tampered", folder / ADOPTED, "is not what `adopt` wrote about this record"))
-        if one.outputs is not None and (record := _read(artifact)):
+        try:
+            record = made.read(job) if here.outputs is not None else None
+        except (OSError, ValueError):  # a job that began meanwhile took it away
+            continue
+        if record:
             settings[folder] = record.record["with"]
             if why := "; ".join(record.reasons(now)):
                 found.append(Finding("stale", folder, why))
@@ -118,43 +123,54 @@ def _inherited(asked: dict[Path, Job], found: list[Finding]) -> list[Finding]:
     """What rests on something broken is stale, too: with the findings so far, in the order of the artifacts."""
     own: dict[Path | None, list[Finding]] = {}
     for one in found:
-        own.setdefault(one.path if one.path in asked else _folder(one.path, asked), []).append(one)
+        folder = next((path for path in (one.path, *one.path.parents) if path in asked), None)
+        own.setdefault(folder, []).append(one)
     nearest: dict[Path, tuple[int, Path, str]] = {}
     complete: list[Finding] = []
-    for folder, artifact in asked.items():
+    for folder, job in asked.items():
         complete += own.get(folder, [])
         if folder in own:
             nearest[folder] = (0, folder, own[folder][0].kind)
             continue
-        broken = [nearest[one] for one in artifact.upstream if one in nearest]
-        if broken:
+        if broken := [nearest[one] for one in job.upstream if one in nearest]:
             distance, root, kind = min(broken, key=lambda one: one[0])
             nearest[folder] = (distance + 1, root, kind)
             complete.append(Finding("stale", folder, f"rests on {root}, which is {kind}"))
     return complete
 
 
-def _now(asked: dict[Path, Job], looks: dict[Path, Look]) -> Now:
-    """What records say of inputs, against what lies here by the records that name it."""
-    made = {f"{folder}/record.json": one.record for folder, one in looks.items()}
-    for folder, one in looks.items():
-        made |= {f"{folder}/{name}": digest for name, digest in (one.outputs or {}).items()}
-    return now_of(made, {folder for folder in asked if folder not in looks or looks[folder].outputs is None})
+def _dirty(settings: dict[Path, Any]) -> Iterator[Finding]:
+    """Artifacts of code that no commit holds."""
+    for folder, one in settings.items():
+        if one["dirty"] is not False:
+            why = "no commit" if one["dirty"] is None else f"made from edits on top of commit {one['commit'][:12]}"
+            yield Finding("dirty-tree", folder, why)
 
 
-def _folder(path: Path, asked: Iterable[Path]) -> Path | None:
-    """The artifact's folder that a file lies in."""
-    return next((parent for parent in path.parents if parent in asked), None)
+def mixed(study: Study, asked: dict[Path, Job], settings: dict[Path, Any]) -> Iterator[Finding]:
+    """Artifacts whose python, packages or device are not those of most that the same command made.
+
+    Evaluations without a backbone use no device.
+    """
+    facts: dict[Path, dict[str, str | None]] = {}
+    counts: dict[tuple[str, str], Counter[str | None]] = defaultdict(Counter)
+    for folder, one in settings.items():
+        job = asked[folder]
+        facts[folder] = {"python": one["python"], **one["packages"]}
+        if not job.cell or not study.is_majority(job.cell.variant):
+            facts[folder]["device"] = one["device"]
+        for name, value in facts[folder].items():
+            counts[job.command, name][value] += 1
+    for folder, found in facts.items():
+        command = asked[folder].command
+        if why := [text for name, value in found.items() if (text := _unusual(name, value, counts[command, name]))]:
+            yield Finding("mixed-environment", folder, "; ".join(why))
 
 
-def _why_missing(folder: Path, mark: dict[str, Any] | None) -> str:
-    if (folder / "record.json").exists():
-        return "was made anew meanwhile; audit again"
-    return "its job was killed" if mark else "has no record.json"
-
-
-def _read(job: Job) -> made.Made | None:
-    try:
-        return made.read(job)
-    except (OSError, ValueError):  # a job that began meanwhile took it away
+def _unusual(name: str, value: str | None, count: Counter[str | None]) -> str | None:
+    """What differs from the commonest value, the first one met where there are several."""
+    usual, times = count.most_common(1)[0]
+    if value == usual:
         return None
+    who = "most have" if 2 * times > count.total() else f"{times} of {count.total()} have"
+    return f"{name} {value or 'none'}, {who} {usual or 'none'}"

@@ -9,13 +9,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from rocrate.rocrate import ROCrate
 
 from dp import files
-from dp.errors import UserError
-from dp.lineage import crate_actions, crate_jobs, crate_workflow
-from dp.lineage.crate_entities import Entities, identifier
+from dp.errors import ECHO, UserError, shown
+from dp.jobs import made
+from dp.jobs.inputs import verified
+from dp.jobs.made import Made
+from dp.jobs.stale import now_of
+from dp.lineage import crate_actions, crate_workflow
+from dp.lineage.crate_entities import Entities
+from dp.study.resolve import jobs
 from dp.study.study import Study
 
 METADATA = "ro-crate-metadata.json"
@@ -27,6 +33,8 @@ PROFILES = {
     "https://w3id.org/workflowhub/workflow-ro-crate/1.0": ("Workflow RO-Crate", "1.0"),
 }
 LICENSE = "https://spdx.org/licenses/Apache-2.0"
+SHOWN = 3
+"""Problems that a refusal repeats."""
 
 
 class Exported(NamedTuple):
@@ -45,21 +53,52 @@ def export(study: Study, out: Path) -> Exported:
     Raises UserError where the results are not complete and current, or `out` is there and no earlier crate.
     """
     _check_replaceable(out)
-    jobs = crate_jobs.read(study)
+    members = _finished(study)
     crate = ROCrate(version="1.1")
     crate.metadata.extra_contexts.append("https://w3id.org/ro/terms/workflow-run/context")
     crate.metadata.extra_terms["buildInstructions"] = "https://codemeta.github.io/terms/buildInstructions"
     entities = Entities(crate)
-    workflow = crate_workflow.add_sources(entities, study, jobs)
-    actions = [crate_actions.add(entities, job) for job in jobs]
-    run = crate_workflow.add_run(entities, study, workflow, jobs, actions)
-    _describe(entities, study, [run, *actions], jobs[-1].ended)
+    workflow = crate_workflow.add_sources(entities, study, members)
+    actions = [crate_actions.add(entities, job) for job in members]
+    run = crate_workflow.add_run(entities, study, workflow, members, actions)
+    _describe(entities, study, [run, *actions], members[-1].ended)
     entities.compact()
     with _replacing(out) as beside:
         crate.write(beside)
     held = [path for path in out.rglob("*") if path.is_file()]
-    return Exported(len(jobs), len(crate.get_entities()), len(held), len(entities.referenced),
+    return Exported(len(members), len(crate.get_entities()), len(held), len(entities.referenced),
                     sum(path.stat().st_size for path in held))  # fmt: skip
+
+
+def _finished(study: Study) -> list[Made]:
+    """Every job of a scale, upstream first, the report last.
+
+    Raises UserError where one is missing, edited, or made from other parameters, code or inputs than those at hand.
+    """
+    members: list[Made] = []
+    digests: dict[str, str] = {}
+    now = now_of(digests)
+    problems: list[str] = []
+    for job in jobs(study).values():
+        try:
+            verified(job.folder)
+            member = made.read(job)
+        except UserError as error:
+            problems.append(str(error))
+            continue
+        assert member is not None  # `verified` read it
+        problems += [f"{job.folder}: {reason}." for reason in member.reasons(now)]
+        members.append(member)
+        digests |= member.outputs
+    if problems:
+        first = " | ".join(shown(one, 2 * ECHO) for one in problems[:SHOWN])
+        more = " | ..." if len(problems) > SHOWN else ""
+        raise UserError(
+            f"scale '{study.scale_name}' is not complete and current ({len(problems)} artifacts are not), and a crate "
+            f"claims that it is: {first}{more} `python -m dp status` and `python -m dp audit` say more; "
+            "`snakemake --cores all` makes what is missing."
+        )
+    return members
 
 
 def _describe(entities: Entities, study: Study, actions: list[Any], published: str) -> None:
@@ -80,10 +119,6 @@ def _describe(entities: Entities, study: Study, actions: list[Any], published: s
     root["mentions"] = actions
 
 
-def default_folder(study: Study) -> Path:
-    return Path("results-crate") / study.scale_name
-
-
 def _check_replaceable(out: Path) -> None:
     """Raises UserError where `out` holds anything but an earlier crate, to the file."""
     remedy = "Choose another --out, or move that folder away."
@@ -100,7 +135,7 @@ def _check_replaceable(out: Path) -> None:
         raise UserError(f"--out {out}: is there and is no earlier crate of this command. {remedy}")
     listed = {METADATA, *(one["@id"] for one in graph["./"]["hasPart"])}
     for path in sorted(path for path in out.rglob("*") if not path.is_dir()):
-        if identifier(path.relative_to(out)) not in listed:
+        if quote(path.relative_to(out).as_posix()) not in listed:
             raise UserError(f"--out {out}: holds {path}, which this command did not write. {remedy}")
 
 

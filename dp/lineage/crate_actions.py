@@ -9,8 +9,8 @@ from dp import files, paths
 from dp.jobs.closure import PACKAGE, modules
 from dp.jobs.job import ADOPTED, RECORD
 from dp.jobs.made import Made
-from dp.lineage.crate_entities import COMPLETED, Entities, flattened, literal
-from dp.lineage.crate_jobs import kind
+from dp.jobs.project import is_of_project
+from dp.lineage.crate_entities import COMPLETED, LITERALS, Entities, flattened
 
 COPIED_PHASES = ("train", "evaluate", "report")
 LARGEST_COPY = 50 * 10**6  # bytes, of tuned parameters
@@ -94,7 +94,7 @@ def package(entities: Entities, name: str, version: str) -> Any:
 
 
 def _parameter(entities: Entities, job: Made, tool: Any, key: str, value: Any) -> Any:
-    formal = entities.formal(f"#parameter/{job.command}/{key}", key, literal(value))
+    formal = entities.formal(f"#parameter/{job.command}/{key}", key, LITERALS.get(type(value), "Text"))
     entities.link(tool, "input", formal)
     return entities.value(f"#value/{job.command}", key, value, exampleOfWork=formal)
 
@@ -109,19 +109,19 @@ def _output(entities: Entities, job: Made, tool: Any, path: str) -> Any:
     if is_copied and not (name == "tuned.safetensors" and source.stat().st_size > LARGEST_COPY):
         found = entities.add_copy(path, source, digest)
     else:
-        found = entities.add_reference(path, source, digest, description=f"Not included in this crate.{_origin(job)}")
+        found = entities.add_reference(path, source, digest, f"Not included in this crate.{_origin(job)}")
     entities.link(found, "exampleOfWork", formal)
     return found
 
 
 def _input(entities: Entities, job: Made, tool: Any, path: str) -> Any:
     """What another job made, a file of this project, or a source file of which the crate holds the digest alone."""
-    where = kind(path)
-    if where is None:
+    is_made = path.startswith(f"{paths.RESULTS}/")
+    if not is_made and not is_of_project(path):
         name = f"{job.folder.relative_to(paths.DOWNLOAD).as_posix()}/{path}"
         return entities.add(f"#source/{name}", "CreativeWork", name=path, sha256=job.inputs[path],
                             description=f"Not included in this crate.{_origin(job)}")  # fmt: skip
-    if where == "made":
+    if is_made:
         producer = "/".join(entities.producers[path])
         formal = entities.formal(f"#input/{job.command}/{producer}", producer, "File")
         entities.link(tool, "input", formal)

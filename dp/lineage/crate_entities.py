@@ -69,15 +69,14 @@ class Entities:
                 if isinstance(value, list) and len(value) == 1:
                     properties[key] = value[0]
 
-    def add_copy(self, path: str, source: Path, digest: str, **properties: Any) -> Any:
+    def add_copy(self, path: str, source: Path, digest: str) -> Any:
         """A file that the crate holds under `path`."""
-        stated = facts(path, source, digest) | properties
-        self.files[path] = self.crate.add_file(source, path, properties=stated)
+        self.files[path] = self.crate.add_file(source, path, properties=facts(path, source, digest))
         return self.files[path]
 
-    def add_reference(self, path: str, source: Path, digest: str, **properties: Any) -> Any:
+    def add_reference(self, path: str, source: Path, digest: str, about: str) -> Any:
         """A file that the crate only names. RO-Crate's `File` would claim that it is there."""
-        stated = facts(path, source, digest) | properties
+        stated = facts(path, source, digest) | {"description": about}
         self.files[path] = self.add(f"#not-included/{path}", "CreativeWork", **stated)
         self.referenced.add(path)
         return self.files[path]
@@ -112,10 +111,6 @@ def stated(value: Any) -> Any:
     return value if isinstance(value, bool | int | float) else json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
-def literal(value: Any) -> str:
-    return LITERALS.get(type(value), "Text")
-
-
 def flattened(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Dotted key -> value; a list, and an empty dictionary, is a value."""
     found: dict[str, Any] = {}
@@ -125,11 +120,6 @@ def flattened(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             found[f"{prefix}{key}"] = inner
     return found
-
-
-def identifier(path: Path) -> str:
-    """The id of a file of the crate."""
-    return quote(path.as_posix())
 
 
 def facts(path: str, source: Path, digest: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dp.errors import UserError
 from dp.jobs.closure import PACKAGE
 from dp.jobs.made import Made
 from dp.lineage.crate_actions import commit_of, package, tool_of
-from dp.lineage.crate_entities import COMPLETED, Entities, facts, literal
+from dp.lineage.crate_entities import COMPLETED, LITERALS, Entities, facts
 from dp.study.study import Study
 
 SOURCES = ("LICENSE", "README.md", "pyproject.toml", "requirements.lock", "environment.yml", "dvc.yaml",
@@ -59,27 +59,26 @@ def add_run(entities: Entities, study: Study, workflow: Any, jobs: list[Made], a
     """The CreateAction of the whole run, and the OrganizeAction of Snakemake. `actions` are those of the jobs."""
     _add_steps(entities, workflow, jobs)
     inputs = [_setting(entities, study, workflow, key) for key in CONFIGURED]
-    sources = {one.id: one for one in entities.crate.get_entities() if one.id.startswith("#source/")}
+    sources = [one for one in entities.crate.get_entities() if one.id.startswith("#source/")]
     run = entities.add(
         "#run",
         "CreateAction",
         name=f"Run of scale {study.scale_name}",
         description="Every job of the scale, over one or several calls of the workflow.",
         instrument=workflow,
-        object=[*(entities.files[name] for name in configurations(study)), *inputs, *sources.values()],
+        object=[*(entities.files[name] for name in configurations(study)), *inputs, *sources],
         result=[_result(entities, workflow, path) for path in jobs[-1].outputs],
         startTime=min(job.started for job in jobs),
         endTime=max(job.ended for job in jobs),
         actionStatus=COMPLETED,
     )
     version = jobs[-1].record["with"]["packages"]["snakemake"] or "unknown"
-    controls = [{"@id": action.id.replace("#job/", "#control/", 1)} for action in actions]
     entities.add(
         "#engine",
         "OrganizeAction",
         name="Snakemake",
         instrument=package(entities, "snakemake", version),
-        object=controls,
+        object=[{"@id": action.id.replace("#job/", "#control/", 1)} for action in actions],
         result=run,
     )
     return run
@@ -111,7 +110,7 @@ def _runs(name: str, command: str) -> bool:
 def _setting(entities: Entities, study: Study, workflow: Any, key: str) -> Any:
     """The value of a workflow parameter, connected to the commands that take it."""
     value = study.scale_name if key == "scale" else study.source if key == "source" else getattr(study.params, key)
-    formal = entities.formal(f"#workflow/{key}", key, literal(value))
+    formal = entities.formal(f"#workflow/{key}", key, LITERALS.get(type(value), "Text"))
     entities.link(workflow, "input", formal)
     for step in workflow["step"]:
         if target := entities.known(f"#parameter/{step['name']}/{key}"):

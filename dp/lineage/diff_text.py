@@ -19,7 +19,8 @@ def text(difference: dict[str, Any], domains: Domains) -> str:
     if not difference["different"]:
         return "\n".join([*lines, "no change"])
     sections: dict[str, Callable[[Any, Domains], Iterator[str]]] = {
-        "parameters": _parameters, "code": _code, "data": _data, "environments": _environments,
+        "parameters": _parameters, "code": _code, "data": _data,
+        "environments": lambda section, domains: _with_artifacts(section, _change, domains),
         "numbers": _numbers, "artifacts": _artifacts,
     }  # fmt: skip
     for name, shown in sections.items():
@@ -101,10 +102,6 @@ def _data(section: Entry, domains: Domains) -> Iterator[str]:
         yield f"{entry['artifact']}"
         yield from _indented([f"{output['file']}  {_digests(output)}" for output in entry["outputs"]])
         yield from _indented([f"{fact['key']}: {_change(fact)}" for fact in entry["facts"]])
-
-
-def _environments(section: list[Entry], domains: Domains) -> Iterator[str]:
-    yield from _with_artifacts(section, _change, domains)
 
 
 def _numbers(section: Entry, domains: Domains) -> Iterator[str]:
@@ -191,11 +188,7 @@ def _kind(entry: Entry) -> str:
 
 
 def _digests(entry: Entry) -> str:
-    return " -> ".join(_short(entry.get(side)) for side in ("old", "new"))
-
-
-def _short(digest: str | None) -> str:
-    return digest[:12] if digest else "none"
+    return " -> ".join((entry.get(side) or "none")[:12] for side in ("old", "new"))
 
 
 def _count(things: Sequence[Any], name: str) -> str:

@@ -32,15 +32,17 @@ def compare(old: Snapshot, new: Snapshot) -> dict[str, Any]:
     both = [folder for folder in old.records if folder in new.records]
     pairs = {folder: (old.records[folder], new.records[folder]) for folder in both}
     remade = {folder: (one, other) for folder, (one, other) in pairs.items() if one["seal"] != other["seal"]}
+    declared, code = _sources(old, new)
     sections = {
-        "parameters": {"declared": _declared(old, new), "asked": _gathered(remade, lambda record: record["asked"])},
-        "code": {"files": _files(old, new), "modules": _modules(remade), "commits": _commits(remade)},
+        "parameters": {"declared": declared, "asked": _gathered(remade, lambda record: record["asked"])},
+        "code": {"files": code, "modules": _modules(remade), "commits": _commits(remade)},
         "data": {"inputs": _gathered(remade, lambda record: record["used"]["inputs"]), "downloads": _downloads(remade)},
-        "environments": _gathered(remade, _environment),
+        "environments": _gathered(remade, lambda record: record["with"] | {"commit": None}),
         "numbers": {scale: _numbers(old, new, scale) for scale in sorted({*old.rows, *new.rows})},
         "artifacts": _artifacts(old, new, remade),
     }
-    states = {name: _state(snapshot) for name, snapshot in (("old", old), ("new", new))}
+    states = {side: {"name": one.name, "commit": one.commit, "artifacts": len(one.records)}
+              for side, one in (("old", old), ("new", new))}  # fmt: skip
     return states | sections | {"different": any(changed(section) for section in sections.values())}
 
 
@@ -65,10 +67,6 @@ def _text(value: Any) -> str | None:
     return None if value is ABSENT else json.dumps(value, sort_keys=True, default=str)
 
 
-def _state(snapshot: Snapshot) -> Entry:
-    return {"name": snapshot.name, "commit": snapshot.commit, "artifacts": len(snapshot.records)}
-
-
 def _gathered(pairs: Pairs, part: Callable[[Record], Any]) -> list[Entry]:
     """Each change of one part of the records, with the artifacts that saw it."""
     found: dict[str, Entry] = {}
@@ -79,45 +77,27 @@ def _gathered(pairs: Pairs, part: Callable[[Record], Any]) -> list[Entry]:
     return [found[text] for text in sorted(found)]
 
 
-def _environment(record: Record) -> dict[str, Any]:
-    return {key: value for key, value in record["with"].items() if key != "commit"}
+def _sources(old: Snapshot, new: Snapshot) -> tuple[list[Entry] | None, list[Entry] | None]:
+    """Changes of params.yaml and of every scale; and files of the code that differ. None where a state has no sources.
 
-
-def _is_parameters(path: str) -> bool:
-    return path == "params.yaml" or path.startswith("workflow/scales/")
-
-
-def _declared(old: Snapshot, new: Snapshot) -> list[Entry] | None:
-    """Changes of params.yaml and of every scale; a file that is there in one state alone has the key ''."""
+    A file of parameters that is there in one state alone has the key ''.
+    """
     if old.sources is None or new.sources is None:
-        return None
-    found = []
-    for path in sorted(path for path in {*old.sources, *new.sources} if _is_parameters(path)):
-        sides = (_parameters(snapshot, path) for snapshot in (old, new))
-        found += [{"file": path} | entry for entry in changes(*sides)]
-    return found
-
-
-def _parameters(snapshot: Snapshot, path: str) -> Any:
-    assert snapshot.sources is not None
-    if path not in snapshot.sources:
-        return ABSENT
-    return yaml12.parse(snapshot.sources[path], f"{snapshot.name}: {path}")
-
-
-def _files(old: Snapshot, new: Snapshot) -> list[Entry] | None:
-    """Files of the code that differ: added, removed, changed, or `comments` where comments and docstrings alone do."""
-    if old.sources is None or new.sources is None:
-        return None
-    found = []
-    for path in sorted(path for path in {*old.sources, *new.sources} if not _is_parameters(path)):
+        return None, None
+    declared, code = list[Entry](), list[Entry]()
+    for path in sorted({*old.sources, *new.sources}):
         one, other = old.sources.get(path), new.sources.get(path)
-        if one != other:
-            found.append({"file": path, "change": _kind(path, one, other)})
-    return found
+        if path == "params.yaml" or path.startswith("workflow/scales/"):
+            then, now = (ABSENT if text is None else yaml12.parse(text, f"{snapshot.name}: {path}")
+                         for snapshot, text in ((old, one), (new, other)))  # fmt: skip
+            declared += [{"file": path} | entry for entry in changes(then, now)]
+        elif one != other:
+            code.append({"file": path, "change": _kind(path, one, other)})
+    return declared, code
 
 
 def _kind(path: str, old: bytes | None, new: bytes | None) -> str:
+    """added, removed, changed, or `comments` where comments and docstrings alone are."""
     if old is None or new is None:
         return "added" if old is None else "removed"
     try:
@@ -129,22 +109,15 @@ def _kind(path: str, old: bytes | None, new: bytes | None) -> str:
 
 def _modules(remade: Pairs) -> list[Entry]:
     """Modules whose code differs between the records of one artifact: command -> artifacts made by each."""
-    codes = {}
-    counts: Counter[tuple[str, str, str]] = Counter()
+    alike: dict[tuple[str, str], list[tuple[Record, Record]]] = {}
     for old, new in remade.values():
-        one, other = old["used"]["code"], new["used"]["code"]
-        codes[one["digest"], other["digest"]] = (one["modules"], other["modules"])
-        counts[one["digest"], other["digest"], new["command"]] += 1
+        alike.setdefault((old["used"]["code"]["digest"], new["used"]["code"]["digest"]), []).append((old, new))
     found: dict[str, Entry] = {}
-    for (one, other, command), count in counts.items():
-        for entry in changes(*codes[one, other]):
-            known = found.setdefault(json.dumps(entry, sort_keys=True), entry | {"artifacts": {}})
-            known["artifacts"][command] = known["artifacts"].get(command, 0) + count
-    return [_renamed(found[text], key="module") for text in sorted(found)]
-
-
-def _renamed(entry: Entry, **names: str) -> Entry:
-    return {names.get(name, name): value for name, value in entry.items()}
+    for pairs in alike.values():
+        for entry in changes(*(record["used"]["code"]["modules"] for record in pairs[0])):
+            known = found.setdefault(json.dumps(entry, sort_keys=True), entry | {"artifacts": Counter()})
+            known["artifacts"].update(new["command"] for _, new in pairs)
+    return [{"module": found[text].pop("key")} | found[text] for text in sorted(found)]
 
 
 def _commits(remade: Pairs) -> list[Entry]:
@@ -159,7 +132,7 @@ def _downloads(remade: Pairs) -> list[Entry]:
     for folder, (old, new) in remade.items():
         if folder.startswith("results/download/"):
             made = changes(old["made"]["outputs"], new["made"]["outputs"])
-            outputs = [_renamed(one, key="file") for one in made if one["key"] != SUMS]
+            outputs = [{"file": one.pop("key")} | one for one in made if one["key"] != SUMS]
             facts = list(changes(_facts(old), _facts(new)))
             if outputs or facts:
                 found.append({"artifact": folder, "outputs": outputs, "facts": facts})
@@ -199,9 +172,8 @@ def _named(row: Row) -> Entry:
 
 def _estimate(row: Row) -> Entry:
     """Shares, None where the runs ended in a status (label `overflow`) and there is no number."""
-    return {name: float(row[name]) if row[name] else None for name in ("mean", "low", "high")} | {
-        "seeds": int(row["seeds"])
-    }
+    shares = {name: float(row[name]) if row[name] else None for name in ("mean", "low", "high")}
+    return shares | {"seeds": int(row["seeds"])}
 
 
 def _number(old: Row, new: Row) -> Entry:

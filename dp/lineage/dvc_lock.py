@@ -1,5 +1,7 @@
-"""dvc.lock: what DVC recorded of each stage."""
+"""dvc.lock: what DVC recorded of each stage, and which outputs differ from it."""
 
+import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -8,26 +10,30 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from dp import yaml12
 from dp.closed import explain
 from dp.errors import UserError
+from dp.jobs import git
+from dp.jobs.finding import Finding
+from dp.lineage import doors
 
 LOCK = Path("dvc.lock")
 
 
-class _Out(BaseModel):
+class _Part(BaseModel):
+    """What is read here, of much that DVC writes."""
+
     model_config = ConfigDict(extra="allow", strict=True)
+
+
+class _Out(_Part):
     path: str
     nfiles: int = 1
 
 
-class _Stage(BaseModel):
-    model_config = ConfigDict(extra="allow", strict=True)
+class _Stage(_Part):
     cmd: str
     outs: list[_Out] = []
 
 
-class _DvcLock(BaseModel):
-    """What is read here, of much that DVC writes."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
+class _DvcLock(_Part):
     stages: dict[str, _Stage] = {}
 
 
@@ -40,3 +46,27 @@ def parse(text: bytes, where: str) -> dict[str, Any]:
         return _DvcLock.model_validate(yaml12.parse(text, where) or {}).model_dump()["stages"]
     except ValidationError as error:
         raise UserError(f"{where}: is not what DVC writes: {explain(error, _DvcLock)}.") from None
+
+
+def unlocked() -> tuple[list[Finding], list[str]]:
+    """One finding per out; and a line that says why nothing was checked, without dvc.lock, git or dvc."""
+    if not LOCK.is_file():
+        return [], ["unlocked was not checked: there is no dvc.lock; `dvc repro` writes it"]
+    if find_spec("dvc") is None:
+        return [], ["unlocked was not checked: dvc is not installed"]
+    try:
+        git.head(Path())
+    except git.GitError as error:
+        return [], [f"unlocked was not checked: git names no commit here ({error})"]
+    done = doors.call("dvc", "status", "--json")
+    if done.returncode:
+        return [Finding("unlocked", LOCK, f"`dvc status` failed: {' '.join(done.stderr.split())}")], []
+    changes = [change for stage in json.loads(done.stdout).values() for change in stage if isinstance(change, dict)]
+    outs = {out: word for change in changes for out, word in change.get("changed outs", {}).items()}
+    return [Finding("unlocked", Path(out), _why(word)) for out, word in sorted(outs.items())], []
+
+
+def _why(word: str) -> str:
+    if word == "not in cache":
+        return "its recorded bytes are not in DVC's cache: `dvc fetch` gets them, `dvc repro` records what lies here"
+    return f"differs from dvc.lock ({word}): `dvc repro` records it, `dvc checkout` restores what was recorded"

@@ -56,11 +56,9 @@ def touched(study: Study, findings: Iterable[Finding]) -> list[Key]:
 
 def _is_broken(report: Path, broken: list[Finding]) -> bool:
     """Whether no row of a report can be trusted, whatever it rests on."""
-    here = {one.kind: one for one in broken if one.path in (report, report / "record.json", report / "results.csv")}
-    if here.keys() - {"stale"}:
-        return True
-    if not here:
-        return False
+    kinds = {one.kind for one in broken if one.path in (report, report / "record.json", report / "results.csv")}
+    if kinds != {"stale"}:
+        return bool(kinds)
     changed = changed_modules(record.read(report), "report")
     return any(not name.startswith(MADE_OF_RESULTS) for name in changed)
 
@@ -90,9 +88,7 @@ def collapsed(study: Study, looks: dict[Path, Look]) -> Iterator[Finding]:
     """Evaluations at the majority class, but for the baseline that is it, and those that ended in an overflow."""
     for cell in grid.cells(study):
         folder = paths.evaluation(study.scale_name, cell.run)
-        here = looks.get(folder)
-        if study.is_majority(cell.variant):
-            continue
+        here = None if study.is_majority(cell.variant) else looks.get(folder)
         if here is None or not here.outputs or "metrics.json" in here.gone + here.differ:
             continue
         try:

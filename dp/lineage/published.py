@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from dp import files, paths
 from dp.errors import UserError
@@ -37,7 +36,10 @@ def publish(study: Study) -> None:
     for name in (*FILES, "record.json"):
         with files.replacing(FOLDER / name) as beside:
             shutil.copyfile(report / name, beside)
-    _remove_others()
+    kept = {FOLDER / name for name in (*FILES, "record.json")}
+    for path in FOLDER.rglob("*"):
+        if path.is_file() and path not in kept:
+            path.unlink()
 
 
 def problems(study: Study, folder: Path = FOLDER) -> Iterator[str]:
@@ -53,10 +55,6 @@ def problems(study: Study, folder: Path = FOLDER) -> Iterator[str]:
             yield f"{path} is missing"
         elif files.sha256(path) != made["made"]["outputs"].get(name):
             yield f"{path} differs from its record.json"
-    yield from _outdated(study, made)
-
-
-def _outdated(study: Study, made: dict[str, Any]) -> Iterator[str]:
     if made["with"]["dirty"] is not False:
         yield "made from code without a commit"
     wanted = jobs(study)
@@ -73,10 +71,3 @@ def _outdated(study: Study, made: dict[str, Any]) -> Iterator[str]:
     for path, digest in made["used"]["inputs"].items():
         if is_of_project(path) and project_digest(path) != digest:
             yield f"{path} changed"
-
-
-def _remove_others() -> None:
-    kept = {FOLDER / name for name in (*FILES, "record.json")}
-    for path in FOLDER.rglob("*"):
-        if path.is_file() and path not in kept:
-            path.unlink()

@@ -1,14 +1,14 @@
 """Results of other scales than the one that is asked for: where they lie, and whether DVC recorded them."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from dp import paths
+from dp.lineage import doors
+from dp.lineage.dvc_lock import LOCK
 
-PHASES = (paths.TOKENIZE, paths.TRAIN, paths.EVALUATE, paths.REPORT)
+PHASES = tuple(phase for phase in paths.PHASES if phase != paths.DOWNLOAD)
 """Phases whose folders are a scale's own; downloads serve all scales."""
 SCALES = Path("workflow", "scales")
 
@@ -22,7 +22,7 @@ def is_begun(asked: Iterable[Path]) -> bool:
 def others(scale: str) -> list[str]:
     """Scales, besides this one, of which anything was made; sorted."""
     known = {path.stem for path in SCALES.glob("*.yaml")} - {scale}
-    return sorted(name for name in known if any(_holds_records(phase / name) for phase in PHASES))
+    return sorted(name for name in known if any(any((phase / name).rglob("record.json")) for phase in PHASES))
 
 
 def unrecorded(scale: str) -> list[str]:
@@ -32,14 +32,9 @@ def unrecorded(scale: str) -> list[str]:
     return [name for name in found if name not in recorded]
 
 
-def _holds_records(folder: Path) -> bool:
-    return next(folder.rglob("record.json"), None) is not None
-
-
 def _recorded(phase: Path) -> list[str]:
     """Names in a phase's folder as DVC recorded it; none where it recorded nothing, or its listing is not here."""
-    if not Path("dvc.lock").is_file():
+    if not LOCK.is_file():
         return []
-    command = [sys.executable, "-m", "dvc", "list", ".", phase.as_posix(), "--json"]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    done = doors.call("dvc", "list", ".", phase.as_posix(), "--json")
     return [one["path"] for one in json.loads(done.stdout)] if done.returncode == 0 else []

@@ -16,7 +16,6 @@ from dp.jobs import git
 from dp.jobs.record import RESTORE, parsed
 from dp.lineage import dvc_lock
 
-PHASES = (paths.DOWNLOAD, paths.TOKENIZE, paths.TRAIN, paths.EVALUATE, paths.REPORT)
 SOURCES = ("params.yaml", "dp", "workflow", "Snakefile", "environment.yml", "requirements.lock")
 WORKING_TREE = "the working tree"
 
@@ -57,15 +56,18 @@ def read(name: str | None) -> Snapshot:
         return _of_folder(folder, name)
     if commit:
         return _of_revision(name, commit)
-    raise UserError(
-        f"'{shown(name)}' is neither a folder that holds results nor a git revision here{_no_repository()}."
-    )
+    why = ""
+    try:
+        git.run(Path(), "rev-parse", "--git-dir")
+    except git.GitError as error:
+        why = f" ({error})"
+    raise UserError(f"'{shown(name)}' is neither a folder that holds results nor a git revision here{why}.")
 
 
 def _results_in(folder: Path) -> Path | None:
     """The folder of results that is meant by a project's folder, or by itself."""
     for one in (folder / paths.RESULTS, folder):
-        if any((one / phase.name).is_dir() for phase in PHASES):
+        if any((one / phase.name).is_dir() for phase in paths.PHASES):
             return one
     return None
 
@@ -74,7 +76,7 @@ def _of_folder(results: Path, name: str) -> Snapshot:
     """Paths are named as in a project, whatever the folder is called."""
     found = {
         f"{phase.as_posix()}/{path.relative_to(results / phase.name).as_posix()}": path
-        for phase in PHASES
+        for phase in paths.PHASES
         for parent, _, names in os.walk(results / phase.name)
         for path in (Path(parent) / one for one in names)
     }
@@ -107,7 +109,7 @@ def _of_revision(name: str, commit: str) -> Snapshot:
                         f"repro` and commit dvc.lock; or name a revision that has one.") from None  # fmt: skip
     stages = dvc_lock.parse(lock, f"{name}: dvc.lock")
     outs = [out["path"] for stage in stages.values() for out in stage["outs"]]
-    recorded = [path for path in outs if Path(path) in PHASES]
+    recorded = [path for path in outs if Path(path) in paths.PHASES]
     records, rows = _from_dvc(commit, recorded, name)
     return Snapshot(name, commit, records, rows, _sources_at(commit))
 
@@ -177,15 +179,6 @@ def _commit(name: str) -> str | None:
         return git.run(Path(), "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").decode().strip()
     except git.GitError:
         return None
-
-
-def _no_repository() -> str:
-    """Why nothing is a revision here, if that is so."""
-    try:
-        git.run(Path(), "rev-parse", "--git-dir")
-    except git.GitError as error:
-        return f" ({error})"
-    return ""
 
 
 def _sources_at(commit: str) -> dict[str, bytes]:

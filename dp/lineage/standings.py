@@ -1,5 +1,6 @@
 """How far a scale is: what became of each of its artifacts, what they took, and what the rest will take."""
 
+import itertools
 import os
 import sys
 from collections import Counter, defaultdict
@@ -94,7 +95,7 @@ class Survey:
     ) -> Standing:
         mark = read_mark(job.folder)
         if made:
-            why = _gone(made) or next(made.reasons(now), None)
+            why = next(made.reasons(now), None) if all(map(os.path.isfile, made.outputs)) else GONE
             if why is None and (other := next((up for up in job.upstream if found[up].state != "done"), None)):
                 why = f"what it reads is {found[other].state}"
         if mark and mark["state"] == "running":
@@ -133,10 +134,6 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     return facts.st_mtime_ns, facts.st_size, facts.st_ino
-
-
-def _gone(made: Made) -> str | None:
-    return None if all(map(os.path.isfile, made.outputs)) else GONE
 
 
 def _read(job: Job) -> Made | None:
@@ -187,12 +184,12 @@ def left(standings: Iterable[Standing], done: Iterable[Standing]) -> Estimate:
     typical = {key: _median(found) for key, found in known.items()}
     hours, unknown = {"gpu": 0.0, "core": 0.0}, 0
     for one in standings:
-        if one.state != "done":
-            cost = next((typical[key] for depth in (4, 2, 1) if (key := one.group[:depth]) in typical), None)
-            if cost:
-                hours[cost.unit] += cost.hours
-            else:
-                unknown += 1
+        if one.state == "done":
+            continue
+        if cost := next((typical[key] for depth in (4, 2, 1) if (key := one.group[:depth]) in typical), None):
+            hours[cost.unit] += cost.hours
+        else:
+            unknown += 1
     return Estimate(hours, unknown)
 
 
@@ -222,23 +219,19 @@ def grids(study: Study, standings: Iterable[Standing]) -> list[Grid]:
     """Trainings (trials among them) and evaluations, in the order of the scale."""
     found: dict[tuple[str, str], dict[str, dict[str, dict[str, Counter[str]]]]] = {}
     for one in standings:
-        cell = one.job.cell
-        if cell:
+        if cell := one.job.cell:
             rows = found.setdefault((cell.backbone, str(cell.parsed_regime.of_any_sample)), {})
             counts = rows.setdefault(cell.variant, {}).setdefault(cell.task, {})
             counts.setdefault(one.job.command, Counter())[one.state] += 1
-    order = {name: n for n, name in enumerate(study.scale.variants)}
     tasks = {name: n for n, name in enumerate(study.tasks)}
     names = [name for part in study.scale.regimes for name in part.names]
-    regimes = list(dict.fromkeys(str(Regime.parse(name).of_any_sample) for name in names))
+    regimes = dict.fromkeys(str(Regime.parse(name).of_any_sample) for name in names)
     result = []
-    for backbone in study.scale.backbones:
-        for regime in regimes:
-            rows = found.get((backbone, regime), {})
-            columns = sorted({task for cells in rows.values() for task in cells}, key=lambda task: tasks.get(task, -1))
-            if rows:
-                ordered = {name: rows[name] for name in sorted(rows, key=order.__getitem__)}
-                result.append(Grid(backbone, regime, columns, ordered))
+    for key in itertools.product(study.scale.backbones, regimes):
+        if not (rows := found.get(key, {})):
+            continue
+        columns = sorted({task for cells in rows.values() for task in cells}, key=lambda task: tasks.get(task, -1))
+        result.append(Grid(*key, columns, {name: rows[name] for name in study.scale.variants if name in rows}))
     return result
 
 
@@ -263,10 +256,7 @@ def as_json(study: Study, standings: dict[Path, Standing]) -> dict[str, Any]:
         "scale": study.scale_name,
         **totals(everything),
         "phases": {phase: totals(members) for phase, members in phases.items()},
-        "grids": [
-            {"backbone": one.backbone, "regime": one.regime, "tasks": one.tasks, "rows": one.rows}
-            for one in grids(study, everything)
-        ],
+        "grids": [vars(one) for one in grids(study, everything)],
         "not_done": [
             {"folder": str(one.job.folder), "command": one.job.command, "state": one.state, "why": one.why,
              "mark": one.mark, "log": str(one.log) if one.log.is_file() else None}

@@ -12,10 +12,9 @@ from rich.text import Text
 
 from dp.errors import printable
 from dp.lineage.standings import STATES, Estimate, Grid, Standing, costs, grids, left
-from dp.paths import RESULTS
+from dp.paths import PHASES, RESULTS
 from dp.study.study import Study
 
-PHASES = ["download", "tokenize", "train", "evaluate", "report"]
 LOOKS = {"done": "green", "running": "yellow", "failed": "bold red", "stale": "magenta", "missing": ""}
 HOW_TO_READ = """\
 A cell counts the trainings of a variant on a task (the trials of a search among them) that are done, and `eval` its
@@ -46,8 +45,8 @@ def _grids(study: Study, standings: Sequence[Standing]) -> list[RenderableType]:
     parts: list[RenderableType] = []
     drawn = False
     for grid in grids(study, standings):
-        title, word = f"{grid.backbone}, {grid.regime}", _uniform(grid)
-        if word:
+        title = f"{grid.backbone}, {grid.regime}"
+        if word := _uniform(grid):
             parts.append(Text(f"{title}: {word}"))
         else:
             parts += [Text(f"\n{title}", "bold"), _table(grid)]
@@ -59,7 +58,7 @@ def _uniform(grid: Grid) -> str | None:
     """One line in place of a table whose cells would all say the same."""
     counts = {what: grid.total(command) for command, what in (("train", "trainings"), ("evaluate", "evaluations"))}
     states = {state for count in counts.values() for state in count}
-    sizes = " and ".join(f"{sum(count.values()):,} {what}" for what, count in counts.items() if count)
+    sizes = " and ".join(f"{count.total():,} {what}" for what, count in counts.items() if count)
     if states == {"done"}:
         return f"all done ({sizes})"
     return f"nothing yet ({sizes})" if states == {"missing"} else None
@@ -84,18 +83,17 @@ def _cell(counts: dict[str, Counter[str]]) -> Text:
 
 
 def _alike(trained: Counter[str], evaluated: Counter[str]) -> bool:
-    """Whether one count says both: they are equal, or both whole, or both not begun."""
+    """Whether one count says both: they are equal, or both whole, or both not asked."""
     return trained == evaluated or (set(trained) == set(evaluated) and set(trained) in ({"done"}, {"missing"}))
 
 
 def _count(count: Counter[str]) -> Text:
     """`1/3 +1 running 1 failed`."""
-    others = [name for name in ("running", "failed", "stale") if count[name]]
-    whole = count["done"] == sum(count.values())
-    text = Text(f"{count['done']}/{sum(count.values())}", LOOKS["done"] if whole else "")
-    for name in others:
-        sign = "+" if name == "running" else ""
-        text.append(" ").append(f"{sign}{count[name]} {name}", LOOKS[name])
+    whole = count["done"] == count.total()
+    text = Text(f"{count['done']}/{count.total()}", LOOKS["done"] if whole else "")
+    for name in ("running", "failed", "stale"):
+        if count[name]:
+            text.append(" ").append(f"{'+' * (name == 'running')}{count[name]} {name}", LOOKS[name])
     return text
 
 
@@ -107,9 +105,10 @@ def _summary(study: Study, standings: Sequence[Standing], now: float) -> list[Re
     parts.append(Text(f"spent {spent}; left {_left(rest)}", "bold"))
     of = {name: [one for one in standings if one.state == name] for name in STATES}
     parts += _listed("running", [_running(one, now) for one in of["running"]])
-    parts += _listed("failed", [f"{_name(one)}: {one.mark['error']}{_log(one)}" for one in of["failed"] if one.mark])
-    parts += _listed("killed", [f"{_name(one)}: {one.why}{_log(one)}" for one in of["missing"] if one.mark])
-    parts += _listed("done without a number", [f"{_name(one)}: {one.overflow}" for one in of["done"]
+    failed = [f"{one.job.folder}: {one.mark['error']}{_log(one)}" for one in of["failed"] if one.mark]
+    parts += _listed("failed", failed)
+    parts += _listed("killed", [f"{one.job.folder}: {one.why}{_log(one)}" for one in of["missing"] if one.mark])
+    parts += _listed("done without a number", [f"{one.job.folder}: {one.overflow}" for one in of["done"]
                                                if one.overflow and one.job.command == "train"])  # fmt: skip
     parts += _listed("stale, by reason", _counted(of["stale"]))
     parts += _listed("missing, though there is a record", _counted(one for one in of["missing"] if not one.mark))
@@ -120,8 +119,8 @@ def _totals(study: Study, standings: Sequence[Standing]) -> Table:
     table = Table(title=f"scale {study.scale_name}", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("phase", "artifacts", *STATES, "spent", "left"):
         table.add_column(name, justify="left" if name in ("phase", "left", "spent") else "right")
-    phases = list(dict.fromkeys(one.job.phase for one in standings))
-    for phase in [*sorted(phases, key=PHASES.index), "all"]:
+    asked = {one.job.phase for one in standings}
+    for phase in [*(path.name for path in PHASES if path.name in asked), "all"]:
         members = [one for one in standings if phase in (one.job.phase, "all")]
         count = Counter(one.state for one in members)
         numbers = [Text(f"{count[name]:,}", LOOKS[name] if count[name] else "dim") for name in STATES]
@@ -154,11 +153,7 @@ def _age(seconds: float) -> str:
 
 def _running(one: Standing, now: float) -> str:
     assert one.mark
-    return f"{_name(one)} on {one.mark['host']}, process {one.mark['pid']}, since {_age(now - one.mark['started'])}"
-
-
-def _name(one: Standing) -> str:
-    return str(one.job.folder)
+    return f"{one.job.folder} on {one.mark['host']}, process {one.mark['pid']}, since {_age(now - one.mark['started'])}"
 
 
 def _log(one: Standing) -> str:

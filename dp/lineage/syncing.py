@@ -2,13 +2,13 @@
 
 import json
 import shlex
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from dp import files
 from dp.errors import UserError, shown
 from dp.jobs import made
+from dp.jobs.finding import some
 from dp.jobs.job import RECORD, Job
 from dp.jobs.stale import now_of
 from dp.lineage import doors
@@ -77,24 +77,22 @@ def check(jobs: dict[Path, Job]) -> None:
             other.append(f"{folder} (not made)")
             continue
         digests |= one.outputs
-        damaged += [Path(path) for path, digest in one.outputs.items() if _sha256(path) != digest]
-        other += [f"{folder} ({why})" for why in islice(one.reasons(now), 1)]
+        outputs = {Path(path): digest for path, digest in one.outputs.items()}
+        damaged += [path for path, digest in outputs.items() if not path.is_file() or files.sha256(path) != digest]
+        if why := next(one.reasons(now), None):
+            other.append(f"{folder} ({why})")
     if damaged:
         raise UserError(
             f"{len(damaged)} files are not what their jobs wrote, though DVC holds them so: "
-            f"{_shown(_with_objects(damaged))}. They were damaged in the remote, on the way, or before the push. "
+            f"{some(_with_objects(damaged), SHOWN)}. They were damaged in the remote, on the way, or before the push. "
             "Nothing was taken over. Delete each file and its object in .dvc/cache, and call sync again. If it comes "
             "the same again, the remote's object is damaged: docs/sharing.md says how to replace it."
         )
     if other:
         raise UserError(
-            f"{len(other)} artifacts are not what this commit would make: {_shown(other)}. Nothing was taken over. "
-            "Delete those folders, and `snakemake --cores all` makes them again; `dvc repro` records them."
+            f"{len(other)} artifacts are not what this commit would make: {some(other, SHOWN)}. Nothing was taken "
+            "over. Delete those folders, and `snakemake --cores all` makes them again; `dvc repro` records them."
         )
-
-
-def _sha256(path: str) -> str | None:
-    return files.sha256(Path(path)) if Path(path).is_file() else None
 
 
 def _lock() -> dict[str, Any]:
@@ -153,8 +151,9 @@ def _pull(stages: dict[str, Any], remote: str | None) -> None:
     sizes = {f"{out['path']}/": out["nfiles"] for stage in stages.values() for out in stage["outs"]}
     raise UserError(
         f"{sum(sizes.get(path, 1) for path in missing)} files that {LOCK} names are not in the remote: "
-        f"{_shown(missing)}. Either a push stopped midway, and whoever made them has to `dvc push` again; or they were "
-        "lost there since: docs/sharing.md says how to push them once more. What came is kept: call sync again then."
+        f"{some(missing, SHOWN)}. Either a push stopped midway, and whoever made them has to `dvc push` again; or they "
+        "were lost there since: docs/sharing.md says how to push them once more. What came is kept: call sync again "
+        "then."
     )
 
 
@@ -173,9 +172,9 @@ def _compare() -> None:
         )
     elif crlf := _with_crlf():
         remedy = (
-            f"{len(crlf)} files here end their lines with CR LF ({_shown(crlf)}), as git's core.autocrlf writes them, "
-            "and DVC compares bytes. Put edits aside (`git stash`); `git rm -rq --cached . && git reset -q --hard` "
-            "then writes every file anew, with the line ends that .gitattributes asks for; call sync again."
+            f"{len(crlf)} files here end their lines with CR LF ({some(crlf, SHOWN)}), as git's core.autocrlf writes "
+            "them, and DVC compares bytes. Put edits aside (`git stash`); `git rm -rq --cached . && git reset -q "
+            "--hard` then writes every file anew, with the line ends that .gitattributes asks for; call sync again."
         )
     else:
         remedy = (
@@ -224,7 +223,3 @@ def _with_objects(damaged: list[Path]) -> list[str]:
         listed = doors.call("dvc", "list", ".", str(phase), "--recursive", "--show-hash", "--json")
         md5 |= {phase / one["path"]: one["md5"] for one in json.loads(listed.stdout or "[]") if one.get("md5")}
     return [f"{path} (files/md5/{md5[path][:2]}/{md5[path][2:]})" if path in md5 else str(path) for path in damaged]
-
-
-def _shown(items: list[str]) -> str:
-    return ", ".join(items[:SHOWN]) + (f" and {len(items) - SHOWN} more" if len(items) > SHOWN else "")

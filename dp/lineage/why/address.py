@@ -1,8 +1,9 @@
 """What a person may call a number, and the jobs that it was made by."""
 
+import difflib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,7 @@ from typing import Any
 from dp import files, paths
 from dp.data.regime import Regime
 from dp.errors import UserError, shown
-from dp.lineage.why.nearest import closest, nearest_file, nearest_name
-from dp.lineage.why.report_files import figure_problems, rows_of
+from dp.lineage.why.report_files import FIGURES, figure_problems, rows_of
 from dp.lineage.why.tree import folder_of, is_below_results, readable
 from dp.study import grid
 from dp.study.study import Study
@@ -69,14 +69,13 @@ def _file(address: str, path: Path) -> Number:
     if not (folder / "record.json").is_file():
         if path.is_file() and paths.LOGS not in path.parents:
             return Number(address, [], [folder])
-        raise _unknown(address, nearest_file(path))
+        raise _unknown(address, _nearest_file(path))
     name = path.relative_to(folder).as_posix()
     if name not in (".", "record.json"):
         record = readable(folder / "record.json")
         if record and name not in record["made"]["outputs"]:
-            raise _unknown(address, f"{folder}/{closest(name, [*record['made']['outputs'], 'record.json'])}")
-    problems = figure_problems(path) if path.suffix in (".svg", ".png") else []
-    return Number(address, values_of(folder), [folder], problems=tuple(problems))
+            raise _unknown(address, f"{folder}/{_closest(name, [*record['made']['outputs'], 'record.json'])}")
+    return Number(address, values_of(folder), [folder], problems=tuple(figure_problems(path)))
 
 
 def values_of(folder: Path) -> list[dict[str, Any]]:
@@ -92,31 +91,25 @@ def values_of(folder: Path) -> list[dict[str, Any]]:
 
 
 def _line(address: str, path: Path, line: int) -> Number:
-    picture, table = path, path.with_suffix(".csv") if path.suffix in (".svg", ".png") else path
+    table = path.with_suffix(".csv") if path.suffix in FIGURES else path
     if paths.REPORT not in table.parents or table.suffix != ".csv":
         raise UserError(f"{address}: only a CSV below results/report/ has lines. {FORMS}")
     if not table.is_file():
-        raise _unknown(address, f"{nearest_file(path)}:{line}")
+        raise _unknown(address, f"{_nearest_file(path)}:{line}")
     rows = rows_of(table)
     row = next((row for end, row in rows if line <= end), None) if line > 1 else None
     if row is None:
         first_and_last = f"{table}:2 to {table}:{rows[-1][0]}" if rows else "none"
         raise UserError(f"{address}: the file has no such row; its rows are {first_and_last}. {FORMS}")
     report = paths.report(table.relative_to(paths.REPORT).parts[0])
-    names = _by_names(address, report, row) if _has_names(row) else _by_digests(address, report, row)
-    problems = figure_problems(picture) if picture != table else []
+    is_named = all(row.get(key) for key in GROUP) and (row["regime"] != "fewshot" or bool(row.get("k")))
+    names = [name for name in run_names(report) if _is_of(name, row)] if is_named else []
+    names = names or _by_digests(address, report, row)
+    problems = figure_problems(path)
     record, name = readable(report / "record.json"), table.relative_to(report).as_posix()
-    problems += [f"does not record {name}"] if record and name not in record["made"]["outputs"] else []
+    if record and name not in record["made"]["outputs"]:
+        problems.append(f"does not record {name}")
     return Number(address, [row], [report], [paths.evaluation(report.name, name) for name in names], tuple(problems))
-
-
-def _has_names(row: dict[str, str]) -> bool:
-    return all(row.get(key) for key in GROUP) and (row["regime"] != "fewshot" or bool(row.get("k")))
-
-
-def _by_names(address: str, report: Path, row: dict[str, str]) -> list[str]:
-    names = [name for name in run_names(report) if _is_of(name, row)]
-    return names or _by_digests(address, report, row)
 
 
 def _by_digests(address: str, report: Path, row: dict[str, str]) -> list[str]:
@@ -161,8 +154,7 @@ def _named(address: str, name: str, study: Study) -> Number:
     tried = {
         cell.run: paths.train_run(scale, cell.run) for cell in grid.needed_trainings(study) if cell.run not in runs
     }
-    if name in runs or name in tried:
-        folder = (runs | tried)[name]
+    if folder := (runs | tried).get(name):
         return Number(address, values_of(folder), [folder])
     of_cell = [run for run in runs if _is_in_cell(run, name)]
     if not of_cell:
@@ -170,7 +162,7 @@ def _named(address: str, name: str, study: Study) -> Number:
         if trained:
             return Number(address, [], trained)
         raise _unknown(
-            address, nearest_name(name, [*runs, *tried]), f" of scale '{scale}' (--set scale=... for another)"
+            address, _nearest_name(name, [*runs, *tried]), f" of scale '{scale}' (--set scale=... for another)"
         )
     folders, report = [runs[run] for run in of_cell], paths.report(scale)
     values = _table_rows(report, name)
@@ -216,3 +208,44 @@ def _is_in(spelling: str, wanted: Regime | None) -> bool:
 
 def _unknown(address: str, nearest: str, where: str = "") -> UserError:
     return UserError(f"{shown(address)}: there is no such number{where}; the nearest is {nearest}. {FORMS}")
+
+
+def _nearest_file(path: Path) -> str:
+    """A file below results/ that agrees with a path part by part; for a log, a file of what the job made."""
+    if paths.LOGS in path.parents:
+        path = paths.RESULTS / path.relative_to(paths.LOGS).with_suffix("")
+
+    def below(folder: str) -> Iterable[str]:
+        found = sorted(one.name for one in Path(folder).iterdir()) if Path(folder).is_dir() else []
+        return [name for name in found if f"{folder}/{name}" != str(paths.LOGS) and not name.startswith(".")]
+
+    return _nearest(path.as_posix().split("/"), below)
+
+
+def _nearest_name(name: str, names: list[str]) -> str:
+    """Of the names of runs, or the cells that they belong to."""
+    children: dict[str, dict[str, None]] = {}
+    for one in names:
+        parts = one.split("/")
+        for end, part in enumerate(parts):
+            children.setdefault("/".join(parts[:end]), {})[part] = None
+    return _nearest(name.split("/"), lambda prefix: children.get(prefix, {}), depth=4)
+
+
+def _nearest(parts: list[str], below: Callable[[str], Iterable[str]], depth: int = 99) -> str:
+    """The address that agrees with the given one part by part, the nearest name where one is unknown."""
+    found = ""
+    for place in range(max(depth, len(parts))):
+        known = list(below(found))
+        if not known:
+            break
+        part = parts[place] if place < len(parts) else known[0]
+        best = part if part in known else _closest(part, known)
+        found = f"{found}/{best}" if found else best
+    return found
+
+
+def _closest(name: str, known: list[str]) -> str:
+    """A name that goes on where this one ends, else the most similar one."""
+    longer = next((one for one in known if one.startswith(name)), None)
+    return longer or difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]

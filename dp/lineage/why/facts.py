@@ -7,6 +7,8 @@ from typing import Any
 from dp.lineage.why.tree import Node
 
 Record = dict[str, Any]
+TREE = {None: "state of the tree unknown", True: "dirty tree", False: "clean tree"}
+"""`dirty` of a record, in words."""
 
 
 def seconds(value: float) -> str:
@@ -19,20 +21,16 @@ def seconds(value: float) -> str:
 
 def surroundings(record: Record) -> dict[str, str]:
     """Fact -> value, for the facts that most jobs share. Jobs that load no torch count no threads."""
-    found, packages = record["with"], record["with"].get("packages") or {}
+    found = record["with"]
     facts = {
-        "commit": f"{found.get('commit') or 'none'}, {_tree(found.get('dirty'))}",
+        "commit": f"{found.get('commit') or 'none'}, {TREE[found.get('dirty')]}",
         "machine": f"{found.get('platform')}, {found.get('processor_count')} processors",
         "device": f"{found.get('device')}" + (f" (CUDA {found['cuda']})" if found.get("cuda") else ""),
         "threads": found.get("threads"),
         "python": found.get("python"),
-        "packages": ", ".join(f"{name} {version}" for name, version in packages.items() if version),
+        "packages": ", ".join(f"{name} {version}" for name, version in found["packages"].items() if version),
     }
     return {name: str(value) for name, value in facts.items() if value}
-
-
-def _tree(dirty: bool | None) -> str:
-    return "state of the tree unknown" if dirty is None else "dirty tree" if dirty else "clean tree"
 
 
 def common(nodes: Iterable[Node]) -> dict[str, str]:
@@ -54,21 +52,38 @@ def differences(record: Record, shared: dict[str, str]) -> list[str]:
     return lines
 
 
-def on_gpu(record: Record) -> bool:
-    return record["with"].get("device", "cpu") != "cpu"
-
-
 def about(record: Record) -> list[str]:
     """Lines on what was asked of a job and what it found."""
     asked, made = record["asked"], record["made"]
-    lines = WORDS[record["command"]](asked, made) if record["command"] in WORDS else []
+    match record["command"]:
+        case "fetch-task":
+            lines = [f"{_origin(made)}, task version {asked.get('version')}; rows {_pairs(made.get('rows') or {})}"]
+        case "fetch-backbone":
+            weights = f"{made.get('parameters')} parameters, {made.get('dtype')}"
+            lines = [f"{asked.get('family')}, {_origin(made)}, {weights}"]
+        case "tokenize":
+            cut = made.get("truncated") or {}
+            truncated = f"truncated: {_pairs(cut)}" if any(cut.values()) else "none truncated"
+            rows = _pairs(made.get("rows") or {})
+            lines = [f"rows {rows}; at most {asked.get('max_tokens')} tokens, {truncated}",
+                     f"selection split: {made['selection_split']}" if made.get("selection_split") else ""]  # fmt: skip
+        case "features":
+            compute = asked.get("compute") or {}
+            lines = [f"{asked.get('pooling')}, {compute.get('dtype')} on {compute.get('device')}"]
+        case "train":
+            lines = _train(asked, made)
+        case "choose":
+            chose = f"trial {made.get('chosen')} of {made.get('trials')}: {_pairs(made.get('setting') or {})}"
+            lines = [f"{asked.get('method')} search; chose {chose}"]
+        case "evaluate":
+            lines = _evaluate(asked, made)
+        case "report":
+            admitted = ", dirty trees admitted" if asked.get("allow_dirty") else ""
+            lines = [f"{made.get('runs')} runs in {made.get('rows')} rows{admitted}"]
+        case _:
+            lines = []
     labels = f"labels: {', '.join(made['labels'])}" if made.get("labels") else ""
     return [line for line in (*lines, labels) if line]
-
-
-def _report(asked: Record, made: Record) -> list[str]:
-    admitted = ", dirty trees admitted" if asked.get("allow_dirty") else ""
-    return [f"{made.get('runs')} runs in {made.get('rows')} rows{admitted}"]
 
 
 def _evaluate(asked: Record, made: Record) -> list[str]:
@@ -88,9 +103,8 @@ def _train(asked: Record, made: Record) -> list[str]:
     budget, tuned = asked.get("training") or {}, made.get("trainable_parameters")
     optimizer, selection = budget.get("optimizer") or {}, made.get("selection") or {}
     setting = made.get("setting")
-    frozen = (
-        "" if made.get("backbone_frozen") is None else f", backbone {'frozen' if made['backbone_frozen'] else 'tuned'}"
-    )
+    is_frozen = made.get("backbone_frozen")
+    frozen = "" if is_frozen is None else f", backbone {'frozen' if is_frozen else 'tuned'}"
     before = f" (after {made['steps_before']} of its source)" if made.get("steps_before") else ""
     selected = f"selected step {made.get('selected_step')}"
     if made.get("overflow"):
@@ -108,43 +122,6 @@ def _train(asked: Record, made: Record) -> list[str]:
         f"setting: {_pairs(setting)}" if setting else "",
         selected,
     ]
-
-
-def _choose(asked: Record, made: Record) -> list[str]:
-    chose = f"trial {made.get('chosen')} of {made.get('trials')}: {_pairs(made.get('setting') or {})}"
-    return [f"{asked.get('method')} search; chose {chose}"]
-
-
-def _features(asked: Record, made: Record) -> list[str]:
-    compute = asked.get("compute") or {}
-    return [f"{asked.get('pooling')}, {compute.get('dtype')} on {compute.get('device')}"]
-
-
-def _tokenize(asked: Record, made: Record) -> list[str]:
-    cut = made.get("truncated") or {}
-    truncated = f"truncated: {_pairs(cut)}" if any(cut.values()) else "none truncated"
-    return [f"rows {_pairs(made.get('rows') or {})}; at most {asked.get('max_tokens')} tokens, {truncated}",
-            f"selection split: {made['selection_split']}" if made.get("selection_split") else ""]  # fmt: skip
-
-
-def _fetch_backbone(asked: Record, made: Record) -> list[str]:
-    return [f"{asked.get('family')}, {_origin(made)}, {made.get('parameters')} parameters, {made.get('dtype')}"]
-
-
-def _fetch_task(asked: Record, made: Record) -> list[str]:
-    return [f"{_origin(made)}, task version {asked.get('version')}; rows {_pairs(made.get('rows') or {})}"]
-
-
-WORDS = {
-    "report": _report,
-    "evaluate": _evaluate,
-    "train": _train,
-    "choose": _choose,
-    "features": _features,
-    "tokenize": _tokenize,
-    "fetch-backbone": _fetch_backbone,
-    "fetch-task": _fetch_task,
-}
 
 
 def _origin(made: Record) -> str:

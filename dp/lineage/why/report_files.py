@@ -7,6 +7,8 @@ from xml.etree import ElementTree
 from dp import files
 from dp.escapes import given
 
+FIGURES = (".svg", ".png")
+
 
 def source_of_figure(picture: Path) -> str | None:
     """What a figure says it was drawn from, `<csv name> sha256:<digest>`; None where it says nothing."""
@@ -22,9 +24,9 @@ def source_of_figure(picture: Path) -> str | None:
 
 
 def figure_problems(picture: Path) -> list[str]:
-    """Whether a figure was drawn from the CSV that lies beside it."""
+    """Whether a figure was drawn from the CSV that lies beside it; nothing to say of other files."""
     data = picture.with_suffix(".csv")
-    if not picture.is_file() or not data.is_file():
+    if picture.suffix not in FIGURES or not picture.is_file() or not data.is_file():
         return []  # the record says that it is missing
     now = f"{data.name} sha256:{files.sha256(data)}"
     try:

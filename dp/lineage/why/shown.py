@@ -10,7 +10,7 @@ from rich.tree import Tree
 from dp import files
 from dp.errors import printable
 from dp.lineage.why.address import Number, run_names, values_of
-from dp.lineage.why.facts import about, common, differences, on_gpu, seconds, surroundings
+from dp.lineage.why.facts import about, common, differences, seconds, surroundings
 from dp.lineage.why.tree import Node
 
 DIMENSIONS = ("backbone", "regime", "k", "task", "variant")
@@ -24,7 +24,7 @@ def as_json(number: Number, nodes: Mapping[Path, Node]) -> dict[str, Any]:
     for node in nodes.values():
         for name, digest in node.leaves.items():
             leaves.setdefault(name, {}).setdefault(digest, []).append(str(node.folder))
-    found = {
+    records = {
         str(node.folder): {
             "record": node.record,
             "digest": node.digest,
@@ -35,7 +35,7 @@ def as_json(number: Number, nodes: Mapping[Path, Node]) -> dict[str, Any]:
         }
         for node in nodes.values()
     }
-    return {"number": number.address, "values": number.values, "nodes": found,
+    return {"number": number.address, "values": number.values, "nodes": records,
             "root": [str(folder) for folder in number.roots], "leaves": leaves}  # fmt: skip
 
 
@@ -114,10 +114,10 @@ def _lines(node: Node, shared: dict[str, str]) -> list[Text]:
     job = [
         f"seed {seed}" if seed is not None else "",
         str(made.get("status")),
-        seconds(made.get("wall_seconds") or 0),
+        seconds(made["wall_seconds"]),
         f"{made.get('peak_memory_mib')} MiB",
         f"GPU {made['gpu_peak_memory_mib']} MiB" if made.get("gpu_peak_memory_mib") else "",
-        f"code {record['used'].get('code', {}).get('digest', '')[:SHORT]}",
+        f"code {record['used']['code']['digest'][:SHORT]}",
         f"record {(node.digest or '')[:SHORT]}",
     ]
     return [
@@ -133,7 +133,7 @@ def _lines(node: Node, shared: dict[str, str]) -> list[Text]:
 def _head(number: Number) -> Text:
     lines = [Text(printable(number.address), style="bold")]
     for value in number.values:
-        said = (*DIMENSIONS, *_VALUE, _name(value), "runs")
+        said = (*DIMENSIONS, "metric", "low", "high", "interval", _name(value), "runs")
         rest = [f"{key} {one}" for key, one in value.items() if key not in said and one not in ("", None)]
         lines.append(Text(" / ".join(str(value[key]) for key in DIMENSIONS if value.get(key))))
         lines.append(Text(_value(value), style="bold green"))
@@ -142,9 +142,6 @@ def _head(number: Number) -> Text:
     if not number.values and path.is_file():
         lines.append(Text(f"sha256:{files.sha256(path)}"))
     return Text("\n").join(line for line in lines if line)
-
-
-_VALUE = ("metric", "low", "high", "interval")
 
 
 def _name(value: Mapping[str, Any]) -> str:
@@ -166,8 +163,8 @@ def _short(value: Any) -> str:
 
 def _total(nodes: Mapping[Path, Node]) -> Text:
     records = [node.record for node in nodes.values() if node.record]
-    wall = sum(record["made"].get("wall_seconds") or 0 for record in records)
-    gpu = sum(record["made"].get("wall_seconds") or 0 for record in records if on_gpu(record))
+    wall = sum(record["made"]["wall_seconds"] for record in records)
+    gpu = sum(record["made"]["wall_seconds"] for record in records if record["with"]["device"] != "cpu")
     broken = [Text(f"! {node.folder} does not hold", style="bold red") for node in nodes.values() if node.problems]
     on = f", {seconds(gpu)} of them on a GPU" if gpu else ""
     return Text("\n").join([*broken, Text(f"{_jobs(nodes)}, {seconds(wall)} in all{on}")])

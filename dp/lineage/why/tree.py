@@ -46,10 +46,7 @@ class Node:
 
 def folder_of(path: Path) -> Path:
     """The artifact that a file below results/ belongs to: the nearest folder with a record, else the file's own."""
-    for folder in path.parents:
-        if (folder / "record.json").is_file():
-            return folder
-    return path.parent
+    return next((folder for folder in path.parents if (folder / RECORD).is_file()), path.parent)
 
 
 def lineage(roots: Sequence[Path], runs: Sequence[Path] | None = None) -> dict[Path, Node]:
@@ -115,7 +112,11 @@ def _upstream(node: Node) -> list[Path]:
 def _node(folder: Path) -> Node:
     path = folder / "record.json"
     if not path.is_file():
-        return Node(folder, None, None, problems=[f"has no record.json{_why_not(folder)}"])
+        why = ""
+        if mark := read_mark(folder):
+            failed = f"failed, {mark['error'].splitlines()[0]}" if mark["state"] == "failed" else ""
+            why = f": its job {failed or 'is ' + mark['state']}"
+        return Node(folder, None, None, problems=[f"has no record.json{why}"])
     digest = files.sha256(path)
     node = Node(folder, readable(path), digest, adoption=adoption.of(folder, digest))
     if node.record is None:
@@ -129,19 +130,10 @@ def _node(folder: Path) -> Node:
         for name, digest in node.inputs.items()
         if not is_below_results(name) and not name.startswith(LOOKS)
     }
-    node.problems += _changed_sources(node)
+    # Files of the project that it read: what it downloaded is not here to be compared.
+    node.problems += [f"{name} is not what it read" for name, digest in node.leaves.items()
+                      if is_of_project(name) and project_digest(name) != digest]  # fmt: skip
     return node
-
-
-def _why_not(folder: Path) -> str:
-    mark = read_mark(folder)
-    if mark is None:
-        return ""
-    return (
-        f": its job failed, {mark['error'].splitlines()[0]}"
-        if mark["state"] == "failed"
-        else f": its job is {mark['state']}"
-    )
 
 
 def _changed_outputs(node: Node) -> Iterator[str]:
@@ -151,13 +143,6 @@ def _changed_outputs(node: Node) -> Iterator[str]:
             yield f"{name} is missing"
         elif files.sha256(path) != digest:
             yield f"{name} differs from the record"
-
-
-def _changed_sources(node: Node) -> Iterator[str]:
-    """Files of the project that a job read: what it downloaded is not here to be compared."""
-    for name, digest in node.leaves.items():
-        if is_of_project(name) and project_digest(name) != digest:
-            yield f"{name} is not what it read"
 
 
 def _differences(node: Node, nodes: dict[Path, Node]) -> Iterator[str]:
