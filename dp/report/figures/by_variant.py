@@ -59,6 +59,4 @@ def by_setting(rows: style.Rows) -> dict[str, style.Rows]:
 
 def limits(rows: style.Rows, keys: Sequence[str]) -> tuple[float, float]:
     """The range of some columns in per cent, with room at both ends."""
-    values = [100 * float(row[key]) for row in rows for key in keys if row[key]]
-    room = 0.06 * (max(values) - min(values)) or 1.0
-    return min(values) - room, max(values) + room
+    return style.limits([100 * float(row[key]) for row in rows for key in keys if row[key]], 0.06)

@@ -79,8 +79,7 @@ def draw(rows: style.Rows) -> Figure:
                 axes.plot(value, y, linestyle="none", **RING)
         column = style.of(drawn, task=points[0]["task"])
         values = [float(row[key]) for row in column for key in ("value", "ours", "low", "high") if row[key]]
-        room = 0.08 * (max(values) - min(values)) or 1.0
-        axes.set_xlim(min(values) - room, max(values) + room)
+        axes.set_xlim(style.limits(values, 0.08))
     return figure
 
 

@@ -16,8 +16,6 @@ APART = 1.35
 """Steps from the last run of a variant to the first of the next."""
 WRITTEN = 1000
 """Weights; more of them are drawn without their numbers."""
-MOST = 8
-"""Backbones and regimes."""
 BESIDE: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "ha": "right",
                           "va": "center"}  # fmt: skip
 
@@ -34,10 +32,14 @@ def data(found: Findings) -> list[dict[str, Any]]:
 def draw(rows: style.Rows) -> Figure:
     if not rows:
         return style.only_words("No variant of this scale has a pool of prompts.")
-    rows, left_out = style.fewer(rows, MOST)
+    rows, left_out = style.fewer(rows)
     blocks = {setting: _places(style.where(rows, setting)) for setting in style.settings(rows)}
     lines = [
-        style.Band(style.tasks(style.where(rows, setting)), STEP * (max(places.values()) + 1.4), style.header(setting))
+        style.Band(
+            style.unique(style.where(rows, setting), "task"),
+            STEP * (max(places.values()) + 1.4),
+            style.header(setting),
+        )
         for setting, places in blocks.items()
     ]
     prompts = max(int(row["prompt"]) for row in rows) + 1
@@ -52,7 +54,7 @@ def draw(rows: style.Rows) -> Figure:
     figure, grid = style.page(rows, text, lines, max(1.5, 0.25 * prompts), left)
     for (setting, places), line in zip(blocks.items(), grid, strict=True):
         own = style.where(rows, setting)
-        for task, axes in zip(style.tasks(own), line, strict=True):
+        for task, axes in zip(style.unique(own, "task"), line, strict=True):
             on_task = style.of(own, task=task)
             for variant in style.unique(on_task, "variant"):
                 weighed = style.of(on_task, variant=variant)

@@ -26,12 +26,12 @@ def data(found: Findings) -> list[dict[str, Any]]:
 def draw(rows: style.Rows) -> Figure:
     lines = {setting: style.where(rows, setting) for setting in style.settings(rows)}
     variants = {setting: style.unique(own, "variant") for setting, own in lines.items()}
-    across = max(len(style.tasks(own)) for own in lines.values())
+    across = max(len(style.unique(own, "task")) for own in lines.values())
     heights = [0.17 * len(names) + 0.55 for names in variants.values()]
     figure = Figure(figsize=(max(2.0 * across + 2.2, 7.0), sum(heights) + 1.4), layout="constrained")
     grid = figure.subplots(len(lines), across, squeeze=False, sharex=True, sharey="row", height_ratios=heights)
     for (setting, own), panels in zip(lines.items(), grid, strict=True):
-        tasks, names = style.tasks(own), variants[setting]
+        tasks, names = style.unique(own, "task"), variants[setting]
         for axes in panels[len(tasks) :]:
             axes.set_visible(False)
         for task, axes in zip(tasks, panels, strict=False):
