@@ -9,9 +9,9 @@ from typing import Any, Generic, TypeVar
 
 from dp import files, paths
 from dp.jobs.made import Made
+from dp.report.checklist import NOT_SETTINGS, flat
 from dp.report.findings import Findings
 from dp.report.page import curves
-from dp.report.pages.checklist import NOT_SETTINGS, flat
 from dp.results.groups import by_row
 from dp.results.runs import Run
 from dp.results.table import Row

@@ -2,7 +2,6 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
-from functools import partial
 from math import fsum
 from pathlib import Path
 from statistics import median
@@ -13,7 +12,7 @@ from dp.jobs.made import Made
 from dp.report import markdown
 from dp.results import steps
 from dp.results.groups import grouped
-from dp.results.jobs import UNKNOWN, as_number, as_text, by_jobs, said, version
+from dp.results.jobs import UNKNOWN, as_number, as_text, by_jobs, packages, said, surroundings
 from dp.results.labels import spelled_out
 from dp.results.runs import Run
 from dp.results.table import Row
@@ -51,12 +50,10 @@ def document(study: Study, table: list[Row], runs: list[Run], made: list[Made]) 
 def _infrastructure(made: list[Made]) -> list[str]:
     facts = {"device": "device", "CPU threads of a job": "threads", "processors of the machine": "processor_count",
              "platform": "platform", "Python": "python"}  # fmt: skip
-    rows = [[name, *line] for name, key in facts.items() for line in by_jobs(made, said("with", key))]
     on_gpu = [job for job in made if job.said("with", "device") not in (None, "cpu")]
-    rows += [["CUDA", *line] for line in by_jobs(on_gpu, said("with", "cuda"))]
-    names = sorted({name for job in made for name in job.said("with", "packages") or {}})
-    versions = [[name, *line] for name in names for line in by_jobs(made, partial(version, name))]
-    return [markdown.table(["fact", "value", "jobs"], rows), markdown.table(["package", "version", "jobs"], versions)]
+    rows = surroundings(made, facts) + surroundings(on_gpu, {"CUDA": "cuda"})
+    return [markdown.table(["fact", "value", "jobs"], rows),
+            markdown.table(["package", "version", "jobs"], packages(made))]  # fmt: skip
 
 
 def _code(made: list[Made]) -> list[str]:
