@@ -59,21 +59,14 @@ def _headline(verdicts: list[Row], null: list[Row], against: str) -> str:
 
 
 def _measured(rows: list[Row]) -> str:
-    tasks = list(dict.fromkeys(row["task"] for row in rows))
-    cells = {(row["variant"], row["task"]): Marked(f"{_interval(row)} ({_range(row)}) {_marked(row)}") for row in rows}
-    lines = [[variant, *[cells.get((variant, task), "") for task in tasks]]
-             for variant in dict.fromkeys(row["variant"] for row in rows)]  # fmt: skip
+    tasks, lines = markdown.by_variant(
+        rows, lambda row: Marked(f"{markdown.percent(row)} ({_range(row)}) {_marked(row)}")
+    )
     return markdown.table(["variant", *tasks], lines, "l" + "r" * len(tasks))
 
 
 def _marked(row: Row) -> Marked:
     return Marked(row["verdict"] if row["verdict"] == "holds" else f"**{row['verdict']}**")
-
-
-def _interval(row: Row) -> str:
-    if row["mean"] is None:
-        return OVERFLOW
-    return f"{100 * row['mean']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
 
 
 def _range(row: Row) -> str:
@@ -82,7 +75,7 @@ def _range(row: Row) -> str:
 
 def _reason(row: Row) -> str:
     where = f"{row['variant']} on {row['task']} ({row['backbone']}, {row['regime']})"
-    return f"- {where}: {_interval(row)}, {_range(row)} because {escaped(row['because']).rstrip('.')}."
+    return f"- {where}: {markdown.percent(row)}, {_range(row)} because {escaped(row['because']).rstrip('.')}."
 
 
 def _null(rows: list[Row]) -> str:

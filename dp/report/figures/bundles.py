@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from dp.report.figures import style
+from dp.results.labels import name_of
 
 REFERENCE = "fixed"
 """The variant that stands behind the others, where it was run."""
@@ -23,7 +24,7 @@ class Bundle(NamedTuple):
 
 def parts(rows: style.Rows, reference: bool = True) -> Iterator[Bundle]:
     for setting in style.settings(rows):
-        own, header = style.where(rows, setting), style.header(setting)
+        own, header = style.where(rows, setting), name_of(setting)
         every = style.unique(own, "variant")
         others = [name for name in every if name != REFERENCE or not reference]
         for variants in style.chunks(others) or [[]]:

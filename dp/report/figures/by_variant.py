@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dp.report.figures import style
+from dp.results.labels import name_of
 
 STEP = 0.165
 """Inches from one variant to the next."""
@@ -54,7 +55,7 @@ def panels(
 
 def by_setting(rows: style.Rows) -> dict[str, style.Rows]:
     """Header -> rows of each backbone and regime."""
-    return {style.header(setting): style.where(rows, setting) for setting in style.settings(rows)}
+    return {name_of(setting): style.where(rows, setting) for setting in style.settings(rows)}
 
 
 def limits(rows: style.Rows, keys: Sequence[str]) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from dp.report.figures import style
 from dp.report.findings import Findings
 from dp.results.groups import grouped
-from dp.results.labels import together
+from dp.results.labels import name_of, together
 from dp.study.study import Study
 
 ABOUT = "What accuracy costs: trainable parameters and seconds of training of every variant."
@@ -84,7 +84,7 @@ def draw(rows: style.Rows) -> Figure:
     lines, last = [], None
     for setting, task, own in panels:
         height = max(1.2, BETWEEN_LABELS * (len(own) + 1))
-        lines.append(style.Band([task, ""], height, style.header(setting) if setting != last else ""))
+        lines.append(style.Band([task, ""], height, name_of(setting) if setting != last else ""))
         last = setting
     present = [look for look in LOOKS if look in style.unique(rows, "chooses")]
     legend = {WORDS[look]: Line2D([], [], linestyle="none", markersize=4.5, **LOOKS[look]) for look in present}

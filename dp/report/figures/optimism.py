@@ -5,6 +5,7 @@ from matplotlib.lines import Line2D
 
 from dp.report.figures import by_variant, style
 from dp.report.findings import Findings
+from dp.results.labels import name_of
 
 ABOUT = "What the best of many looks at the same rows adds: best, last and chosen evaluation of a training."
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "rows", "evaluations", "seeds", "best", "last", "chosen",
@@ -29,7 +30,7 @@ def draw(rows: style.Rows) -> Figure:
         return style.only_words(f"No training of this scale ended with a number.{style.without_number(without)}")
     rows, left_out = style.fewer(rows)
     blocks = {
-        f"{style.header(setting)}: evaluations of the {looked} rows": style.of(style.where(rows, setting), rows=looked)
+        f"{name_of(setting)}: evaluations of the {looked} rows": style.of(style.where(rows, setting), rows=looked)
         for setting in style.settings(rows)
         for looked in style.unique(style.where(rows, setting), "rows")
     }

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from dp.data.regime import Regime
 from dp.report.figures import style
 from dp.report.findings import Findings
+from dp.results.labels import name_of
 
 ABOUT = "Which prompts of its pool a variant uses: their mean weights over the reported examples, run by run."
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "run", "prompt", "weight", "examples", "labels", "runs")
@@ -35,12 +36,8 @@ def draw(rows: style.Rows) -> Figure:
     rows, left_out = style.fewer(rows)
     blocks = {setting: _places(style.where(rows, setting)) for setting in style.settings(rows)}
     lines = [
-        style.Band(
-            style.unique(style.where(rows, setting), "task"),
-            STEP * (max(places.values()) + 1.4),
-            style.header(setting),
-        )
-        for setting, places in blocks.items()
+        style.Band(style.unique(style.where(rows, setting), "task"), STEP * (max(ys.values()) + 1.4), name_of(setting))
+        for setting, ys in blocks.items()
     ]
     prompts = max(int(row["prompt"]) for row in rows) + 1
     written = len(rows) <= WRITTEN

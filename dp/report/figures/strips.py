@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from dp.report.figures import style
 from dp.report.findings import Findings
+from dp.results.labels import name_of
 
 STEP = 0.34
 """Inches of one histogram."""
@@ -27,7 +28,7 @@ def draw(rows: style.Rows, value: str, xlabel: str, meaning: str) -> Figure:
     for setting in style.settings(rows):
         own = style.where(rows, setting)
         height = STEP * len(style.unique(own, "variant"))
-        lines.append(style.Band(style.unique(own, "task"), height, style.header(setting)))
+        lines.append(style.Band(style.unique(own, "task"), height, name_of(setting)))
     equal = " Dotted: every candidate equally often." if last <= FEW else ""
     text = (
         f"Share of the reported examples, all runs together, for which each candidate was chosen; {meaning}. A bar "

@@ -49,6 +49,10 @@ INK, ACCENT = "0.15", "#0072B2"
 COLOURS = ("#000000", "#0072B2", "#E69F00")
 REFERENCE: dict[str, Any] = {"color": "0.72", "linewidth": 2.2, "zorder": 1}  # what stands behind the lines of a panel
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
+# Looks of a verdict: shape, fill and lightness all tell them apart.
+GOOD: dict[str, Any] = {"color": COLOURS[1], "marker": "o", "markersize": 4.5}
+BAD: dict[str, Any] = {"color": "#D55E00", "marker": "X", "markersize": 7, "mec": "black", "mew": 0.6}
+OPEN: dict[str, Any] = {"color": "black", "marker": "D", "markersize": 4.5, "markerfacecolor": "white"}
 HEADER = 0.34  # inches
 MOST = 8
 """Backbones and regimes of one figure."""
@@ -263,16 +267,6 @@ def short(number: float) -> str:
 def settings(rows: Rows) -> list[tuple[str, str, str]]:
     """The (backbone, regime, k) of the rows, in their order."""
     return list(dict.fromkeys((row["backbone"], row["regime"], row["k"]) for row in rows))
-
-
-def setting_name(setting: tuple[str, str, str]) -> str:
-    backbone, regime, k = setting
-    return f"{backbone}\n{regime}" + (f", {k} per label" if k else "")
-
-
-def header(setting: tuple[str, str, str]) -> str:
-    """The setting in one line, above its panels."""
-    return setting_name(setting).replace("\n", ", ")
 
 
 def unique(rows: Rows, key: str) -> list[str]:

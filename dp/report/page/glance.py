@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from dp.report.page.verdict import CELLS, SIGN, tone
 from dp.results.groups import grouped
+from dp.results.labels import name_of
 from dp.results.table import OVERFLOW, Row
 
 
@@ -80,5 +81,4 @@ def _grids(
 
 
 def _setting(row: Row) -> str:
-    shots = f", {row['k']} per label" if row["k"] and row["regime"] == "fewshot" else ""
-    return f"{row['backbone']}, {row['regime']}{shots}"
+    return name_of((row["backbone"], row["regime"], row["k"] if row["regime"] == "fewshot" else None))
