@@ -13,7 +13,7 @@ from small_project import Project
 from synthetic_results import change, predictions, study_in, write_results
 
 from dp.commands import cli
-from dp.report.pages import checklist
+from dp.report import checklist
 from dp.results import jobs, runs, table
 from dp.study import grid
 from dp.study.study import load

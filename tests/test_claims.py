@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
-from decimal import Decimal
+from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -27,7 +27,7 @@ from dp.commands import cli
 from dp.errors import UserError
 from dp.paper import claimed as claims
 from dp.paper import matching, verdicts
-from dp.paper.self_check import attainable, collapsed_cells
+from dp.paper.verdicts import collapsed_cells
 from dp.report import findings
 from dp.results import runs as evaluations
 from dp.results import table
@@ -166,6 +166,14 @@ def test_gains_follow_from_the_cells():
     }
     assert close == {"small": "-2.18", "base": "-16.12", "large": "-1.46"}
     assert "text_close_to_finetune_t5_xl_lm" not in PAPER.claims
+
+
+def attainable(value, n):
+    """Whether some k / n, rounded or cut to the printed decimals, is the printed percentage."""
+    digits = Decimal(1).scaleb(value.as_tuple().exponent)
+    near = int(value * n / 100)
+    shares = [Decimal(100 * k) / n for k in range(near - 1, near + 3)]
+    return any(share.quantize(digits, rule) == value for share in shares for rule in (ROUND_HALF_UP, ROUND_DOWN))
 
 
 def test_attainable_says_whether_a_value_can_be_a_count():

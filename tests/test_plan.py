@@ -16,10 +16,10 @@ from dp.classifier.classifier import classifier
 from dp.commands import cli
 from dp.data.regime import Regime
 from dp.errors import UserError
-from dp.planning import measure, parts, speeds, work
+from dp.planning import measure, speeds, work
 from dp.planning import row_lengths as inputs
 from dp.planning.costs import Cost, Counter, needed
-from dp.planning.estimate import plan
+from dp.planning.estimate import plan, select
 from dp.planning.printed import size
 from dp.planning.row_lengths import Inputs, inputs_of
 from dp.planning.shapes import known, shape, shape_of
@@ -231,15 +231,15 @@ def test_parts_add_up_to_the_whole(option, tmp_path, monkeypatch):
 def test_tables_of_the_paper_are_its_cells(tmp_path, monkeypatch):
     study = load(ROOT, PAPER)
     monkeypatch.chdir(tmp_path)
-    cells = parts.select(study, table="A_position")
+    cells = select(study, table="A_position")
     assert {cell.variant for cell in cells} == {"fixed", "adap_pos", "adap_ins_pos"}
     assert {cell.regime for cell in cells} == {"full"}
     assert len(cells) == 4 * 5 * 3 * 5
-    assert {(c.backbone, c.variant) for c in parts.select(study, table="B_length")} == {
+    assert {(c.backbone, c.variant) for c in select(study, table="B_length")} == {
         ("t5-base-lm", "fixed"), ("t5-base-lm", "adap_length"),
         ("t5-large-lm", "fixed"), ("t5-large-lm", "adap_ins_length"),
     }  # fmt: skip
-    assert len(parts.select(study, table="A_position", backbone="t5-xl-lm")) == 5 * 3 * 5
+    assert len(select(study, table="A_position", backbone="t5-xl-lm")) == 5 * 3 * 5
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def test_tables_of_the_paper_are_its_cells(tmp_path, monkeypatch):
 )  # fmt: skip
 def test_a_wrong_name_is_told_with_the_nearest(part, said):
     with pytest.raises(UserError, match=said):
-        parts.select(load(ROOT, PAPER), **part)
+        select(load(ROOT, PAPER), **part)
 
 
 def test_rows_by_regime():

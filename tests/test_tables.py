@@ -18,7 +18,7 @@ from synthetic_results import change, predictions, study_in, write_results
 
 from dp import paths
 from dp.report import latex, markdown
-from dp.report.layout import Column, Group, Shown, Table, TableLine
+from dp.report.layout import Column, Group, Shown, Table, TableLine, records
 from dp.report.tables import all_tables as every
 from dp.report.tables import cost, fewshot, multitask, paper_tables, protocol
 from dp.results import chosen, runs, table
@@ -114,7 +114,7 @@ def found(tmp_path_factory):
 
 
 def csv_of(made):
-    return table.to_csv(made.fields, made.records)
+    return table.to_csv(made.fields, records(made.groups))
 
 
 def rows_of(text):

@@ -5,11 +5,10 @@ from typing import Any
 
 from dp import files
 from dp.jobs.made import Made
-from dp.report import findings
+from dp.report import checklist, findings, predictions_page, results_page
 from dp.report.figures import all_figures as drawings
 from dp.report.figures import style
 from dp.report.page.build import document
-from dp.report.pages import checklist, predictions_page, results_page
 from dp.report.tables import all_tables
 from dp.results import jobs, runs, table
 from dp.results.groups import grouped

@@ -1,7 +1,9 @@
 """The paper's claims as data: cells.csv, anchors.csv and paper.yaml, and the claims that follow from the cells."""
 
 import csv
-from collections.abc import Callable, Iterator
+import re
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from functools import cache
@@ -21,7 +23,8 @@ CELL_COLUMNS = ("claim", "table", "backbone", "variant", "task", "value", "n", "
 ANCHOR_COLUMNS = ("claim", "source", "backbone", "method", "variant", "task", "value", "protocol", "prompt_length",
                   "max_tokens", "batch_size", "comparable", "reason")  # fmt: skip
 
-ClaimId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
+IDENTITY = r"^[A-Za-z0-9_]+$"
+ClaimId = Annotated[str, Field(pattern=IDENTITY)]
 
 
 class Setup(Closed):
@@ -174,25 +177,25 @@ def load(folder: Path = FOLDER) -> Paper:
     """
     path = folder / "paper.yaml"
     facts = validated(PaperFacts, read_yaml(path), path)
-    printed = _unique(folder / "cells.csv", CELL_COLUMNS, lambda row: _cell(row, facts))
-    numbers = [one for one in printed if one.kind == "cell"]
-    cells = {(one.table, one.backbone, one.variant, one.task): one for one in numbers}
+    printed = _claims(folder / "cells.csv", CELL_COLUMNS, lambda row: _cell(row, facts))
+    cells = {(one.table, one.backbone, one.variant, one.task): one for one in printed if one.kind == "cell"}
     found = [_with_cells(one, cells, facts) if one.kind == "average" else one for one in printed]
     gains = _gains(found, facts)
-    anchors = _unique(folder / "anchors.csv", ANCHOR_COLUMNS, lambda row: _anchor(row, facts))
+    anchors = _claims(folder / "anchors.csv", ANCHOR_COLUMNS, lambda row: _anchor(row, facts))
     everything = [*found, *gains, *_text(found, gains, facts), *anchors]
-    names = [claim.id for claim in everything]
-    for name in names:
-        if names.count(name) > 1:
-            raise UserError(f"{folder}: two claims are called '{name}'; rename one.")
+    name, count = Counter(claim.id for claim in everything).most_common(1)[0]
+    if count > 1:
+        raise UserError(f"{folder}: two claims are called '{name}'; rename one.")
     return Paper(facts, {claim.id: claim for claim in everything})
 
 
+@dataclass(frozen=True)
 class _Row:
     """One line of a CSV file, whose mistakes are named by file, line and column."""
 
-    def __init__(self, path: Path, line: int, values: dict[str, Any]) -> None:
-        self.path, self.line, self.values = path, line, values
+    path: Path
+    line: int
+    values: dict[str, Any]
 
     def error(self, column: str, what: str) -> UserError:
         return UserError(f"{self.path}, line {self.line}, column {column}: '{self.values[column]}' {what}.")
@@ -203,17 +206,17 @@ class _Row:
             raise self.error(column, f"is none of {', '.join(filter(None, known))}{nearest(value, known)}")
         return str(value)
 
-    def name(self, column: str) -> str:
+    def like(self, pattern: str, column: str, otherwise: str) -> str:
         value = str(self.values[column])
-        if not value or not all(char.isalnum() or char in "_.-" for char in value):
-            raise self.error(column, "is no name of letters, digits, '_', '.' and '-'")
+        if not re.fullmatch(pattern, value):
+            raise self.error(column, otherwise)
         return value
 
+    def name(self, column: str) -> str:
+        return self.like(r"[\w.-]+", column, "is no name of letters, digits, '_', '.' and '-'")
+
     def identity(self) -> str:
-        value = str(self.values["claim"])
-        if not value or not value.isascii() or not value.replace("_", "").isalnum():
-            raise self.error("claim", "is no name of letters, digits and '_' alone")
-        return value
+        return self.like(IDENTITY, "claim", "is no name of letters, digits and '_' alone")
 
     def percent(self, column: str) -> Decimal:
         try:
@@ -225,13 +228,12 @@ class _Row:
         return value
 
     def count(self, column: str) -> int | None:
-        value = self.values[column]
-        if value and (not value.isdecimal() or int(value) == 0):
-            raise self.error(column, "is no count")
+        value = self.like(r"(0*[1-9]\d*)?", column, "is no count")
         return int(value) if value else None
 
 
-def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[_Row]:
+def _claims(path: Path, columns: tuple[str, ...], claim_of: Callable[[_Row], Claim]) -> list[Claim]:
+    found: dict[str, Claim] = {}
     if not path.is_file():
         raise UserError(f"{path} does not exist; it comes with the project, so restore it (`git checkout`).")
     with path.open(encoding="utf-8", newline="") as file:
@@ -241,16 +243,11 @@ def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[_Row]:
         for values in reader:
             if None in values:
                 raise UserError(f"{path}, line {reader.line_num}: more than {len(columns)} values.")
-            yield _Row(path, reader.line_num, values)
-
-
-def _unique(path: Path, columns: tuple[str, ...], claim_of: Callable[[_Row], Claim]) -> list[Claim]:
-    found: dict[str, Claim] = {}
-    for row in _rows(path, columns):
-        claim = claim_of(row)
-        if claim.id in found:
-            raise row.error("claim", "stands there twice")
-        found[claim.id] = claim
+            row = _Row(path, reader.line_num, values)
+            claim = claim_of(row)
+            if claim.id in found:
+                raise row.error("claim", "stands there twice")
+            found[claim.id] = claim
     return list(found.values())
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import chain
 from typing import Any
 
@@ -9,11 +10,11 @@ from dp.jobs.job import Cell
 from dp.paper import measures
 from dp.paper.claimed import AVERAGE, Claim, Paper, Setup, load
 from dp.paper.matching import Match, Matcher
-from dp.paper.self_check import collapsed_cells
 from dp.results import predicted
 from dp.results.groups import by_row
 from dp.results.runs import Run
 from dp.results.table import Row, digests, labels, protocol
+from dp.statistics.intervals import wilson
 from dp.study.study import Study
 
 COLUMNS = ("claim", "table", "kind", "backbone", "variant", "task", "regime", "k", "protocol", "metric", "value",
@@ -32,6 +33,7 @@ WORDS = {"holds": "reproduced", "fails": "differs", "unclear": "unclear"}
 KEPT_OUT = 0.01
 """The largest share of the train rows that a run may keep out under a protocol that keeps out none."""
 
+_wilson = cache(wilson)
 Groups = dict[str, list[list[Run]]]
 
 
@@ -72,6 +74,18 @@ def rows(study: Study, runs: Iterable[Run], claims: Iterable[Claim] | None = Non
     return [judge.row(claim) for claim in (paper.claims.values() if claims is None else claims)]
 
 
+def collapsed_cells(paper: Paper, claim: Claim) -> list[Claim]:
+    """The paper's own cells of a claim whose 95 % interval (Wilson, over the rows) contains the majority rate: a run of
+    ours with such a number counts as collapsed."""
+    return [cell for cell in claim.cells or ((claim,) if claim.n else ()) if _at_majority(paper, cell)]
+
+
+def _at_majority(paper: Paper, cell: Claim) -> bool:
+    assert cell.value is not None and cell.n is not None
+    low, high = _wilson(round(float(cell.value) * cell.n / 100), cell.n)
+    return low <= paper.facts.tasks[cell.task].rate <= high
+
+
 def verdict(low: float, high: float, value: float, tolerance: float) -> str:
     """`reproduced`: the whole interval lies within value +- tolerance. `differs`: wholly outside. Else `unclear`."""
     return WORDS[predicted.verdict(low, high, (value - tolerance, value + tolerance))]
@@ -100,7 +114,7 @@ class _Judge:
         }  # fmt: skip
         if claim.why_not:
             return row | {"verdict": "not comparable", "reason": claim.why_not}
-        so_far = self._so_far_of(claim)
+        so_far = [self.evaluated[cell] for cell in self.matcher.needed(claim) if cell in self.evaluated]
         if any(run.overflow for run in so_far):
             return row | self._overflowed(so_far)
         found = self._best(claim) if claim.best_of else self._evidence(claim)
@@ -123,10 +137,6 @@ class _Judge:
             "labels": ";".join(found.labels),
             "runs": digests(found.runs),
         }
-
-    def _so_far_of(self, claim: Claim) -> list[Run]:
-        """The runs that are there, of those that decide a claim."""
-        return [self.evaluated[cell] for cell in self.matcher.needed(claim) if cell in self.evaluated]
 
     def _overflowed(self, runs: list[Run]) -> Row:
         """No number: those that happened to survive are no fair sample of the seeds."""

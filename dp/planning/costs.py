@@ -1,11 +1,12 @@
 """What a scale, or a part of it, costs: jobs, work, disk and download, by backbone."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
+from functools import cache, partial
 
 from dp.classifier.classifier_config import ClassifierConfig
 from dp.jobs.job import Cell
-from dp.planning.row_lengths import Inputs, inputs_of
+from dp.planning.row_lengths import inputs_of
 from dp.planning.shapes import Downloads, Shape, downloads_of, shape_of, wheel
 from dp.planning.work import Work, featuring, loading, scoring, selections, texts_of, tuned, updates
 from dp.study import grid
@@ -69,13 +70,8 @@ class Counter:
         self.shapes: dict[str, Shape] = {
             name: shape_of(name, study.params.backbones[name]) for name in study.scale.backbones
         }
-        self._inputs: dict[tuple[str, str], Inputs] = {}
-        self._runs: dict[Cell, Cost] = {}
-
-    def inputs(self, backbone: str, task: str) -> Inputs:
-        if (backbone, task) not in self._inputs:
-            self._inputs[backbone, task] = inputs_of(self.study, backbone, task)
-        return self._inputs[backbone, task]
+        self.inputs = cache(partial(inputs_of, study))  # of a backbone and a task
+        self._of_training, self._of_evaluation = cache(self._training), cache(self._evaluation)
 
     def cost(self, evaluated: Iterable[Cell]) -> dict[str, Cost]:
         """Backbone -> cost of these evaluations and of all that they need. Rows of the tasks, which backbones share,
@@ -123,18 +119,12 @@ class Counter:
             total += self._features(backbone, task, pooling)
         if study.scale.search:
             total += Cost(others=len({cell.variant_path for cell in trained if cell.trial is None}))
+        seed = study.scale.seeds[0]  # all cost the same; trials need not
         for cell in trained:
-            total += self._cached(cell, self._training)
+            total += self._of_training(replace(cell, seed=seed))
         for cell in evaluated:
-            total += self._cached(cell, self._evaluation)
+            total += self._of_evaluation(replace(cell, seed=seed))
         return total
-
-    def _cached(self, cell: Cell, cost: Callable[[Cell], Cost]) -> Cost:
-        """Seeds cost the same; trials need not."""
-        key = replace(cell, seed=-1 if cost == self._training else -2)
-        if key not in self._runs:
-            self._runs[key] = cost(cell)
-        return self._runs[key]
 
     def _tokens(self, backbone: str, task: str) -> Cost:
         one = self.inputs(backbone, task)

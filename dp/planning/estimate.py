@@ -1,10 +1,14 @@
 """The plan of a scale or of a part of it: costs by backbone and in total, priced by the speeds at hand."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from dp.closed import one_of
+from dp.errors import UserError
 from dp.jobs.job import Cell
-from dp.planning import parts, speeds
+from dp.paper import claimed as claims
+from dp.planning import speeds
 from dp.planning.costs import Cost, Counter
 from dp.planning.speeds import Speed
 from dp.study import grid
@@ -41,9 +45,9 @@ def plan(
     regime: str | None = None,
 ) -> Plan:
     """measured: speeds just measured, which go before recorded ones of the same device. Raises UserError as
-    `parts.select` and where a backbone's size is not known.
+    `select` and where a backbone's size is not known.
     """
-    cells, counter = parts.select(study, table, backbone, regime), Counter(study)
+    cells, counter = select(study, table, backbone, regime), Counter(study)
     prices = _prices(counter, [cell.backbone for cell in cells], measured)
     lines, total = _priced(counter, cells, prices)
     whole = table is None and backbone is None and regime is None
@@ -54,6 +58,42 @@ def plan(
         for one in sorted(origin):
             tokens.setdefault(one, []).append(task)
     return Plan(study, lines, total, smaller, prices, tokens)
+
+
+def tables() -> dict[str, set[tuple[str, str, str]]]:
+    """Table of the paper -> (backbone, variant, task) of each of its cells, which are all of full data."""
+    found: dict[str, set[tuple[str, str, str]]] = defaultdict(set)
+    for one in claims.load().claims.values():
+        if one.kind == "cell":
+            found[one.table].add((one.backbone, one.variant, one.task))
+    return found
+
+
+def select(
+    study: Study, table: str | None = None, backbone: str | None = None, regime: str | None = None
+) -> list[Cell]:
+    """The evaluated cells of a part. regime: its name, or its kind.
+
+    Raises UserError for a name that is none, with the nearest, and for a part that holds nothing.
+    """
+    cells, scale = grid.cells(study), f"scale '{study.scale_name}'"
+    if backbone is not None:
+        one_of("--backbone", backbone, study.scale.backbones, f"{scale} has no such backbone")
+        cells = [cell for cell in cells if cell.backbone == backbone]
+    if regime is not None:
+        kinds = {name: part.kind for part in study.scale.regimes for name in part.names}
+        one_of("--regime", regime, dict.fromkeys([*kinds.values(), *kinds]), f"{scale} has no such regime")
+        cells = [cell for cell in cells if regime in (cell.regime, kinds[cell.regime])]
+    if table is not None:
+        known = tables()
+        one_of("--table", table, known, "the paper has no such table")
+        cells = [cell for cell in cells
+                 if cell.regime == "full" and (cell.backbone, cell.variant, cell.task) in known[table]]  # fmt: skip
+    if not cells:
+        asked = ", ".join(f"{key} {value}" for key, value in
+                          (("table", table), ("backbone", backbone), ("regime", regime)) if value)  # fmt: skip
+        raise UserError(f"{scale} runs nothing of {asked}; ask for another part or scale.")
+    return cells
 
 
 def _prices(counter: Counter, backbones: Iterable[str], measured: list[Speed]) -> dict[Device, dict[str, Speed]]:
@@ -83,11 +123,11 @@ def _parts(counter: Counter, prices: dict[Device, dict[str, Speed]]) -> list[Lin
     cells = grid.cells(study)
     named = [
         (f"table {name}", {"table": name})
-        for name, wanted in parts.tables().items()
+        for name, wanted in tables().items()
         if any(cell.regime == "full" and (cell.backbone, cell.variant, cell.task) in wanted for cell in cells)
     ]
     named += [(f"regime {kind}", {"regime": kind}) for kind in dict.fromkeys(part.kind for part in study.scale.regimes)]
     for title, part in named:
-        _, total = _priced(counter, parts.select(study, **part), prices)
+        _, total = _priced(counter, select(study, **part), prices)
         found.append(Line(title, total.cost, total.hours))
     return found

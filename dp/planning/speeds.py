@@ -13,6 +13,7 @@ from dp.jobs import record
 from dp.planning.costs import Cost
 from dp.planning.shapes import Shape, known, shape, shape_of
 from dp.planning.work import Work, flops, tuned, updates
+from dp.results.groups import grouped
 from dp.study.study import Study
 from dp.training.loop_config import LoopConfig
 
@@ -168,7 +169,4 @@ def nearest(speeds: Iterable[Speed], backbone: str, own: Shape) -> Speed:
 
 def devices(speeds: Iterable[Speed]) -> dict[tuple[str, str], list[Speed]]:
     """(unit, device) -> its speeds, GPUs first."""
-    found: dict[tuple[str, str], list[Speed]] = defaultdict(list)
-    for one in sorted(speeds, key=lambda one: (one.unit != "gpu", one.device)):
-        found[one.unit, one.device].append(one)
-    return dict(found)
+    return grouped(sorted(speeds, key=lambda one: (one.unit != "gpu", one.device)), lambda one: (one.unit, one.device))

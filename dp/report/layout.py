@@ -1,6 +1,6 @@
 """A table as readers see it: columns, and for a paper's table heads, groups of lines and notes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -84,7 +84,7 @@ class Table:
     def alignment(self) -> str:
         return "l" * len(self.stubs) + "".join(column.alignment for column in self.columns)
 
-    @property
-    def records(self) -> Iterator[Row]:
-        """The rows of the CSV."""
-        return (record for group in self.groups for line in group.lines for record in line.records.values())
+
+def records(groups: list[Group]) -> list[Row]:
+    """The rows of the CSV."""
+    return [record for group in groups for line in group.lines for record in line.records.values()]

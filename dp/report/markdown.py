@@ -1,11 +1,12 @@
 """Markdown tables, and a table of the report with its title and notes as Markdown."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tabulate import tabulate
 
 from dp.escapes import markdown as escaped
 from dp.report.layout import Table
+from dp.results.table import OVERFLOW, Row
 
 ALIGNMENT = {"l": "left", "r": "right"}
 
@@ -19,6 +20,20 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], alignment: str = "
     cells = [[text if isinstance(text, Marked) else escaped(text) for text in row] for row in (head, *rows)]
     sides = [ALIGNMENT[side] for side in alignment or "l" * len(head)]
     return tabulate(cells[1:], cells[0], "pipe", disable_numparse=True, colalign=sides if rows else None)
+
+
+def by_variant(rows: Sequence[Row], show: Callable[[Row], str]) -> tuple[list[str], list[list[str]]]:
+    """The tasks of some rows, and for each variant a line with its name and a cell for each of them."""
+    cells = {(row["variant"], row["task"]): show(row) for row in rows}
+    variants, tasks = (list(dict.fromkeys(row[key] for row in rows)) for key in ("variant", "task"))
+    return tasks, [[variant, *[cells.get((variant, task), "") for task in tasks]] for variant in variants]
+
+
+def percent(row: Row) -> str:
+    """`61.0 [50.7, 70.6]`: a mean with its interval, or that it overflowed."""
+    if row["mean"] is None:
+        return OVERFLOW
+    return f"{100 * row['mean']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
 
 
 def document(shown: Table) -> str:

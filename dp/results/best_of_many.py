@@ -31,15 +31,14 @@ def rows(study: Study, runs: list[Run]) -> list[Row]:
     """
     twin_of = {one: other for (one, other), extra in twins(study).items() if extra == [SWITCH]}
     cells, found = by_row(runs), []
-    for (backbone, regime, k, task, variant), members in cells.items():
-        if members[0].trained is None or study.is_control(variant):
+    for key, members in cells.items():
+        if members[0].trained is None or study.is_control(key.variant):
             continue
-        about = {"backbone": backbone, "regime": regime, "k": k, "task": task, "variant": variant}
-        reported = SWITCH in switches(study, variant)
-        honest = cells.get((backbone, regime, k, task, twin_of.get(variant, "")), []) if reported else members
+        reported = SWITCH in switches(study, key.variant)
+        about = key._asdict() | {"rows": "reported" if reported else "selection"}
+        honest = cells.get(key._replace(variant=twin_of.get(key.variant, "")), []) if reported else members
         if overflowed(members):
-            row = about | {"rows": "reported" if reported else "selection", "seeds": len(members)}
-            found.append(dict.fromkeys(COLUMNS) | row | made_from(members))
+            found.append(dict.fromkeys(COLUMNS) | about | {"seeds": len(members)} | made_from(members))
             continue
         common, by = paired(members, [] if overflowed(honest) else honest)
         members = common or members
@@ -49,11 +48,10 @@ def rows(study: Study, runs: list[Run]) -> list[Row]:
         low, high = of_values(more or gap)
         found.append(
             about
-            | {"rows": "reported" if reported else "selection", "evaluations": max(map(len, looks)),
-             "seeds": len(members), "best": fmean(best), "last": fmean(last),
-             "chosen": fmean(accuracies(by)) if by else None, "best_minus_last": fmean(gap),
-             "best_minus_chosen": fmean(more) if more else None, "low": low, "high": high,
-             **made_from(members, *([by] if reported and by else []))}
+            | {"evaluations": max(map(len, looks)), "seeds": len(members), "best": fmean(best), "last": fmean(last),
+               "chosen": fmean(accuracies(by)) if by else None, "best_minus_last": fmean(gap),
+               "best_minus_chosen": fmean(more) if more else None, "low": low, "high": high}
+            | made_from(members, *([by] if reported and by else []))
         )  # fmt: skip
     return found
 

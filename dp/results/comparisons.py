@@ -1,11 +1,15 @@
 """comparisons.csv: every variant against `fixed` on the same examples."""
 
+from collections.abc import Sequence
 from operator import itemgetter
 
-from dp.results.answers import answers, cluster_numbers, right
+import numpy as np
+
+from dp.errors import UserError
 from dp.results.groups import by_row, grouped
 from dp.results.runs import Run
 from dp.results.table import OVERFLOW, Row, made_from, overflowed
+from dp.statistics.intervals import Floats, Ints
 from dp.statistics.p_values import holm
 from dp.statistics.paired import Difference, compare
 from dp.study.study import Study
@@ -24,14 +28,11 @@ def rows(study: Study, runs: list[Run]) -> list[Row]:
     run of either overflowed, `test` says so and the numbers are None.
     """
     cells, found = by_row(runs), []
-    for (backbone, regime, k, task, variant), members in cells.items():
-        base = cells.get((backbone, regime, k, task, AGAINST), [])
-        if variant == AGAINST or not base:
-            continue
-        found.append(
-            {"backbone": backbone, "regime": regime, "k": k, "task": task, "variant": variant, "against": AGAINST,
-             "n": members[0].metrics["n"], "seeds": len(members), **tested(members, base), **made_from(members, base)}
-        )  # fmt: skip
+    for key, members in cells.items():
+        base = cells.get(key._replace(variant=AGAINST), [])
+        if key.variant != AGAINST and base:
+            numbers = {"against": AGAINST, "n": members[0].metrics["n"], "seeds": len(members)}
+            found.append(key._asdict() | numbers | tested(members, base) | made_from(members, base))
     return corrected(found)
 
 
@@ -39,9 +40,25 @@ def tested(members: list[Run], base: list[Run], same_runs: bool = False) -> Row:
     """difference, low, high, p, test (dp.statistics.paired); without numbers where a run overflowed."""
     if overflowed(members, base):
         return dict.fromkeys(Difference._fields) | {"test": OVERFLOW}
-    read = answers([*members, *base])
-    ones, others = read[: len(members)], read[len(members) :]
-    return compare(right(ones), right(others), cluster_numbers(read), same_runs=same_runs)._asdict()
+    right, clusters = answers([*members, *base])
+    return compare(right[: len(members)], right[len(members) :], clusters, same_runs=same_runs)._asdict()
+
+
+def answers(runs: Sequence[Run]) -> tuple[Floats, Ints]:
+    """Of runs of one task: the examples that each got right, [S, N], 1 or 0; and each example's cluster [N], from 0.
+
+    Raises UserError where two report different examples.
+    """
+    read = [run.predictions() for run in runs]
+    examples = [[(line["id"], line["cluster"]) for line in lines] for lines in read]
+    for run, own in zip(runs, examples, strict=True):
+        if own != examples[0]:
+            raise UserError(
+                f"{run.folder}/predictions.jsonl and {runs[0].folder}/predictions.jsonl do not hold the same examples "
+                "in the same order, so the runs cannot be compared example by example. Evaluate both again."
+            )
+    right = np.array([[line["gold"] == line["prediction"] for line in lines] for lines in read], dtype=float)
+    return right, np.unique([cluster for _, cluster in examples[0]], return_inverse=True)[1]
 
 
 def corrected(found: list[Row]) -> list[Row]:

@@ -1,13 +1,22 @@
 """Runs, rows and records in groups, in the order in which groups occur."""
 
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from dp.results.runs import Run
 
 T = TypeVar("T")
 K = TypeVar("K")
-Key = tuple[str, str, int | None, str, str]
+
+
+class Key(NamedTuple):
+    """What a row of a table is about, as its first columns; `_asdict` makes them."""
+
+    backbone: str
+    regime: str
+    k: int | None
+    task: str
+    variant: str
 
 
 def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
@@ -18,10 +27,10 @@ def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
 
 
 def by_row(runs: Iterable[Run]) -> dict[Key, list[Run]]:
-    """By (backbone, regime, k, task, variant): those that differ in training seed or sample seed alone."""
-    return grouped(runs, lambda run: (run.cell.backbone, run.regime, run.k, run.cell.task, run.cell.variant))
+    """Those that differ in training seed or sample seed alone."""
+    return grouped(runs, lambda run: Key(run.cell.backbone, run.regime, run.k, run.cell.task, run.cell.variant))
 
 
-def by_cell(runs: Iterable[Run]) -> dict[tuple[str, str, str, str], list[Run]]:
-    """By (backbone, regime, task, variant), the regime by its full name: those that differ in seed alone."""
-    return grouped(runs, lambda run: (run.cell.backbone, run.cell.regime, run.cell.task, run.cell.variant))
+def by_cell(runs: Iterable[Run]) -> dict[Key, list[Run]]:
+    """Those that differ in training seed alone: the regime goes by its full name."""
+    return grouped(runs, lambda run: Key(run.cell.backbone, run.cell.regime, run.k, run.cell.task, run.cell.variant))

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from dp.jobs import adoption, record
@@ -32,8 +33,18 @@ def said(*keys: str) -> Callable[[Made], Any]:
     return lambda job: job.said(*keys)
 
 
-def version(package: str, job: Made) -> str | None:
-    """Of a package, as a job's record has it; None where it says nothing of it."""
+def surroundings(members: Sequence[Made], keys: dict[str, str]) -> list[list[str]]:
+    """[name, value, number of jobs] of each value of some facts of where jobs ran. keys: name -> the record's key."""
+    return [[name, *line] for name, key in keys.items() for line in by_jobs(members, said("with", key))]
+
+
+def packages(members: Sequence[Made]) -> list[list[str]]:
+    """[package, version, number of jobs] of every package that a record names."""
+    names = sorted({name for job in members for name in job.said("with", "packages") or {}})
+    return [[name, *line] for name in names for line in by_jobs(members, partial(_version, name))]
+
+
+def _version(package: str, job: Made) -> str | None:
     installed = job.said("with", "packages") or {}
     return (installed[package] or "not installed") if package in installed else None
 

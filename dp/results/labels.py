@@ -29,6 +29,12 @@ def together(rows: Sequence[Mapping[str, Any]]) -> str:
     return ";".join(sorted({label for row in rows for label in _labels(row)}))
 
 
+def name_of(setting: tuple[Any, Any, Any]) -> str:
+    """Backbone, regime and k, as `t5-base-lm, fewshot, 8 per label`."""
+    backbone, regime, k = setting
+    return f"{backbone}, {regime}" + (f", {k} per label" if k else "")
+
+
 def _labels(row: Mapping[str, Any]) -> list[str]:
     return row["labels"].split(";") if row["labels"] else []
 

@@ -13,7 +13,7 @@ from dp.study.grid import is_trained
 from dp.study.study import Study
 
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "against", "seeds", "mean", "against_mean", "difference",
-                "p", "p_holm", "verdict", "labels", "runs")  # fmt: skip
+           "p", "p_holm", "verdict", "labels", "runs")  # fmt: skip
 
 
 def rows(study: Study, runs: Iterable[Run]) -> list[Row]:
@@ -26,13 +26,12 @@ def rows(study: Study, runs: Iterable[Run]) -> list[Row]:
     null = study.predictions.null_task
     cells = by_cell(run for run in runs if (run.cell.regime, run.cell.task) == (null.regime, null.task))
     found = []
-    for (backbone, regime, task, variant), members in cells.items():
-        if variant == null.against or not is_trained(study, variant):
+    for key, members in cells.items():
+        if key.variant == null.against or not is_trained(study, key.variant):
             continue
-        base = cells[backbone, regime, task, null.against]
-        row: Row = dict.fromkeys(COLUMNS) | {
-            "backbone": backbone, "regime": regime, "k": members[0].k, "task": task, "variant": variant,
-            "against": null.against, "seeds": len(members), "verdict": OVERFLOWED, **made_from(members)}  # fmt: skip
+        base = cells[key._replace(variant=null.against)]
+        about = {"against": null.against, "seeds": len(members), "verdict": OVERFLOWED}
+        row: Row = dict.fromkeys(COLUMNS) | key._asdict() | about | made_from(members)
         found.append(row)
         if not overflowed(members, base):
             better, against = accuracies(members), accuracies(base)

@@ -17,17 +17,14 @@ def rows(study: Study, runs: Iterable[Run]) -> list[Row]:
     """One row per backbone and predicted cell, in the order of the grid, with the mean and interval of results.csv."""
     assert study.predictions
     predicted, found = study.predictions.by_cell, []
-    for (backbone, regime, task, variant), members in by_cell(runs).items():
-        prediction = predicted[regime, task, variant]
-        measured = summary(members, "accuracy")
-        found.append(
-            {"backbone": backbone, "regime": regime, "k": members[0].k, "task": task, "variant": variant,
-             "predicted_low": prediction.accuracy[0], "predicted_high": prediction.accuracy[1], "seeds": len(members),
-             "majority": members[0].metrics["majority"], "because": prediction.because,
-             "verdict": OVERFLOWED if overflowed(members) else
-                        verdict(measured["low"], measured["high"], prediction.accuracy), **made_from(members)}
-            | measured
-        )  # fmt: skip
+    for key, members in by_cell(runs).items():
+        prediction = predicted[key.regime, key.task, key.variant]
+        (low, high), measured = prediction.accuracy, summary(members, "accuracy")
+        called = OVERFLOWED if overflowed(members) else verdict(measured["low"], measured["high"], (low, high))
+        found.append(key._asdict() | measured | {
+            "predicted_low": low, "predicted_high": high, "seeds": len(members), "verdict": called,
+            "majority": members[0].metrics["majority"], "because": prediction.because,
+            **made_from(members)})  # fmt: skip
     return found
 
 

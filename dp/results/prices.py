@@ -24,17 +24,14 @@ def rows(study: Study, runs: list[Run]) -> list[Row]:
         if not study.params.variants[other].switches  # type: ignore[union-attr]
     }
     cells, found = by_row(runs), []
-    for (backbone, regime, k, task, variant), members in cells.items():
-        if variant not in priced:
+    for key, members in cells.items():
+        if key.variant not in priced:
             continue
-        against, extra = priced[variant]
-        members, base = paired(members, cells.get((backbone, regime, k, task, against), []))
-        if not base:
-            continue
-        found.append(
-            {"backbone": backbone, "regime": regime, "k": k, "task": task, "variant": variant,
-             "switches": ";".join(extra), "against": against, "n": members[0].metrics["n"], "seeds": len(members),
-             "with": summary(members, "accuracy")["mean"], "without": summary(base, "accuracy")["mean"],
-             **tested(members, base, same_runs=True), **made_from(members, base)}
-        )  # fmt: skip
+        against, extra = priced[key.variant]
+        members, base = paired(members, cells.get(key._replace(variant=against), []))
+        if base:
+            found.append(key._asdict() | {
+                "switches": ";".join(extra), "against": against, "n": members[0].metrics["n"], "seeds": len(members),
+                "with": summary(members, "accuracy")["mean"], "without": summary(base, "accuracy")["mean"],
+                **tested(members, base, same_runs=True), **made_from(members, base)})  # fmt: skip
     return corrected(found)

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dp import files, paths
+from dp.data.regime import Regime
 from dp.errors import UserError
-from dp.results.groups import by_cell
+from dp.results.groups import Key, by_cell
 from dp.results.runs import Run
-from dp.results.table import Row, digests, labels, overflowed
+from dp.results.table import Row, made_from, overflowed
 from dp.statistics.intervals import Floats, of_runs
 from dp.study.prediction_file import Planted
 from dp.study.study import Study, learned_factors, length_of
@@ -59,21 +60,17 @@ def separations(study: Study, runs: list[Run]) -> Iterator[Separation]:
     assert study.predictions
     cells = by_cell(runs)
     for entry in study.predictions.planted:
-        questions = _questions(study, entry.task) if entry.task else {}
+        questions, k = _questions(study, entry.task) if entry.task else {}, Regime.parse(entry.regime).k
         for backbone in study.scale.backbones:
             for variant in study.variants_on(backbone):
-                wanted = [(backbone, entry.regime, task, variant) for task in entry.all_tasks]
+                wanted = [Key(backbone, entry.regime, k, task, variant) for task in entry.all_tasks]
                 if entry.factor not in learned_factors(study, variant) or not cells.keys() >= set(wanted):
                     continue
                 by_task = [cells[cell] for cell in wanted]
                 if overflowed(*by_task):
                     continue
-                members = [run for runs_of_task in by_task for run in runs_of_task]
-                about = {"backbone": backbone, "regime": entry.regime, "k": members[0].k,
-                         "task": " + ".join(entry.all_tasks), "variant": variant, "factor": entry.factor,
-                         "planted": "yes" if variant in entry.variants else "no",
-                         "labels": ";".join(labels(members)),
-                         "runs": digests(members)}  # fmt: skip
+                about = wanted[0]._replace(task=" + ".join(entry.all_tasks))._asdict() | made_from(*by_task)
+                about |= {"factor": entry.factor, "planted": "yes" if variant in entry.variants else "no"}
                 shares = [_shares(study, entry, of_seed, questions) for of_seed in zip(*by_task, strict=True)]
                 yield Separation(about, [run.cell.seed for run in by_task[0]], shares)
 

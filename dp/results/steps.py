@@ -4,6 +4,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dp.results.outputs import Evaluation, Update, parsed
 from dp.results.runs import Run
 
@@ -19,6 +21,13 @@ def evaluations(run: Run) -> list[tuple[int, float]]:
 def losses(run: Run) -> list[tuple[int, float]]:
     """(step, training loss), at most READ of them, evenly spaced."""
     return _log(run)[1]
+
+
+def binned(points: list[tuple[int, float]], most: int) -> list[tuple[int, float]]:
+    """At most so many bins of equally many consecutive points (the last may be shorter): (last step, mean)."""
+    size = -(-len(points) // most) or 1
+    bins = [points[start : start + size] for start in range(0, len(points), size)]
+    return [(part[-1][0], float(np.mean([value for _, value in part]))) for part in bins]
 
 
 def _log(run: Run) -> tuple[list[tuple[int, dict[str, Any]]], list[tuple[int, float]]]:

@@ -33,17 +33,12 @@ def rows(study: Study, runs: Iterable[Run]) -> list[Row]:
     survive is no fair sample of the seeds. Raises UserError where runs of one row report different examples.
     """
     table = []
-    for (backbone, regime, k, task, variant), members in by_row(runs).items():
+    for key, members in by_row(runs).items():
         first = members[0].metrics
         _same_examples(members)
-        common = {
-            "backbone": backbone,
-            "regime": regime,
-            "k": k,
-            "task": task,
+        common = key._asdict() | {
             "source": study.source,
-            "variant": variant,
-            "protocol": protocol(study, variant),
+            "protocol": protocol(study, key.variant),
             "split": first["split"],
             "n": first["n"],
             "seeds": len(members),
@@ -55,8 +50,7 @@ def rows(study: Study, runs: Iterable[Run]) -> list[Row]:
             "trainable": max(_trained(run, "trainable_parameters") for run in members),
             "seconds": fmean(_trained(run, "step_seconds") for run in members),
             "truncated": members[0].tokens["made"]["truncated"][first["split"]],
-            "labels": ";".join(labels(members)),
-            "runs": digests(members),
+            **made_from(members),
         }
         table += [common | {"metric": metric} | summary(members, metric) for metric in first["metrics"]]
     return table

@@ -8,8 +8,6 @@ from dp.report.findings import Findings
 ABOUT = "Accuracy of every variant with its interval, one panel per task, against the majority rate."
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "mean", "low", "high", "interval", "majority", "collapsed",
            "labels", "runs")  # fmt: skip
-MOST = 8
-"""Backbones and regimes."""
 
 
 def data(found: Findings) -> list[dict[str, Any]]:
@@ -19,7 +17,7 @@ def data(found: Findings) -> list[dict[str, Any]]:
 def draw(rows: style.Rows) -> Figure:
     if not rows:
         return style.only_words("No task of this scale reports accuracy.")
-    rows, left_out = style.fewer(rows, MOST)
+    rows, left_out = style.fewer(rows)
     text = (
         "Points are means, bars 95 % intervals. A hollow point: at least one of its runs collapsed. The horizontal "
         f"axis differs from task to task.{left_out}"

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dp.report.figures import style
+from dp.results.labels import name_of
 
 STEP = 0.165
 """Inches from one variant to the next."""
@@ -54,11 +55,9 @@ def panels(
 
 def by_setting(rows: style.Rows) -> dict[str, style.Rows]:
     """Header -> rows of each backbone and regime."""
-    return {style.header(setting): style.where(rows, setting) for setting in style.settings(rows)}
+    return {name_of(setting): style.where(rows, setting) for setting in style.settings(rows)}
 
 
 def limits(rows: style.Rows, keys: Sequence[str]) -> tuple[float, float]:
     """The range of some columns in per cent, with room at both ends."""
-    values = [100 * float(row[key]) for row in rows for key in keys if row[key]]
-    room = 0.06 * (max(values) - min(values)) or 1.0
-    return min(values) - room, max(values) + room
+    return style.limits([100 * float(row[key]) for row in rows for key in keys if row[key]], 0.06)

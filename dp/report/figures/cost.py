@@ -1,3 +1,4 @@
+from operator import itemgetter
 from statistics import fmean
 from typing import Any
 
@@ -7,14 +8,14 @@ from matplotlib.lines import Line2D
 
 from dp.report.figures import style
 from dp.report.findings import Findings
-from dp.results.labels import together
+from dp.results.groups import grouped
+from dp.results.labels import name_of, together
 from dp.study.study import Study
 
 ABOUT = "What accuracy costs: trainable parameters and seconds of training of every variant."
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "tasks", "chooses", "mean", "trainable", "seconds", "majority",
            "seeds", "labels", "runs")  # fmt: skip
-MOST = 8
-"""Backbones and regimes."""
+SETTING = itemgetter("backbone", "regime", "k")
 BETWEEN_LABELS = 0.115
 """Inches."""
 LOOKS: dict[str, dict[str, Any]] = {
@@ -36,26 +37,16 @@ def data(found: Findings) -> list[dict[str, Any]]:
     same, and otherwise one per task. `chooses` is a key of LOOKS. Controls cost what they control, and are left out, as
     is what has no accuracy because it overflowed."""
     study = found.study
-    settings: dict[tuple[Any, ...], dict[str, list[dict[str, Any]]]] = {}
-    for row in found.results:
-        if (
-            row["metric"] == "accuracy"
-            and row["trainable"]
-            and row["mean"] is not None
-            and not study.is_control(row["variant"])
-        ):
-            key = row["backbone"], row["regime"], row["k"]
-            settings.setdefault(key, {}).setdefault(row["variant"], []).append(row)
-    rows = []
-    for variants in settings.values():
-        same = len({tuple(row["task"] for row in own) for own in variants.values()}) == 1
-        for own in variants.values():
+    measured = [row for row in found.results if row["metric"] == "accuracy" and row["mean"] is not None]
+    trained = [row for row in measured if row["trainable"] and not study.is_control(row["variant"])]
+    rows, settings = [], grouped(trained, SETTING)
+    for of_setting in settings.values():
+        variants = grouped(of_setting, itemgetter("variant")).values()
+        same = len({tuple(row["task"] for row in own) for own in variants}) == 1
+        for own in variants:
             rows += [_mean(study, own)] if same else [_mean(study, [row]) for row in own]
-    tasks = list(dict.fromkeys(row["task"] for row in rows))
-    order = list(settings)
-    return sorted(
-        rows, key=lambda row: (order.index((row["backbone"], row["regime"], row["k"])), tasks.index(row["task"]))
-    )
+    tasks, order = list(dict.fromkeys(row["task"] for row in rows)), list(settings)
+    return sorted(rows, key=lambda row: (order.index(SETTING(row)), tasks.index(row["task"])))
 
 
 def _mean(study: Study, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -84,16 +75,16 @@ def _chooses(study: Study, variant: str) -> str:
 def draw(rows: style.Rows) -> Figure:
     if not rows:
         return style.only_words("No variant of this scale is trained.")
-    rows, left_out = style.fewer(rows, MOST)
+    rows, left_out = style.fewer(rows)
     panels = [
         (setting, task, style.where(rows, setting, task=task))
         for setting in style.settings(rows)
-        for task in style.tasks(style.where(rows, setting))
+        for task in style.unique(style.where(rows, setting), "task")
     ]
     lines, last = [], None
     for setting, task, own in panels:
         height = max(1.2, BETWEEN_LABELS * (len(own) + 1))
-        lines.append(style.Band([task, ""], height, style.header(setting) if setting != last else ""))
+        lines.append(style.Band([task, ""], height, name_of(setting) if setting != last else ""))
         last = setting
     present = [look for look in LOOKS if look in style.unique(rows, "chooses")]
     legend = {WORDS[look]: Line2D([], [], linestyle="none", markersize=4.5, **LOOKS[look]) for look in present}
@@ -106,21 +97,14 @@ def draw(rows: style.Rows) -> Figure:
     room = style.label_width(style.unique(rows, "variant")) + 0.45
     figure, grid = style.page(rows, text, lines, 2.7, 0.65, room, between=room + 0.45, legend=legend)
     for (_, _, own), (left, right) in zip(panels, grid, strict=True):
-        for axes, key, name in (
-            (left, "trainable", "trainable parameters"),
-            (right, "seconds", "seconds in training steps"),
-        ):
-            _panel(axes, own, key)
-            axes.set_xlabel(name, labelpad=2)
-            axes.set_ylabel("accuracy (%)")
+        _panel(left, own, "trainable", "trainable parameters")
+        _panel(right, own, "seconds", "seconds in training steps")
     return figure
 
 
-def _panel(axes: Axes, rows: style.Rows, key: str) -> None:
+def _panel(axes: Axes, rows: style.Rows, key: str, xlabel: str) -> None:
     points = [(max(float(row[key]), 1e-3), 100 * float(row["mean"]), row) for row in rows]
-    values = [y for _, y, _ in points]
-    room = 0.08 * (max(values) - min(values)) or 1.0
-    low, high = min(values) - room, max(values) + room
+    low, high = style.limits((y for _, y, _ in points), 0.08)
     axes.set_xscale("log")
     least, most = min(x for x, _, _ in points), max(x for x, _, _ in points)
     beside = (most / least) ** 0.08 if most > least else 1.2
@@ -128,8 +112,7 @@ def _panel(axes: Axes, rows: style.Rows, key: str) -> None:
     style.log_ticks(axes)
     axes.locator_params(axis="y", nbins=6)
     axes.set_ylim(low, high)
-    for rate in sorted({100 * float(row["majority"]) for row in rows}):
-        axes.axhline(rate, color=style.INK, linewidth=0.9, linestyle=(0, (3, 2)), zorder=1)
+    style.majority(axes, rows)
     height = axes.get_position().height * axes.figure.get_figheight()  # type: ignore[union-attr]
     step = BETWEEN_LABELS / height
     shown = sorted(points, key=lambda point: point[1])
@@ -140,6 +123,8 @@ def _panel(axes: Axes, rows: style.Rows, key: str) -> None:
                       arrowprops={"arrowstyle": "-", "color": "0.75", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 2,
                                   "relpos": (0, 0.5)})  # fmt: skip
         axes.plot(x, y, linestyle="none", markersize=4.5, zorder=3, **LOOKS[row["chooses"]])
+    axes.set_xlabel(xlabel, labelpad=2)
+    axes.set_ylabel("accuracy (%)")
 
 
 def spread(places: list[float], step: float) -> list[float]:

@@ -2,7 +2,6 @@ from math import log2
 from typing import Any
 
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from dp.report.figures import bundles, style
 from dp.report.findings import Findings
@@ -64,17 +63,14 @@ def draw(rows: style.Rows) -> Figure:
                 for level in mean[few:]:
                     axes.axhline(level, color=look["color"], linewidth=0.6, linestyle=look.get("linestyle", "-"),
                                  alpha=0.4, zorder=1)  # fmt: skip
-            for rate in sorted({100 * float(row["majority"]) for row in on_task}):
-                axes.axhline(rate, color=style.INK, linewidth=0.9, linestyle=(0, (3, 2)), zorder=1)
+            style.majority(axes, on_task)
             values = [100 * float(row[key]) for row in on_task for key in ("low", "high", "majority")]
-            room = 0.05 * (max(values) - min(values)) or 1.0
-            axes.set_ylim(min(values) - room, max(values) + room)
+            axes.set_ylim(style.limits(values, 0.05))
             has_full = any(not row["k"] for row in rows)
             axes.set_xlim(log2(shots[0]) - 0.4, (full if has_full else full - 1) + 0.4)
             ticks = {log2(k): str(k) for k in shots} | ({full: "full"} if has_full else {})
             axes.set_xticks(list(ticks), list(ticks.values()))
             axes.set_xlabel("examples per label", labelpad=2)
         line[0].set_ylabel("accuracy (%)")
-        drawn = [Line2D([], [], **look) for look in looks.values()]
-        line[-1].legend(drawn, list(looks), loc="upper left", bbox_to_anchor=(1.02, 1.05), handlelength=3, fontsize=7)
+        bundles.named(line[-1], looks)
     return figure

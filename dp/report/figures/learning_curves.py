@@ -2,13 +2,12 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from dp.report.figures import bundles, style
 from dp.report.findings import Findings
 from dp.results import steps
 from dp.results.groups import by_row
-from dp.results.table import OVERFLOW, digests, labels
+from dp.results.table import OVERFLOW, made_from
 
 ABOUT = "Training loss and selection accuracy by step, with the steps that selection picked."
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "quantity", "step", "value", "seeds", "labels", "runs")
@@ -30,18 +29,17 @@ def data(found: Findings) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     cells = by_row(run for run in found.runs if not found.study.is_control(run.cell.variant))
     trained = {key: members for key, members in cells.items() if any(run.training for run in members)}
-    keys = [{"backbone": key[0], "regime": key[1], "k": str(key[2] or "")} for key in trained]
+    keys = [{"backbone": key.backbone, "regime": key.regime, "k": str(key.k or "")} for key in trained]
     drawn = style.settings(style.fewer(keys, MOST)[0])
-    for (backbone, regime, k, task, variant), members in trained.items():
-        setting = {"backbone": backbone, "regime": regime, "k": k, "task": task, "variant": variant}
-        about = setting | {"seeds": len(members), "labels": ";".join(labels(members)), "runs": digests(members)}
-        if (backbone, regime, str(k or "")) not in drawn:
+    for key, members in trained.items():
+        about = key._asdict() | {"seeds": len(members)} | made_from(members)
+        if (key.backbone, key.regime, str(key.k or "")) not in drawn:
             rows.append(about | {"quantity": LEFT_OUT, "step": None, "value": None})
             continue
         losses = [dict(steps.losses(run)) for run in members]
         accuracies = [dict(steps.evaluations(run)) for run in members]
         picked = [run.trained["made"]["selected_step"] for run in members if run.trained and not run.overflow]
-        points = [("loss", *point) for point in _binned(_mean(losses))]
+        points = [("loss", *point) for point in steps.binned(_mean(losses), POINTS)]
         accuracy = dict(_mean(accuracies))
         points += [("accuracy", *point) for point in accuracy.items()]
         points += [("selected", step, accuracy[step]) for step in picked]
@@ -90,20 +88,16 @@ def draw(rows: style.Rows) -> Figure:
                 below.plot(*of["accuracy"], **look)
                 below.plot(*of["selected"], "o", color=look["color"], markerfacecolor="white", markersize=4)
             on_task = style.of(own, task=task)
-            for axes, wanted in ((above, ("loss",)), (below, ("accuracy",))):
-                values = [float(row["value"]) for row in on_task if row["quantity"] in wanted] or [0.0]
-                room = 0.05 * (max(values) - min(values)) or 0.02
-                axes.set_ylim(min(values) - room, max(values) + room)
+            for axes, wanted in ((above, "loss"), (below, "accuracy")):
+                values = [float(row["value"]) for row in on_task if row["quantity"] == wanted] or [0.0]
+                axes.set_ylim(style.limits(values, 0.05, otherwise=0.02))
                 axes.set_xlim(0, 1.04 * max(int(row["step"]) for row in on_task))
                 axes.locator_params(nbins=4)
             above.set_xticklabels([])
             below.set_xlabel("step", labelpad=1)
         for line, name in zip(pair, ("training loss", "selection accuracy"), strict=True):
             line[0].set_ylabel(name)
-        drawn = [Line2D([], [], **look) for look in looks.values()]
-        pair[0][-1].legend(
-            drawn, list(looks), loc="upper left", bbox_to_anchor=(1.02, 1.05), handlelength=3, fontsize=7
-        )
+        bundles.named(pair[0][-1], looks)
     return figure
 
 
@@ -121,10 +115,3 @@ def _mean(runs: list[dict[int, float]]) -> list[tuple[int, float]]:
     """(step, mean over the runs that logged it), by step."""
     steps = sorted(set().union(*runs))
     return [(step, float(np.mean([run[step] for run in runs if step in run]))) for step in steps]
-
-
-def _binned(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
-    """At most POINTS bins of equally many consecutive points (the last may be shorter): (last step, mean)."""
-    size = -(-len(points) // POINTS) or 1
-    bins = [points[start : start + size] for start in range(0, len(points), size)]
-    return [(part[-1][0], float(np.mean([value for _, value in part]))) for part in bins]

@@ -5,12 +5,11 @@ from matplotlib.lines import Line2D
 
 from dp.report.figures import by_variant, style
 from dp.report.findings import Findings
+from dp.results.labels import name_of
 
 ABOUT = "What the best of many looks at the same rows adds: best, last and chosen evaluation of a training."
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "rows", "evaluations", "seeds", "best", "last", "chosen",
            "best_minus_last", "best_minus_chosen", "low", "high", "labels", "runs")  # fmt: skip
-MOST = 8
-"""Backbones and regimes."""
 # Shape, fill and lightness tell them apart; the later ones lie on top.
 LOOKS: dict[str, dict[str, Any]] = {
     "best": {"marker": "^", "color": style.COLOURS[2], "markersize": 6, "markeredgecolor": "black", "mew": 0.6},
@@ -29,9 +28,9 @@ def draw(rows: style.Rows) -> Figure:
     rows, without = style.numbers(rows)
     if not rows:
         return style.only_words(f"No training of this scale ended with a number.{style.without_number(without)}")
-    rows, left_out = style.fewer(rows, MOST)
+    rows, left_out = style.fewer(rows)
     blocks = {
-        f"{style.header(setting)}: evaluations of the {looked} rows": style.of(style.where(rows, setting), rows=looked)
+        f"{name_of(setting)}: evaluations of the {looked} rows": style.of(style.where(rows, setting), rows=looked)
         for setting in style.settings(rows)
         for looked in style.unique(style.where(rows, setting), "rows")
     }

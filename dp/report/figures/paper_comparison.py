@@ -9,22 +9,15 @@ from dp.report.findings import Findings
 ABOUT = "The accuracies of the paper's tables, and beside each what our runs say, with the verdict."
 COLUMNS = ("claim", "table", "kind", "backbone", "variant", "task", "regime", "k", "protocol", "value", "ours", "low",
            "high", "seeds", "verdict", "paper_collapsed", "labels", "runs")  # fmt: skip
-# Shape, fill and lightness all tell the verdicts apart.
 LOOKS: dict[str, dict[str, Any]] = {
-    "reproduced": {"color": style.COLOURS[1], "marker": "o", "markersize": 4.5},
-    "differs": {"color": "#D55E00", "marker": "X", "markersize": 7, "markeredgecolor": "black", "markeredgewidth": 0.6},
-    "unclear": {"color": "black", "marker": "D", "markersize": 4.5, "markerfacecolor": "white"},
+    "reproduced": style.GOOD,
+    "differs": style.BAD,
+    "unclear": style.OPEN,
     "collapsed": {"color": "0.35", "marker": "v", "markersize": 5, "markerfacecolor": "white"},
     "not comparable": {"color": "0.55", "marker": "+", "markersize": 6, "markeredgewidth": 1.2},
 }
 PAPER: dict[str, Any] = {"color": "black", "marker": "|", "markersize": 8, "markeredgewidth": 1.8}
-RING: dict[str, Any] = {
-    "color": "black",
-    "marker": "o",
-    "markersize": 8,
-    "markerfacecolor": "none",
-    "markeredgewidth": 0.8,
-}
+RING: dict[str, Any] = {"color": "black", "marker": "o", "markersize": 8, "markerfacecolor": "none", "mew": 0.8}
 
 
 def data(found: Findings) -> list[dict[str, Any]]:
@@ -79,8 +72,7 @@ def draw(rows: style.Rows) -> Figure:
                 axes.plot(value, y, linestyle="none", **RING)
         column = style.of(drawn, task=points[0]["task"])
         values = [float(row[key]) for row in column for key in ("value", "ours", "low", "high") if row[key]]
-        room = 0.08 * (max(values) - min(values)) or 1.0
-        axes.set_xlim(min(values) - room, max(values) + room)
+        axes.set_xlim(style.limits(values, 0.08))
     return figure
 
 

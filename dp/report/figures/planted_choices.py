@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from dp.report.figures import style
 from dp.report.findings import Findings
 from dp.results.groups import grouped
+from dp.results.labels import name_of
 
 ABOUT = "What was chosen for each question (or task) by the variants that are predicted to tell them apart."
 COLUMNS = ("backbone", "regime", "k", "task", "factor", "variant", "runs", "group", "value", "share", "labels")
@@ -54,7 +55,7 @@ def draw(rows: style.Rows) -> Figure:
             axes.set_xlabel({"split": "split s (vectors in front)", "pool": "prompt of the pool"}.get(
                 first["factor"], first["factor"]))  # fmt: skip
         about = line[0][0]
-        where = style.setting_name((about["backbone"], about["regime"], about["k"]))
+        where = name_of((about["backbone"], about["regime"], about["k"])).replace(", ", "\n", 1)
         task = [about["task"]] if about["group"] not in about["task"] else []  # tasks that are groups stand there
         row[0].set_ylabel("\n".join([where, *task, about["factor"]]), rotation=0, ha="right", va="center", labelpad=10)
     text = (

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from dp.data.regime import Regime
 from dp.report.figures import style
 from dp.report.findings import Findings
+from dp.results.labels import name_of
 
 ABOUT = "Which prompts of its pool a variant uses: their mean weights over the reported examples, run by run."
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "run", "prompt", "weight", "examples", "labels", "runs")
@@ -16,8 +17,6 @@ APART = 1.35
 """Steps from the last run of a variant to the first of the next."""
 WRITTEN = 1000
 """Weights; more of them are drawn without their numbers."""
-MOST = 8
-"""Backbones and regimes."""
 BESIDE: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "ha": "right",
                           "va": "center"}  # fmt: skip
 
@@ -34,11 +33,11 @@ def data(found: Findings) -> list[dict[str, Any]]:
 def draw(rows: style.Rows) -> Figure:
     if not rows:
         return style.only_words("No variant of this scale has a pool of prompts.")
-    rows, left_out = style.fewer(rows, MOST)
+    rows, left_out = style.fewer(rows)
     blocks = {setting: _places(style.where(rows, setting)) for setting in style.settings(rows)}
     lines = [
-        style.Band(style.tasks(style.where(rows, setting)), STEP * (max(places.values()) + 1.4), style.header(setting))
-        for setting, places in blocks.items()
+        style.Band(style.unique(style.where(rows, setting), "task"), STEP * (max(ys.values()) + 1.4), name_of(setting))
+        for setting, ys in blocks.items()
     ]
     prompts = max(int(row["prompt"]) for row in rows) + 1
     written = len(rows) <= WRITTEN
@@ -52,7 +51,7 @@ def draw(rows: style.Rows) -> Figure:
     figure, grid = style.page(rows, text, lines, max(1.5, 0.25 * prompts), left)
     for (setting, places), line in zip(blocks.items(), grid, strict=True):
         own = style.where(rows, setting)
-        for task, axes in zip(style.tasks(own), line, strict=True):
+        for task, axes in zip(style.unique(own, "task"), line, strict=True):
             on_task = style.of(own, task=task)
             for variant in style.unique(on_task, "variant"):
                 weighed = style.of(on_task, variant=variant)

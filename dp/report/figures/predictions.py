@@ -6,17 +6,13 @@ from matplotlib.patches import Patch
 
 from dp.report.figures import style
 from dp.report.findings import Findings
+from dp.results.labels import name_of
 
 ABOUT = "Predicted range and measured mean of every variant, one panel per regime and task."
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "predicted_low", "predicted_high", "mean", "low", "high",
            "seeds", "verdict", "labels", "runs")  # fmt: skip
 BAND = "0.82"
-# Shape, fill and lightness all tell the verdicts apart.
-LOOKS: dict[str, dict[str, Any]] = {
-    "holds": {"color": style.COLOURS[1], "marker": "o", "markersize": 4},
-    "fails": {"color": "#D55E00", "marker": "X", "markersize": 7, "markeredgecolor": "black", "markeredgewidth": 0.6},
-    "unclear": {"color": "black", "marker": "D", "markersize": 4.5, "markerfacecolor": "white"},
-}
+LOOKS = {"holds": style.GOOD | {"markersize": 4}, "fails": style.BAD, "unclear": style.OPEN}
 
 
 def data(found: Findings) -> list[dict[str, Any]]:
@@ -26,12 +22,12 @@ def data(found: Findings) -> list[dict[str, Any]]:
 def draw(rows: style.Rows) -> Figure:
     lines = {setting: style.where(rows, setting) for setting in style.settings(rows)}
     variants = {setting: style.unique(own, "variant") for setting, own in lines.items()}
-    across = max(len(style.tasks(own)) for own in lines.values())
+    across = max(len(style.unique(own, "task")) for own in lines.values())
     heights = [0.17 * len(names) + 0.55 for names in variants.values()]
     figure = Figure(figsize=(max(2.0 * across + 2.2, 7.0), sum(heights) + 1.4), layout="constrained")
     grid = figure.subplots(len(lines), across, squeeze=False, sharex=True, sharey="row", height_ratios=heights)
     for (setting, own), panels in zip(lines.items(), grid, strict=True):
-        tasks, names = style.tasks(own), variants[setting]
+        tasks, names = style.unique(own, "task"), variants[setting]
         for axes in panels[len(tasks) :]:
             axes.set_visible(False)
         for task, axes in zip(tasks, panels, strict=False):
@@ -54,7 +50,7 @@ def draw(rows: style.Rows) -> Figure:
         panels[0].set_yticks(range(len(names)), names)
         panels[0].set_ylim(len(names) - 0.4, -0.6)
         panels[0].set_xlim(-2, 102)
-        panels[0].set_ylabel(style.setting_name(setting), rotation=0, ha="right", va="center")
+        panels[0].set_ylabel(name_of(setting).replace(", ", "\n", 1), rotation=0, ha="right", va="center")
     band = Patch(facecolor=BAND, edgecolor="0.45", linewidth=0.5)
     drawn = [band, *[Line2D([], [], linewidth=1.2, **look) for look in LOOKS.values()]]
     figure.legend(drawn, ["predicted range", *LOOKS], loc="outside upper center", ncols=4)

@@ -3,12 +3,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from dp.report.figures import bundles, style
 from dp.report.findings import Findings
 from dp.results.groups import by_row
-from dp.results.table import digests, labels, overflowed
+from dp.results.table import made_from, overflowed
 
 ABOUT = "Whether the split that an instance variant chooses goes with the length of the input."
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "bin", "tokens_low", "tokens_high", "tokens", "split",
@@ -16,8 +15,6 @@ COLUMNS = ("backbone", "regime", "k", "task", "variant", "bin", "tokens_low", "t
 BINS = 10
 WIDE = 3
 """Ratio of the last bin's mean length to the first's above which the axis is logarithmic."""
-MOST = 8
-"""Backbones and regimes."""
 
 
 def data(found: Findings) -> list[dict[str, Any]]:
@@ -26,14 +23,13 @@ def data(found: Findings) -> list[dict[str, Any]]:
     tokens, split: means; tokens_low, tokens_high: the shortest and longest input; split_q1, split_q3: quartiles.
     """
     rows: list[dict[str, Any]] = []
-    for (backbone, regime, k, task, variant), members in by_row(found.runs).items():
-        definition = found.study.params.variants[variant]
+    for key, members in by_row(found.runs).items():
+        definition = found.study.params.variants[key.variant]
         if definition.choices.get("position") != "instance" or overflowed(members):
             continue
         lines = [line for run in members for line in run.predictions()]
         tokens, splits = [line["tokens"] for line in lines], [line["split"] for line in lines]
-        about = {"backbone": backbone, "regime": regime, "k": k, "task": task, "variant": variant, "last": max(splits),
-                 "seeds": len(members), "labels": ";".join(labels(members)), "runs": digests(members)}  # fmt: skip
+        about = key._asdict() | {"last": max(splits), "seeds": len(members)} | made_from(members)
         rows += [about | {"bin": n} | one for n, one in enumerate(binned(tokens, splits))]
     return rows
 
@@ -56,7 +52,7 @@ def binned(tokens: Sequence[int], splits: Sequence[int]) -> list[dict[str, Any]]
 def draw(rows: style.Rows) -> Figure:
     if not rows:
         return style.only_words("No variant of this scale chooses a split for each instance.")
-    rows, left_out = style.fewer(rows, MOST)
+    rows, left_out = style.fewer(rows)
     parts = list(bundles.parts(rows, reference=False))
     lines = [style.Band(part.tasks, 1.25, part.header) for part in parts]
     text = (
@@ -90,8 +86,7 @@ def draw(rows: style.Rows) -> Figure:
             axes.locator_params(axis="y", nbins=5, integer=True)
             axes.set_xlabel("tokens of the input", labelpad=2)
         line[0].set_ylabel("split s")
-        drawn = [Line2D([], [], **look) for look in looks.values()]
-        line[-1].legend(drawn, list(looks), loc="upper left", bbox_to_anchor=(1.02, 1.05), handlelength=3, fontsize=7)
+        bundles.named(line[-1], looks)
     return figure
 
 

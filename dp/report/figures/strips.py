@@ -6,13 +6,12 @@ from matplotlib.figure import Figure
 
 from dp.report.figures import style
 from dp.report.findings import Findings
+from dp.results.labels import name_of
 
 STEP = 0.34
 """Inches of one histogram."""
 FEW = 8
 """Candidates; of more, an equal share is too low to be drawn."""
-MOST = 8
-"""Backbones and regimes."""
 
 
 def data(found: Findings, factor: str, choice: str) -> list[dict[str, Any]]:
@@ -23,12 +22,13 @@ def data(found: Findings, factor: str, choice: str) -> list[dict[str, Any]]:
 
 def draw(rows: style.Rows, value: str, xlabel: str, meaning: str) -> Figure:
     """`value`: the column with the candidate; `meaning`: what the first and the last one are, for the caption."""
-    rows, left_out = style.fewer(rows, MOST)
+    rows, left_out = style.fewer(rows)
     last = max(int(row[value]) for row in rows)
     lines = []
     for setting in style.settings(rows):
         own = style.where(rows, setting)
-        lines.append(style.Band(style.tasks(own), STEP * len(style.unique(own, "variant")), style.header(setting)))
+        height = STEP * len(style.unique(own, "variant"))
+        lines.append(style.Band(style.unique(own, "task"), height, name_of(setting)))
     equal = " Dotted: every candidate equally often." if last <= FEW else ""
     text = (
         f"Share of the reported examples, all runs together, for which each candidate was chosen; {meaning}. A bar "
@@ -39,7 +39,7 @@ def draw(rows: style.Rows, value: str, xlabel: str, meaning: str) -> Figure:
     for setting, line in zip(style.settings(rows), grid, strict=True):
         own = style.where(rows, setting)
         variants = style.unique(own, "variant")
-        for task, axes in zip(style.tasks(own), line, strict=True):
+        for task, axes in zip(style.unique(own, "task"), line, strict=True):
             bars = style.of(own, task=task)
             floor = [len(variants) - 1 - variants.index(row["variant"]) for row in bars]
             heights = [0.92 * float(row["share"]) for row in bars]
@@ -54,13 +54,9 @@ def draw(rows: style.Rows, value: str, xlabel: str, meaning: str) -> Figure:
             axes.grid(axis="y", color="0.8", linewidth=0.6)
             axes.grid(axis="x", visible=False)
             axes.set_xlim(-0.7, last + 0.7)
-            axes.set_xticks(_ticks(last))
+            axes.set_xticks(range(0, last + 1, 1 if last <= FEW else 5 if last <= 25 else 10))
             axes.set_xlabel(xlabel)
         for n, variant in enumerate(reversed(variants)):
             line[0].annotate(variant, (0, n + 0.5), xycoords=("axes fraction", "data"), xytext=(-5, 0), fontsize=7,
                              textcoords="offset points", ha="right", va="center")  # fmt: skip
     return figure
-
-
-def _ticks(last: int) -> list[int]:
-    return list(range(last + 1) if last <= FEW else range(0, last + 1, 5 if last <= 25 else 10))

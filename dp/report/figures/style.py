@@ -49,7 +49,13 @@ INK, ACCENT = "0.15", "#0072B2"
 COLOURS = ("#000000", "#0072B2", "#E69F00")
 REFERENCE: dict[str, Any] = {"color": "0.72", "linewidth": 2.2, "zorder": 1}  # what stands behind the lines of a panel
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
+# Looks of a verdict: shape, fill and lightness all tell them apart.
+GOOD: dict[str, Any] = {"color": COLOURS[1], "marker": "o", "markersize": 4.5}
+BAD: dict[str, Any] = {"color": "#D55E00", "marker": "X", "markersize": 7, "mec": "black", "mew": 0.6}
+OPEN: dict[str, Any] = {"color": "black", "marker": "D", "markersize": 4.5, "markerfacecolor": "white"}
 HEADER = 0.34  # inches
+MOST = 8
+"""Backbones and regimes of one figure."""
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
 
 
@@ -191,7 +197,7 @@ def label_width(names: Iterable[str]) -> float:
     return max(map(text_width, names)) + 0.3
 
 
-def fewer(rows: Rows, most: int) -> tuple[Rows, str]:
+def fewer(rows: Rows, most: int = MOST) -> tuple[Rows, str]:
     """The rows of at most so many backbones and regimes, and a sentence on those that are not drawn.
 
     Few-shot goes first, and of it the smallest k.
@@ -220,6 +226,19 @@ def chunks(names: Sequence[str], size: int = 6) -> list[list[str]]:
     return [list(names[low:high]) for low, high in pairwise(bounds)]
 
 
+def limits(values: Iterable[float], share: float, otherwise: float = 1.0) -> tuple[float, float]:
+    """The range of values with room at both ends: a share of it, or so much where they are all the same."""
+    ends = sorted(values)
+    room = share * (ends[-1] - ends[0]) or otherwise
+    return ends[0] - room, ends[-1] + room
+
+
+def majority(axes: Axes, rows: Rows) -> None:
+    """The majority rate as a dashed line across a panel."""
+    for rate in sorted({100 * float(row["majority"]) for row in rows}):
+        axes.axhline(rate, color=INK, linewidth=0.9, linestyle=(0, (3, 2)), zorder=1)
+
+
 def log_ticks(axes: Axes) -> None:
     """A few round numbers on a horizontal log axis whose limits are set."""
     marks = ticks(*axes.get_xlim())
@@ -245,23 +264,9 @@ def short(number: float) -> str:
     return f"{number:.3g}"
 
 
-def tasks(rows: Rows) -> list[str]:
-    return unique(rows, "task")
-
-
 def settings(rows: Rows) -> list[tuple[str, str, str]]:
     """The (backbone, regime, k) of the rows, in their order."""
     return list(dict.fromkeys((row["backbone"], row["regime"], row["k"]) for row in rows))
-
-
-def setting_name(setting: tuple[str, str, str]) -> str:
-    backbone, regime, k = setting
-    return f"{backbone}\n{regime}" + (f", {k} per label" if k else "")
-
-
-def header(setting: tuple[str, str, str]) -> str:
-    """The setting in one line, above its panels."""
-    return setting_name(setting).replace("\n", ", ")
 
 
 def unique(rows: Rows, key: str) -> list[str]:
@@ -276,8 +281,5 @@ def of(given: Rows, /, **values: str) -> Rows:
 
 def where(rows: Rows, setting: tuple[str, str, str], **values: str) -> Rows:
     """The rows of one backbone and regime that have the given values."""
-    return [
-        row
-        for row in rows
-        if (row["backbone"], row["regime"], row["k"]) == setting and all(row[key] == v for key, v in values.items())
-    ]
+    backbone, regime, k = setting
+    return of(rows, backbone=backbone, regime=regime, k=k, **values)

@@ -3,6 +3,7 @@
 import hashlib
 from base64 import b64encode
 from collections.abc import Iterable
+from math import fsum
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from markupsafe import Markup
 from dp.jobs.made import Made
 from dp.report.figures import all_figures
 from dp.report.findings import Findings
-from dp.report.page import glance, lineage, surroundings, tables, verdict
+from dp.report.page import glance, lineage, tables, verdict
+from dp.results.groups import grouped
+from dp.results.jobs import by_jobs, packages, surroundings
 from dp.results.labels import WORDS, spelled_out
 from dp.results.table import Row
 from dp.study import contents
@@ -56,7 +59,7 @@ def document(found: Findings, folder: Path, made: list[Made]) -> str:
         matrices=glance.of_results(found.results),
         tables=tables.views(found, traced.cells_of),
         figures=[_figure(folder / "figures", name) for name in contents.figures(study)],
-        facts=surroundings.tables(made),
+        facts=_facts(made),
         labels=spelled_out(found.results),
         files=[name for name in contents.report_files(study) if "/" not in name and not name.endswith(".html")],
     )
@@ -82,6 +85,26 @@ def _warnings(rows: list[Row]) -> list[str]:
     """`label: what it means` for labels of numbers that are no evidence about the methods."""
     found = {label for row in rows for label in row["labels"].split(";")}
     return [f"{label}: {WORDS[label]}" for label in NO_EVIDENCE if label in found]
+
+
+def _facts(made: list[Made]) -> list[tuple[str, list[str], list[list[str]]]]:
+    """(title, head, rows) of small tables of what jobs say of code, machine, packages and time, and how many say so."""
+
+    def commit(job: Made) -> str | None:
+        head, dirty = job.said("with", "commit"), job.said("with", "dirty")
+        return f"{head}{' with uncommitted changes' if dirty else ''}" if head else None
+
+    machine = {"device": "device", "platform": "platform", "processors": "processor_count", "Python": "python"}
+    spent = [
+        [command, f"{len(members):,}", f"{fsum(job.said('made', 'wall_seconds') or 0.0 for job in members):,.1f}"]
+        for command, members in grouped(made, lambda job: job.command).items()
+    ]
+    return [
+        ("Code", ["commit", "jobs"], by_jobs(made, commit)),
+        ("Machine", ["fact", "value", "jobs"], surroundings(made, machine)),
+        ("Packages", ["package", "version", "jobs"], packages(made)),
+        ("Time", ["command", "jobs", "wall time, s"], spent),
+    ]
 
 
 def _figure(folder: Path, name: str) -> dict[str, Any]:

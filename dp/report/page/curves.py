@@ -21,8 +21,6 @@ def of(members: list[Run], number: Callable[[tuple[int, ...]], int]) -> dict[str
     has no line. None where no update was made.
     """
     trained = [run for run in members if run.training]
-    if not trained:
-        return None
     if not any(steps.losses(run) for run in trained):
         return None
     accuracies = [[(step, round(100 * accuracy, 2)) for step, accuracy in steps.evaluations(run)] for run in trained]
@@ -30,7 +28,7 @@ def of(members: list[Run], number: Callable[[tuple[int, ...]], int]) -> dict[str
     picked = [run.trained["made"]["selected_step"] for run in trained if run.trained]  # None: it overflowed
     by_step: dict[int, list[float]] = {}
     for run in trained:
-        for step, loss in _binned(run):
+        for step, loss in steps.binned(steps.losses(run), POINTS):
             by_step.setdefault(step, []).append(loss)
     return {
         "accuracy": [[number(tuple(steps)), [round(value, 1) for value in values]]
@@ -39,14 +37,6 @@ def of(members: list[Run], number: Callable[[tuple[int, ...]], int]) -> dict[str
                    if step is not None],
         "loss": [number(tuple(sorted(by_step))), [float(f"{np.mean(by_step[step]):.3g}") for step in sorted(by_step)]],
     }  # fmt: skip
-
-
-def _binned(run: Run) -> list[tuple[int, float]]:
-    """(last step, mean loss) of at most POINTS bins."""
-    found = steps.losses(run)
-    size = -(-len(found) // POINTS) or 1
-    bins = [found[start : start + size] for start in range(0, len(found), size)]
-    return [(part[-1][0], float(np.mean([loss for _, loss in part]))) for part in bins]
 
 
 def _thinned(points: list[tuple[int, float]], most: int) -> list[tuple[int, float]]:

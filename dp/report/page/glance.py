@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from dp.report.page.verdict import CELLS, SIGN, tone
 from dp.results.groups import grouped
+from dp.results.labels import name_of
 from dp.results.table import OVERFLOW, Row
 
 
@@ -15,8 +16,11 @@ class Spot:
     text: str
     small: str
     tone: str
-    sign: str
     line: int
+
+    @property
+    def sign(self) -> str:
+        return SIGN.get(self.tone, "")
 
 
 @dataclass(frozen=True)
@@ -32,9 +36,9 @@ class Matrix:
 def of_predictions(rows: list[Row]) -> list[Matrix]:
     def spot(row: Row, line: int) -> Spot:
         text = OVERFLOW if row["mean"] is None else f"{100 * row['mean']:.1f}"
-        return Spot(text, row["verdict"], tone(row["verdict"]), _sign(row), line)
+        return Spot(text, row["verdict"], tone(row["verdict"]), line)
 
-    return _grids("predictions", rows, lambda row: _setting(row), spot)
+    return _grids("predictions", enumerate(rows, 2), _setting, spot)
 
 
 def of_claims(rows: list[Row]) -> list[Matrix]:
@@ -42,11 +46,10 @@ def of_claims(rows: list[Row]) -> list[Matrix]:
 
     def spot(row: Row, line: int) -> Spot:
         ours = "" if row["ours"] in (None, "") else f"{float(row['ours']):.1f} here, "
-        return Spot(f"{float(row['value']):.1f}", ours + row["verdict"], tone(row["verdict"]), _sign(row), line)
+        return Spot(f"{float(row['value']):.1f}", ours + row["verdict"], tone(row["verdict"]), line)
 
-    cells = [row for row in rows if row["kind"] in CELLS]
-    lines = [line for line, row in enumerate(rows, 2) if row["kind"] in CELLS]
-    return _grids("claims", cells, lambda row: f"{row['table']}: {row['backbone']}", spot, lines)
+    cells = ((line, row) for line, row in enumerate(rows, 2) if row["kind"] in CELLS)
+    return _grids("claims", cells, lambda row: f"{row['table']}: {row['backbone']}", spot)
 
 
 def of_results(rows: list[Row]) -> list[Matrix]:
@@ -54,28 +57,23 @@ def of_results(rows: list[Row]) -> list[Matrix]:
 
     def spot(row: Row, line: int) -> Spot:
         if row["mean"] is None:
-            return Spot(OVERFLOW, "no number", "low", SIGN["low"], line)
+            return Spot(OVERFLOW, "no number", "low", line)
         fallen = not row["collapsed"].startswith("0/")
         interval = f"[{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
-        return Spot(f"{100 * row['mean']:.1f}", f"{interval} {fallen * ('collapsed ' + row['collapsed'])}".strip(),
-                    "low" if fallen else "", SIGN["low"] if fallen else "", line)  # fmt: skip
+        small = f"{interval} collapsed {row['collapsed']}" if fallen else interval
+        return Spot(f"{100 * row['mean']:.1f}", small, "low" if fallen else "", line)
 
-    return _grids("results", rows, lambda row: f"{_setting(row)}: {row['metric']}", spot)
+    return _grids("results", enumerate(rows, 2), lambda row: f"{_setting(row)}: {row['metric']}", spot)
 
 
 def _grids(
-    of: str,
-    rows: list[Row],
-    title: Callable[[Row], str],
-    spot: Callable[[Row, int], Spot],
-    lines: Iterable[int] | None = None,
+    of: str, rows: Iterable[tuple[int, Row]], title: Callable[[Row], str], spot: Callable[[Row, int], Spot]
 ) -> list[Matrix]:
-    """`lines`: of the rows in their CSV, where they are not all that it holds."""
-    groups = grouped(zip(rows, lines or range(2, len(rows) + 2), strict=True), lambda pair: title(pair[0]))
+    """`rows`: (line of the CSV, row)."""
     grids = []
-    for heading, members in groups.items():
-        spots = {(row["variant"], row["task"]): spot(row, line) for row, line in members}
-        columns, variants = (list(dict.fromkeys(row[key] for row, _ in members)) for key in ("task", "variant"))
+    for heading, members in grouped(rows, lambda pair: title(pair[1])).items():
+        spots = {(row["variant"], row["task"]): spot(row, line) for line, row in members}
+        columns, variants = (list(dict.fromkeys(row[key] for _, row in members)) for key in ("task", "variant"))
         grids.append(
             Matrix(of, heading, columns, [(name, [spots.get((name, task)) for task in columns]) for name in variants])
         )
@@ -83,9 +81,4 @@ def _grids(
 
 
 def _setting(row: Row) -> str:
-    shots = f", {row['k']} per label" if row["k"] and row["regime"] == "fewshot" else ""
-    return f"{row['backbone']}, {row['regime']}{shots}"
-
-
-def _sign(row: Row) -> str:
-    return SIGN[tone(row["verdict"])]
+    return name_of((row["backbone"], row["regime"], row["k"] if row["regime"] == "fewshot" else None))

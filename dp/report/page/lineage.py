@@ -9,9 +9,9 @@ from typing import Any, Generic, TypeVar
 
 from dp import files, paths
 from dp.jobs.made import Made
+from dp.report.checklist import NOT_SETTINGS, flat
 from dp.report.findings import Findings
 from dp.report.page import curves
-from dp.report.pages.checklist import NOT_SETTINGS, flat
 from dp.results.groups import by_row
 from dp.results.runs import Run
 from dp.results.table import Row
@@ -52,17 +52,18 @@ def data(found: Findings, made: list[Made]) -> Traced:
     usual = _usual(cells.values(), jobs)
     embedded = []
     for members in cells.values():
-        folders = list(dict.fromkeys(run.folder.parent.as_posix() for run in members))
-        trainings = list(dict.fromkeys(run.training.parent.as_posix() for run in members if run.training))
-        of_training = [folder for run in members if run.training for folder in upstream[run.training.as_posix()]]
-        of_evaluation = [folder for run in members for folder in upstream[run.folder.as_posix()]]
+        trained = list(dict.fromkeys(run.training.as_posix() for run in members if run.training))
+        evaluated = [run.folder.as_posix() for run in members]
+        trainings, folders = (list(dict.fromkeys(one.rpartition("/")[0] for one in of)) for of in (trained, evaluated))
+        of_training, of_evaluation = ([below for one in of for below in upstream[one]] for of in (trained, evaluated))
         embedded.append({
             "at": [strings(folder.removeprefix(_prefix(paths.EVALUATE, study))) for folder in folders],
             "trained": [strings(folder.removeprefix(_prefix(paths.TRAIN, study))) for folder in trainings],
             "metrics": [strings(name) for name in members[0].metrics["metrics"]],
             "runs": [_run(run, folders, trainings, strings) for run in members],
-            "code": [[strings(text) for text in _code(jobs, folders)] for folders in _of_jobs(members)],
-            "with": [[surroundings(text) for text in _with(jobs, folders)] for folders in _of_jobs(members)],
+            "code": [list(dict.fromkeys(strings(jobs[one].code) for one in of)) for of in (trained, evaluated)],
+            "with": [list(dict.fromkeys(surroundings(_surroundings(jobs[one])) for one in of))
+                     for of in (trained, evaluated)],
             "below": [_numbers(shared, of_training), _numbers(shared, of_evaluation)],
             "from": [strings(folder) for folder in dict.fromkeys(of_training) if jobs[folder].command == "train"],
             "facts": [strings(text) for text in _facts(members[0])],
@@ -120,20 +121,6 @@ def _run(run: Run, folders: list[str], trainings: list[str], strings: Numbered[s
     ]
 
 
-def _of_jobs(members: list[Run]) -> tuple[list[str], list[str]]:
-    """Folders of the trainings and of the evaluations."""
-    trained = dict.fromkeys(run.training.as_posix() for run in members if run.training)
-    return list(trained), [run.folder.as_posix() for run in members]
-
-
-def _code(jobs: dict[str, Made], folders: list[str]) -> list[str]:
-    return list(dict.fromkeys(jobs[folder].code for folder in folders))
-
-
-def _with(jobs: dict[str, Made], folders: list[str]) -> list[str]:
-    return list(dict.fromkeys(_surroundings(jobs[folder]) for folder in folders))
-
-
 def _surroundings(job: Made) -> str:
     """Commit, machine and packages of a job, a line each."""
     said = job.record["with"]
@@ -188,7 +175,7 @@ def _settings(run: Run, jobs: dict[str, Made], usual: dict[str, str]) -> list[st
     asked = _asked(run, jobs)
     definition = [f"{key}: {value}" for key, value in _told(asked.get("definition") or {})]
     return definition + [f"{key}: {value} (mostly {usual[key]})" for key, value in _parameters(asked)
-                         if key in usual and usual[key] != value]  # fmt: skip
+                         if usual.get(key, value) != value]  # fmt: skip
 
 
 def _usual(cells: Iterable[list[Run]], jobs: dict[str, Made]) -> dict[str, str]:
@@ -202,8 +189,7 @@ def _usual(cells: Iterable[list[Run]], jobs: dict[str, Made]) -> dict[str, str]:
 
 
 def _asked(run: Run, jobs: dict[str, Made]) -> dict[str, Any]:
-    job = jobs[(run.training or run.folder).as_posix()]
-    return job.record["asked"]
+    return jobs[(run.training or run.folder).as_posix()].record["asked"]
 
 
 def _parameters(asked: dict[str, Any]) -> list[tuple[str, str]]:

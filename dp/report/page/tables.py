@@ -1,12 +1,14 @@
 """The tables of the page: which columns of a report's CSV files it shows, and how."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from dp.report.findings import Findings
 from dp.report.layout import Column
 from dp.report.page.verdict import SIGN, tone
+from dp.results.groups import Key
 from dp.results.table import OVERFLOW, Row, is_overflow
 
 
@@ -25,27 +27,13 @@ class View:
 def views(found: Findings, cells_of: Callable[[Row], list[int]]) -> dict[str, View]:
     """Every table of the page, by id."""
     constant = {name for name in found.study.params.variants if found.study.is_majority(name)}
-    results = list(enumerate(found.results, 2))
+    columns = COLUMNS | {"results": _results(constant)}
+    rows = {name: list(enumerate(getattr(found, csv), 2)) for name, (_, csv, _) in TABLES.items()}
     # Cost is the same for every metric of a cell.
-    first = {(row["backbone"], row["regime"], row["k"], row["task"], row["variant"]): (line, row)
-             for line, row in reversed(results) if row["steps"]}  # fmt: skip
-    parts: list[tuple[str, str, str, str, list[Column], Iterable[tuple[int, Row]]]] = [
-        ("claims", "The paper's claims", "claims.csv", ABOUT_CLAIMS, CLAIMS, enumerate(found.claims, 2)),
-        ("predictions", "Predicted and measured", "predictions.csv", ABOUT_PREDICTIONS, PREDICTIONS,
-         enumerate(found.predictions, 2)),
-        ("null", "The null task", "null_task.csv", ABOUT_NULL, NULL, enumerate(found.null_task, 2)),
-        ("results", "All results", "results.csv", ABOUT_RESULTS, _results(constant), results),
-        ("comparisons", "Each variant against its baseline", "comparisons.csv", ABOUT_COMPARISONS, COMPARISONS,
-         enumerate(found.comparisons, 2)),
-        ("aggregates", "Over tasks", "aggregates.csv", ABOUT_AGGREGATES, AGGREGATES,
-         enumerate(found.aggregates, 2)),
-        ("optimism", "What picking the best evaluation adds", "optimism.csv", ABOUT_OPTIMISM, OPTIMISM,
-         enumerate(found.optimism, 2)),
-        ("prices", "What each switch of a protocol costs", "prices.csv", ABOUT_PRICES, PRICES,
-         enumerate(found.prices, 2)),
-        ("cost", "Cost of a run", "results.csv", ABOUT_COST, COST, sorted(first.values(), key=lambda one: one[0])),
-    ]  # fmt: skip
-    return {part[0]: _view(*part, cells_of) for part in parts}
+    first = {itemgetter(*Key._fields)(row): (line, row) for line, row in reversed(rows["cost"]) if row["steps"]}
+    rows["cost"] = sorted(first.values(), key=itemgetter(0))
+    return {name: _view(name, title, f"{csv}.csv", about, columns[name], rows[name], cells_of)
+            for name, (title, csv, about) in TABLES.items()}  # fmt: skip
 
 
 def _view(
@@ -54,11 +42,10 @@ def _view(
     csv: str,
     about: str,
     columns: list[Column],
-    rows: Iterable[tuple[int, Row]],
+    rows: list[tuple[int, Row]],
     cells_of: Callable[[Row], list[int]],
 ) -> View:
     """The table without columns that are empty throughout; what is one value throughout is said once."""
-    rows = list(rows)
     values = {column: list(dict.fromkeys(column.text(row) for _, row in rows)) for column in columns}
     alike = [column for column in columns if column.title in SAID_ONCE and len(rows) > 1 and len(values[column]) == 1
              and any(values[column])]  # fmt: skip
@@ -106,10 +93,6 @@ def interval(low: str, high: str, scale: float = 1.0) -> Callable[[Row], str]:
     return text
 
 
-def p_value(key: str) -> Callable[[Row], str]:
-    return number(key, form=".4f")
-
-
 def _number(value: Any, scale: float, form: str) -> str:
     return "" if value is None or value == "" else f"{scale * float(value):{form}}"
 
@@ -128,15 +111,19 @@ def collapsed(constant: set[str]) -> Callable[[Row], str]:
     return text
 
 
-WHERE = [
-    Column("variant", plain("variant"), filter=True, key="variant"),
-    Column("task", plain("task"), filter=True, key="task"),
-    Column("backbone", plain("backbone"), filter=True, key="backbone"),
-    Column("regime", plain("regime"), filter=True, key="regime"),
-    Column("k", plain("k"), "number", filter=True, key="k"),
+VARIANT, TASK, BACKBONE, REGIME, K = WHERE = [
+    Column(key, plain(key), "number" if key == "k" else "text", filter=True, key=key)
+    for key in ("variant", "task", "backbone", "regime", "k")
 ]
+VERDICT = Column("verdict", plain("verdict"), "verdict", filter=True, key="verdict")
+MEAN = Column("mean, %", opened("mean", 100), "number", opens=True, key="mean")
+INTERVAL = Column("95 % interval", interval("low", "high", 100), "number", key="interval")
+RUNS = Column("runs", plain("seeds"), "number")
+ROWS = Column("rows", plain("n"), "number")
+PROTOCOL = Column("protocol", plain("protocol"), filter=True)
 LABELS = Column("labels", listed("labels"), filter=True, key="labels")
-NOT_OVER_TASKS = [column for column in WHERE if column.title != "task"]
+P_VALUES = [Column("p", number("p", form=".4f"), "number"), Column("p, Holm", number("p_holm", form=".4f"), "number")]
+TESTED = [INTERVAL, *P_VALUES, Column("test", plain("test"), filter=True), RUNS, ROWS, LABELS]
 
 SAID_ONCE = ("backbone", "regime", "k", "metric", "against", "looked at", "evaluations", "interval over", "protocol",
              "labels", "test")  # fmt: skip
@@ -146,140 +133,136 @@ def _results(constant: set[str]) -> list[Column]:
     return [
         *WHERE,
         Column("metric", plain("metric"), filter=True, key="metric"),
-        Column("mean, %", opened("mean", 100), "number", opens=True, key="mean"),
-        Column("95 % interval", interval("low", "high", 100), "number", key="interval"),
+        MEAN,
+        INTERVAL,
         Column("interval over", plain("interval")),
         Column("collapsed", collapsed(constant), "flag", filter=True),
         Column("majority, %", number("majority", 100), "number", key="majority"),
-        Column("runs", plain("seeds"), "number"),
-        Column("rows", plain("n"), "number"),
-        Column("protocol", plain("protocol"), filter=True),
+        RUNS,
+        ROWS,
+        PROTOCOL,
         LABELS,
     ]
 
 
-CLAIMS = [
-    Column("verdict", plain("verdict"), "verdict", filter=True, key="verdict"),
-    Column("claim", plain("claim")),
-    Column("table", plain("table"), filter=True),
-    Column("kind", plain("kind"), filter=True),
-    *(column for column in WHERE if column.title in ("variant", "task", "backbone")),
-    Column("regime", plain("regime")),
-    Column("k", plain("k"), "number"),
-    Column("metric", plain("metric")),
-    Column("paper", number("value"), "number"),
-    Column("here", opened("ours"), "number", opens=True),
-    Column("95 % interval", interval("low", "high"), "number"),
-    Column("difference", number("difference", form="+.2f"), "number"),
-    Column("tolerance", number("tolerance"), "number"),
-    Column("runs", plain("seeds"), "number"),
-    Column("why", plain("reason"), "long"),
-    Column("collapsed in the paper", plain("paper_collapsed")),
-    Column("protocol", plain("protocol")),
-    LABELS,
-]
-PREDICTIONS = [
-    Column("verdict", plain("verdict"), "verdict", filter=True, key="verdict"),
-    *WHERE,
-    Column("predicted, %", interval("predicted_low", "predicted_high", 100), "number", key="predicted"),
-    Column("mean, %", opened("mean", 100), "number", opens=True, key="mean"),
-    Column("95 % interval", interval("low", "high", 100), "number", key="interval"),
-    Column("runs", plain("seeds"), "number"),
-    Column("predicted because", plain("because"), "long"),
-]
-NULL = [
-    Column("verdict", plain("verdict"), "verdict", filter=True, key="verdict"),
-    Column("backbone", plain("backbone"), filter=True),
-    Column("variant", plain("variant"), key="variant"),
-    Column("against", plain("against")),
-    Column("runs", plain("seeds"), "number"),
-    Column("mean, %", opened("mean", 100), "number", opens=True),
-    Column("against, %", number("against_mean", 100), "number"),
-    Column("difference", number("difference", 100, "+.2f"), "number"),
-    Column("p", p_value("p"), "number"),
-    Column("p, Holm", p_value("p_holm"), "number"),
-]
-COMPARISONS = [
-    *WHERE,
-    Column("against", plain("against"), filter=True),
-    Column("difference, points", opened("difference", 100, "+.2f"), "number", opens=True, key="difference"),
-    Column("95 % interval", interval("low", "high", 100), "number", key="interval"),
-    Column("p", p_value("p"), "number"),
-    Column("p, Holm", p_value("p_holm"), "number"),
-    Column("test", plain("test"), filter=True),
-    Column("runs", plain("seeds"), "number"),
-    Column("rows", plain("n"), "number"),
-    LABELS,
-]
-AGGREGATES = [
-    *NOT_OVER_TASKS,
-    Column("tasks", listed("tasks"), "long"),
-    Column("runs", plain("seeds"), "number"),
-    Column("mean, %", opened("mean", 100), "number", opens=True),
-    Column("95 % interval of the mean", interval("mean_low", "mean_high", 100), "number"),
-    Column("IQM, %", number("iqm", 100), "number"),
-    Column("95 % interval of the IQM", interval("iqm_low", "iqm_high", 100), "number"),
-    Column("against", plain("against"), filter=True),
-    Column("probability of improvement", number("improvement"), "number"),
-    Column("its 95 % interval", interval("improvement_low", "improvement_high"), "number"),
-    LABELS,
-]
-OPTIMISM = [
-    *WHERE,
-    Column("looked at", plain("rows"), filter=True),
-    Column("evaluations", plain("evaluations"), "number"),
-    Column("runs", plain("seeds"), "number"),
-    Column("best, %", opened("best", 100), "number", opens=True),
-    Column("last, %", number("last", 100), "number"),
-    Column("chosen, %", number("chosen", 100), "number"),
-    Column("best − last", number("best_minus_last", 100, "+.2f"), "number"),
-    Column("best − chosen", number("best_minus_chosen", 100, "+.2f"), "number"),
-    Column("95 % interval", interval("low", "high", 100), "number"),
-    LABELS,
-]
-PRICES = [
-    *WHERE,
-    Column("switches", listed("switches"), filter=True),
-    Column("with, %", opened("with", 100), "number", opens=True),
-    Column("without, %", number("without", 100), "number"),
-    Column("against", plain("against")),
-    Column("difference, points", number("difference", 100, "+.2f"), "number", key="difference"),
-    Column("95 % interval", interval("low", "high", 100), "number", key="interval"),
-    Column("p", p_value("p"), "number"),
-    Column("p, Holm", p_value("p_holm"), "number"),
-    Column("test", plain("test"), filter=True),
-    Column("runs", plain("seeds"), "number"),
-    Column("rows", plain("n"), "number"),
-    LABELS,
-]
-COST = [
-    *WHERE,
-    Column("tuned parameters", number("trainable", form=",.0f"), "number", opens=True),
-    Column("updates", number("steps", form=",.0f"), "number"),
-    Column("seconds in steps", number("seconds", form=",.1f"), "number"),
-    Column("settings tried", plain("trials"), "number"),
-    Column("chosen by the search", listed("chosen")),
-    Column("protocol", plain("protocol"), filter=True),
-]
-
-ABOUT_CLAIMS = "Numbers are percentages; the difference and its tolerance are in points."
-ABOUT_PREDICTIONS = (
-    "A prediction holds where the whole interval lies inside the predicted range, fails where it lies wholly outside, "
-    "and is unclear otherwise."
-)
-ABOUT_NULL = "Is any variant better where nothing dynamic can help? It fails if so: p, Holm below 0.05."
-ABOUT_RESULTS = (
-    "The interval is over runs (seeds) where they differ, else over the reported rows (examples). Collapsed: one class "
-    "throughout, or an accuracy interval that holds the majority rate."
-)
-ABOUT_COMPARISONS = "Differences in points; p, Holm: corrected for the number of tests of its family."
-ABOUT_AGGREGATES = (
-    "IQM: interquartile mean. Probability of improvement: how often a run of the variant beats one of the baseline, "
-    "over the tasks that it was run on."
-)
-ABOUT_OPTIMISM = (
-    "The best of all evaluations of a run, the last one, and the one that selection chose: best minus chosen is what "
-    "reporting the best would have added, in points."
-)
-ABOUT_PRICES = "The same variant with and without switches of the released protocol; differences in points."
-ABOUT_COST = "A mean over runs; seconds are those spent in training steps."
+COLUMNS: dict[str, list[Column]] = {
+    "claims": [
+        VERDICT,
+        Column("claim", plain("claim")),
+        Column("table", plain("table"), filter=True),
+        Column("kind", plain("kind"), filter=True),
+        VARIANT,
+        TASK,
+        BACKBONE,
+        Column("regime", plain("regime")),
+        Column("k", plain("k"), "number"),
+        Column("metric", plain("metric")),
+        Column("paper", number("value"), "number"),
+        Column("here", opened("ours"), "number", opens=True),
+        Column("95 % interval", interval("low", "high"), "number"),
+        Column("difference", number("difference", form="+.2f"), "number"),
+        Column("tolerance", number("tolerance"), "number"),
+        RUNS,
+        Column("why", plain("reason"), "long"),
+        Column("collapsed in the paper", plain("paper_collapsed")),
+        Column("protocol", plain("protocol")),
+        LABELS,
+    ],
+    "predictions": [
+        VERDICT,
+        *WHERE,
+        Column("predicted, %", interval("predicted_low", "predicted_high", 100), "number", key="predicted"),
+        MEAN,
+        INTERVAL,
+        RUNS,
+        Column("predicted because", plain("because"), "long"),
+    ],
+    "null": [
+        VERDICT,
+        Column("backbone", plain("backbone"), filter=True),
+        Column("variant", plain("variant"), key="variant"),
+        Column("against", plain("against")),
+        RUNS,
+        Column("mean, %", opened("mean", 100), "number", opens=True),
+        Column("against, %", number("against_mean", 100), "number"),
+        Column("difference", number("difference", 100, "+.2f"), "number"),
+        *P_VALUES,
+    ],
+    "comparisons": [
+        *WHERE,
+        Column("against", plain("against"), filter=True),
+        Column("difference, points", opened("difference", 100, "+.2f"), "number", opens=True, key="difference"),
+        *TESTED,
+    ],
+    "aggregates": [
+        VARIANT,
+        BACKBONE,
+        REGIME,
+        K,
+        Column("tasks", listed("tasks"), "long"),
+        RUNS,
+        Column("mean, %", opened("mean", 100), "number", opens=True),
+        Column("95 % interval of the mean", interval("mean_low", "mean_high", 100), "number"),
+        Column("IQM, %", number("iqm", 100), "number"),
+        Column("95 % interval of the IQM", interval("iqm_low", "iqm_high", 100), "number"),
+        Column("against", plain("against"), filter=True),
+        Column("probability of improvement", number("improvement"), "number"),
+        Column("its 95 % interval", interval("improvement_low", "improvement_high"), "number"),
+        LABELS,
+    ],
+    "optimism": [
+        *WHERE,
+        Column("looked at", plain("rows"), filter=True),
+        Column("evaluations", plain("evaluations"), "number"),
+        RUNS,
+        Column("best, %", opened("best", 100), "number", opens=True),
+        Column("last, %", number("last", 100), "number"),
+        Column("chosen, %", number("chosen", 100), "number"),
+        Column("best − last", number("best_minus_last", 100, "+.2f"), "number"),
+        Column("best − chosen", number("best_minus_chosen", 100, "+.2f"), "number"),
+        Column("95 % interval", interval("low", "high", 100), "number"),
+        LABELS,
+    ],
+    "prices": [
+        *WHERE,
+        Column("switches", listed("switches"), filter=True),
+        Column("with, %", opened("with", 100), "number", opens=True),
+        Column("without, %", number("without", 100), "number"),
+        Column("against", plain("against")),
+        Column("difference, points", number("difference", 100, "+.2f"), "number", key="difference"),
+        *TESTED,
+    ],
+    "cost": [
+        *WHERE,
+        Column("tuned parameters", number("trainable", form=",.0f"), "number", opens=True),
+        Column("updates", number("steps", form=",.0f"), "number"),
+        Column("seconds in steps", number("seconds", form=",.1f"), "number"),
+        Column("settings tried", plain("trials"), "number"),
+        Column("chosen by the search", listed("chosen")),
+        PROTOCOL,
+    ],
+}
+TABLES = {
+    "claims": ("The paper's claims", "claims",
+        "Numbers are percentages; the difference and its tolerance are in points."),
+    "predictions": ("Predicted and measured", "predictions",
+        "A prediction holds where the whole interval lies inside the predicted range, fails where it lies wholly "
+        "outside, and is unclear otherwise."),
+    "null": ("The null task", "null_task",
+        "Is any variant better where nothing dynamic can help? It fails if so: p, Holm below 0.05."),
+    "results": ("All results", "results",
+        "The interval is over runs (seeds) where they differ, else over the reported rows (examples). Collapsed: one "
+        "class throughout, or an accuracy interval that holds the majority rate."),
+    "comparisons": ("Each variant against its baseline", "comparisons",
+        "Differences in points; p, Holm: corrected for the number of tests of its family."),
+    "aggregates": ("Over tasks", "aggregates",
+        "IQM: interquartile mean. Probability of improvement: how often a run of the variant beats one of the "
+        "baseline, over the tasks that it was run on."),
+    "optimism": ("What picking the best evaluation adds", "optimism",
+        "The best of all evaluations of a run, the last one, and the one that selection chose: best minus chosen is "
+        "what reporting the best would have added, in points."),
+    "prices": ("What each switch of a protocol costs", "prices",
+        "The same variant with and without switches of the released protocol; differences in points."),
+    "cost": ("Cost of a run", "results", "A mean over runs; seconds are those spent in training steps."),
+}  # fmt: skip
+"""Id -> title, the CSV whose lines it shows, what its numbers are."""

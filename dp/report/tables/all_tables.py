@@ -5,7 +5,7 @@ from importlib import import_module
 from dp.paper import claimed as claims
 from dp.report import latex, markdown
 from dp.report.findings import Findings
-from dp.report.layout import Table
+from dp.report.layout import Table, records
 from dp.report.tables import paper_tables
 from dp.results.table import to_csv
 from dp.study.contents import TABLES
@@ -20,5 +20,9 @@ def tables(found: Findings) -> list[Table]:
 
 def texts(table: Table) -> dict[str, str]:
     """File below the report's folder -> its text."""
-    kinds = {"csv": to_csv(table.fields, table.records), "md": markdown.document(table), "tex": latex.document(table)}
+    kinds = {
+        "csv": to_csv(table.fields, records(table.groups)),
+        "md": markdown.document(table),
+        "tex": latex.document(table),
+    }
     return {f"tables/{table.name}.{kind}": text for kind, text in kinds.items()}

@@ -1,7 +1,7 @@
 """What several tables share: accuracies by cell, averages over tasks, and how a number is shown."""
 
-from collections.abc import Sequence
-from math import fsum
+from collections.abc import Iterable, Sequence
+from statistics import fmean
 from typing import Any
 
 from dp.report.findings import Findings
@@ -25,13 +25,18 @@ COLLAPSED = (
 
 def accuracies(found: Findings) -> dict[Setting, dict[str, dict[str, Row]]]:
     """Setting -> variant -> task -> row of results.csv, in the order of the scale."""
-    cells: dict[Setting, dict[str, dict[str, Row]]] = {}
-    for row in found.results:
-        if row["metric"] == "accuracy":
-            setting = row["backbone"], row["regime"], row["k"]
-            cells.setdefault(setting, {}).setdefault(row["variant"], {})[row["task"]] = row
+    cells = by_setting(row for row in found.results if row["metric"] == "accuracy")
     order = found.study.scale.variants
     return {setting: {name: ran[name] for name in order if name in ran} for setting, ran in cells.items()}
+
+
+def by_setting(rows: Iterable[Row]) -> dict[Setting, dict[str, dict[str, Row]]]:
+    """Setting -> variant -> task -> row."""
+    cells: dict[Setting, dict[str, dict[str, Row]]] = {}
+    for row in rows:
+        setting = row["backbone"], row["regime"], row["k"]
+        cells.setdefault(setting, {}).setdefault(row["variant"], {})[row["task"]] = row
+    return cells
 
 
 def average(found: Findings, own: dict[str, Row], tasks: Sequence[str]) -> Row | None:
@@ -46,16 +51,14 @@ def average(found: Findings, own: dict[str, Row], tasks: Sequence[str]) -> Row |
         return own[tasks[0]]
     rows = [own[task] for task in tasks]
     key = {name: rows[0][name] for name in ("backbone", "regime", "k", "variant")}
-    low, high = next(
-        (
-            (row["mean_low"], row["mean_high"])
-            for row in found.aggregates
-            if set(row["tasks"].split(";")) == set(tasks) and all(row[name] == key[name] for name in key)
-        ),
-        (None, None),
+    intervals = (
+        (row["mean_low"], row["mean_high"])
+        for row in found.aggregates
+        if set(row["tasks"].split(";")) == set(tasks) and row.items() >= key.items()
     )
+    low, high = next(intervals, (None, None))
     means = [row["mean"] for row in rows]
-    mean = None if None in means else fsum(means) / len(rows)
+    mean = None if None in means else fmean(means)
     return key | {"task": " + ".join(tasks), "seeds": max(row["seeds"] for row in rows), "mean": mean,
                   "low": low, "high": high,
                   "majority": None, "collapsed": "", "protocol": rows[0]["protocol"], "labels": together(rows),
@@ -79,12 +82,6 @@ def collapsed(study: Study, row: Row) -> str:
     if some in ("", "0") or study.is_majority(row["variant"]):
         return ""
     return "c" if some == every else f"c {some}/{every}"
-
-
-def name_of(setting: Setting) -> str:
-    """`t5-base-lm, fewshot, 8 per label`."""
-    backbone, regime, k = setting
-    return f"{backbone}, {regime}" + (f", {k} per label" if k else "")
 
 
 def label_notes(rows: Sequence[dict[str, Any]]) -> list[str]:

@@ -1,14 +1,14 @@
 """What each variant costs to train, from the records of its trainings, beside what it reaches."""
 
-from collections.abc import Callable, Sequence
-from math import fsum
+from collections.abc import Callable
+from functools import partial
+from statistics import fmean
 from typing import Any
 
 from dp.report.findings import Findings
-from dp.report.layout import Column, Group, Shown, Table, TableLine
-from dp.report.tables.cells import COLLAPSED, Setting, accuracies, average, name_of, percent
-from dp.results.labels import spelled_out
-from dp.results.runs import Run
+from dp.report.layout import Column, Group, Table, TableLine
+from dp.report.tables.cells import COLLAPSED, Setting, accuracies, average, percent
+from dp.results.labels import name_of, spelled_out
 from dp.results.table import Row
 
 FIELDS = ("backbone", "regime", "k", "task", "variant", "tasks", "trainings", "trainable", "steps", "seconds",
@@ -28,15 +28,15 @@ def table(found: Findings) -> Table:
         groups.append(Group(name_of(setting), lines))
     rows = [line.records[""] for group in groups for line in group.lines]
     columns = [
-        _column("trainable", lambda row: _count(row, "trainable")),
-        _column("updates", lambda row: _count(row, "steps")),
-        _column("seconds", lambda row: _trained(row, "seconds", 1)),
-        _column("tokens/s", lambda row: _trained(row, "tokens_per_second", 0)),
-        _column("examples/s", lambda row: _trained(row, "examples_per_second", 1)),
-        _column("memory, MiB", lambda row: _trained(row, "peak_memory_mib", 0)),
-        *([_column("GPU, MiB", _gpu)] if any(row["on_gpu"] for row in rows) else []),
-        _column("tasks", lambda row: Shown(str(row["tasks"]))),
-        _column("accuracy", lambda row: percent(found.study, row)),
+        Column("trainable", lambda row: f"{row['trainable']:,}", "number"),
+        Column("updates", lambda row: f"{row['steps']:,}", "number"),
+        Column("seconds", lambda row: _trained(row, "seconds", 1), "number"),
+        Column("tokens/s", lambda row: _trained(row, "tokens_per_second", 0), "number"),
+        Column("examples/s", lambda row: _trained(row, "examples_per_second", 1), "number"),
+        Column("memory, MiB", lambda row: _trained(row, "peak_memory_mib", 0), "number"),
+        *([Column("GPU, MiB", _gpu, "number")] if any(row["on_gpu"] for row in rows) else []),
+        Column("tasks", lambda row: str(row["tasks"]), "number"),
+        Column("accuracy", partial(percent, found.study), "number"),
     ]
     notes = [
         "trainable: tuned parameters, the most of any training; updates: with those of the run whose choice it keeps.",
@@ -57,11 +57,7 @@ def table(found: Findings) -> Table:
 def _settings(found: Findings) -> dict[Setting, dict[str, dict[str, Row]]]:
     """The full regime of each backbone; of a backbone that has none, all that there is."""
     cells = accuracies(found)
-    return {
-        setting: ran
-        for setting, ran in cells.items()
-        if setting[1] == "full" or (setting[0], "full", None) not in cells
-    }
+    return {of: ran for of, ran in cells.items() if of[1] == "full" or (of[0], "full", None) not in cells}
 
 
 def _record(found: Findings, setting: Setting, variant: str, own: dict[str, Row]) -> Row:
@@ -80,17 +76,13 @@ def _record(found: Findings, setting: Setting, variant: str, own: dict[str, Row]
         "trainings": len(shown),
         "trainable": max(row["trainable"] for row in own.values()),
         "steps": max(row["steps"] for row in own.values()),
-        "seconds": _over(made, "step_seconds", _mean),
-        "tokens_per_second": _over(made, "tokens_per_second", _mean),
-        "examples_per_second": _over(made, "examples_per_second", _mean),
+        "seconds": _over(made, "step_seconds", fmean),
+        "tokens_per_second": _over(made, "tokens_per_second", fmean),
+        "examples_per_second": _over(made, "examples_per_second", fmean),
         "peak_memory_mib": _over(made, "peak_memory_mib", max),
         "gpu_peak_memory_mib": _over(made, "gpu_peak_memory_mib", max),
         "on_gpu": bool(devices - {"cpu"}),
     }
-
-
-def _mean(values: Sequence[float]) -> float:
-    return fsum(values) / len(values)
 
 
 def _over(made: list[dict[str, Any]], fact: str, how: Callable[[list[Any]], Any]) -> Any:
@@ -99,26 +91,17 @@ def _over(made: list[dict[str, Any]], fact: str, how: Callable[[list[Any]], Any]
     return how(values) if values and None not in values else None
 
 
-def _column(name: str, show: Callable[[Row], Shown]) -> Column:
-    return Column(name, show, "number")
-
-
-def _count(row: Row, key: str) -> Shown:
-    return Shown(f"{row[key]:,}")
-
-
-def _trained(row: Row, key: str, digits: int) -> Shown:
+def _trained(row: Row, key: str, digits: int) -> str:
     if not row["trainings"]:
-        return Shown()
-    return Shown(UNKNOWN if row[key] is None else f"{row[key]:,.{digits}f}")
+        return ""
+    return UNKNOWN if row[key] is None else f"{row[key]:,.{digits}f}"
 
 
-def _gpu(row: Row) -> Shown:
-    return _trained(row, "gpu_peak_memory_mib", 0) if row["on_gpu"] or not row["trainings"] else Shown("no GPU")
+def _gpu(row: Row) -> str:
+    return _trained(row, "gpu_peak_memory_mib", 0) if row["on_gpu"] or not row["trainings"] else "no GPU"
 
 
 def _devices(found: Findings) -> list[str]:
     """Where it was trained: times of different machines do not compare."""
-    trained: list[Run] = [run for run in found.runs if run.trained]
-    names = sorted({str(run.trained["with"].get("device", UNKNOWN)) for run in trained if run.trained})
+    names = sorted({str(run.trained["with"].get("device", UNKNOWN)) for run in found.runs if run.trained})
     return [f"Trained on: {', '.join(names)}. reproducibility.md names the machines."] if names else []

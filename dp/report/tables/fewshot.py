@@ -3,7 +3,7 @@
 from functools import partial
 
 from dp.report.findings import Findings
-from dp.report.layout import Column, Group, Table, TableLine
+from dp.report.layout import Column, Group, Table, TableLine, records
 from dp.report.tables.cells import COLLAPSED, MEANS, accuracies, average, label_notes, percent
 from dp.results.table import Row
 
@@ -26,7 +26,7 @@ def table(found: Findings) -> Table:
             lines = [TableLine((variant,), _records(found, by_k, variant, over)) for variant in variants]
             groups.append(Group(f"{backbone}, {name}", [line for line in lines if line.records]))
     columns = [Column(f"k = {k}", partial(percent, found.study), "number", record=str(k)) for k in counts]
-    rows = [record for group in groups for line in group.lines for record in line.records.values()]
+    rows = records(groups)
     notes = [
         f"{MEANS} Runs differ in training seed and in the sample of rows.",
         "k: examples per label to learn from and, apart from them, as many to select the step by.",

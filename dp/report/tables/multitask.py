@@ -4,7 +4,7 @@ from functools import partial
 
 from dp.data.regime import Regime
 from dp.report.findings import Findings
-from dp.report.layout import Column, Group, Table, TableLine
+from dp.report.layout import Column, Group, Table, TableLine, records
 from dp.report.tables.cells import AVERAGE, COLLAPSED, MEANS, accuracies, average, label_notes, percent
 from dp.results.table import Row
 from dp.study.grid import is_trained
@@ -35,7 +35,7 @@ def table(found: Findings) -> Table:
         for part, head in PARTS.items()
         if f"{name} {part}" in shown
     ]
-    rows = [record for group in groups for line in group.lines for record in line.records.values()]
+    rows = records(groups)
     untrained = [name for name in dict.fromkeys(row["variant"] for row in rows) if not is_trained(found.study, name)]
     notes = [
         f"{MEANS} alone: trained on this task's full train split; union: one training for all tasks of the block. "

@@ -3,7 +3,7 @@
 from typing import Any
 
 from dp.report.findings import Findings
-from dp.report.layout import Column, Group, Shown, Table, TableLine
+from dp.report.layout import Column, Group, Shown, Table, TableLine, records
 from dp.report.tables.cells import AVERAGE, Setting, accuracies, average, collapsed, interval, label_notes
 from dp.results.table import OVERFLOW, Row, is_overflow
 
@@ -22,14 +22,13 @@ FIELDS = ("kind", "backbone", "regime", "k", "task", "variant", "protocol", "pap
 def table(found: Findings, name: str) -> Table:
     claims = [row for row in found.claims if row["table"] == name and row["kind"] in ("cell", AVERAGE)]
     groups = [*_claimed(found, claims), *_further(found, claims)]
-    records = [record for group in groups for line in group.lines for record in line.records.values()]
     columns = [
         Column(title, show, "number", above, task)
         for task, above in (TASKS | {AVERAGE: "average"}).items()
         for title, show in (("paper", _paper), ("ours", _ours))
     ]
     empty = "" if claims else f"claims.csv has no row of {name}, so there is nothing to set ours beside."
-    return Table(name, TITLES[name], FIELDS, ("method",), columns, groups, _notes(found, records), empty)
+    return Table(name, TITLES[name], FIELDS, ("method",), columns, groups, _notes(found, records(groups)), empty)
 
 
 def _claimed(found: Findings, claims: list[Row]) -> list[Group]:

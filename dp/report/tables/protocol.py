@@ -4,7 +4,8 @@ import re
 
 from dp.report.findings import Findings
 from dp.report.layout import Column, Group, Shown, Table, TableLine
-from dp.report.tables.cells import Setting, interval, label_notes, name_of
+from dp.report.tables.cells import by_setting, interval, label_notes
+from dp.results.labels import name_of
 from dp.results.table import OVERFLOW, Row
 from dp.statistics import ALPHA
 
@@ -40,20 +41,12 @@ MEANING: dict[str, str] = {
 
 
 def table(found: Findings) -> Table:
-    blocks: dict[Setting, dict[str, dict[str, Row]]] = {}
-    for row in found.prices:
-        setting = row["backbone"], row["regime"], row["k"] or None
-        blocks.setdefault(setting, {}).setdefault(row["variant"], {})[row["task"]] = row
-    groups = [
-        Group(
-            name_of(setting),
-            [TableLine(_stubs(next(iter(records.values()))), records) for records in of_variant.values()],
-        )
-        for setting, of_variant in blocks.items()
-    ]
-    columns = [
-        Column(task, _price, "number", record=task) for task in dict.fromkeys(row["task"] for row in found.prices)
-    ]
+    groups = []
+    for setting, of_variant in by_setting(found.prices).items():
+        lines = [TableLine(_stubs(next(iter(records.values()))), records) for records in of_variant.values()]
+        groups.append(Group(name_of(setting), lines))
+    tasks = dict.fromkeys(row["task"] for row in found.prices)
+    columns = [Column(task, _price, "number", record=task) for task in tasks]
     used = {name for row in found.prices for name in SWITCH.findall(row["switches"])}
     notes = [
         "Points of accuracy that a switch adds [95 % interval]: the variant with it minus the same without. *: p < "

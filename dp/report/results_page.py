@@ -1,6 +1,7 @@
 """results.md: a table of variant x task for each backbone, regime and metric, with its labels spelled out."""
 
 from collections.abc import Iterable
+from functools import partial
 from operator import itemgetter
 
 from dp.escapes import markdown as escaped
@@ -9,7 +10,7 @@ from dp.report.markdown import Marked
 from dp.results.groups import grouped
 from dp.results.labels import spelled_out
 from dp.results.runs import Run
-from dp.results.table import OVERFLOW, Row
+from dp.results.table import Row
 from dp.study.study import Study
 
 
@@ -34,13 +35,10 @@ has the same numbers, with the digests of the records they come from."""
 
 
 def _table(study: Study, rows: list[Row]) -> str:
-    tasks = list(dict.fromkeys(row["task"] for row in rows))
-    variants = list(dict.fromkeys(row["variant"] for row in rows))
-    cells = {(row["variant"], row["task"]): _cell(study, row) for row in rows}
+    tasks, lines = markdown.by_variant(rows, partial(_cell, study))
     sizes = {row["task"]: row["n"] for row in rows}
     head = ["variant", *[f"{task} (n = {sizes[task]:,})" for task in tasks]]
-    lines = [[variant, *[cells.get((variant, task), "") for task in tasks]] for variant in variants]
-    if rows[0]["metric"] == "accuracy" and not any(study.is_majority(variant) for variant in variants):
+    if rows[0]["metric"] == "accuracy" and not any(study.is_majority(row["variant"]) for row in rows):
         rate = {row["task"]: f"{100 * row['majority']:.1f}" for row in rows}
         lines.append([Marked("*majority rate*"), *[rate[task] for task in tasks]])
     return markdown.table(head, lines, "l" + "r" * len(tasks))
@@ -63,11 +61,8 @@ def _cost(rows: list[Row]) -> str:
 
 
 def _cell(study: Study, row: Row) -> str:
-    if row["mean"] is None:
-        return OVERFLOW
-    text = f"{100 * row['mean']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
-    collapsed = not row["collapsed"].startswith("0/") and not study.is_majority(row["variant"])
-    return f"{text} collapsed {row['collapsed']}" if collapsed else text
+    fallen = row["mean"] is not None and not row["collapsed"].startswith("0/") and not study.is_majority(row["variant"])
+    return f"{markdown.percent(row)} collapsed {row['collapsed']}" if fallen else markdown.percent(row)
 
 
 def _notes(study: Study, rows: list[Row], runs: list[Run]) -> str:

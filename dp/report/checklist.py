@@ -2,7 +2,6 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
-from functools import partial
 from math import fsum
 from pathlib import Path
 from statistics import median
@@ -12,8 +11,8 @@ from dp.escapes import markdown as escaped
 from dp.jobs.made import Made
 from dp.report import markdown
 from dp.results import steps
-from dp.results.groups import grouped
-from dp.results.jobs import UNKNOWN, as_number, as_text, by_jobs, said, version
+from dp.results.groups import by_cell, grouped
+from dp.results.jobs import UNKNOWN, as_number, as_text, by_jobs, packages, said, surroundings
 from dp.results.labels import spelled_out
 from dp.results.runs import Run
 from dp.results.table import Row
@@ -51,12 +50,10 @@ def document(study: Study, table: list[Row], runs: list[Run], made: list[Made]) 
 def _infrastructure(made: list[Made]) -> list[str]:
     facts = {"device": "device", "CPU threads of a job": "threads", "processors of the machine": "processor_count",
              "platform": "platform", "Python": "python"}  # fmt: skip
-    rows = [[name, *line] for name, key in facts.items() for line in by_jobs(made, said("with", key))]
     on_gpu = [job for job in made if job.said("with", "device") not in (None, "cpu")]
-    rows += [["CUDA", *line] for line in by_jobs(on_gpu, said("with", "cuda"))]
-    names = sorted({name for job in made for name in job.said("with", "packages") or {}})
-    versions = [[name, *line] for name in names for line in by_jobs(made, partial(version, name))]
-    return [markdown.table(["fact", "value", "jobs"], rows), markdown.table(["package", "version", "jobs"], versions)]
+    rows = surroundings(made, facts) + surroundings(on_gpu, {"CUDA": "cuda"})
+    return [markdown.table(["fact", "value", "jobs"], rows),
+            markdown.table(["package", "version", "jobs"], packages(made))]  # fmt: skip
 
 
 def _code(made: list[Made]) -> list[str]:
@@ -88,12 +85,12 @@ def _adopted(made: list[Made]) -> list[str]:
 def _cost(study: Study, made: list[Made]) -> list[str]:
     by_command = [[command, *_spent(members)] for command, members in grouped(made, lambda job: job.command).items()]
     by_command.append(["all", *_spent(made)])
-    rows = []
-    for (backbone, variant), members in _by_variant(study, made).items():
-        of = grouped(members, lambda job: job.command)
-        rows += [
-            [backbone, variant, command, *_spent(of[command])] for command in ("train", "evaluate") if command in of
-        ]
+    rows = [
+        [backbone, variant, command, *_spent(of_command)]
+        for (backbone, variant), members in _by_variant(study, made).items()
+        for command in ("train", "evaluate")
+        if (of_command := _of(command, members))
+    ]
     head = ["jobs", "total, s", "median, s", "peak memory, MiB", "GPU peak, MiB"]
     return ["Wall time; the largest memory of any job.", markdown.table(["command", *head], by_command),
             markdown.table(["backbone", "variant", "command", *head], rows)]  # fmt: skip
@@ -133,7 +130,7 @@ NOT_SETTINGS = ("scale", "backbone", "family", "backbone_head", "random_weights"
 
 def _hyperparameters(made: list[Made]) -> list[str]:
     """A parameter's most frequent value, and the variants that had another."""
-    trained = [job for job in made if job.command == "train" and job.cell and job.cell.trial is None]
+    trained = _plain(made)
     if not trained:
         return ["No variant of this scale is trained."]
     found: dict[str, list[tuple[str, str]]] = defaultdict(list)
@@ -174,7 +171,7 @@ def flat(value: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
 
 
 def _seeds(made: list[Made]) -> list[str]:
-    plain = [job for job in _of("train", made) if job.cell and job.cell.trial is None]
+    plain = _plain(made)
     made_up = [job for job in made if job.command == "fetch-task" and job.said("made", "source") == "made_up"]
     random = [job for job in made if job.said("made", "source") in ("random", "planted")]
     few = [job for job in plain if _sample(job) is not None]
@@ -193,6 +190,11 @@ def _seeds(made: list[Made]) -> list[str]:
 
 def _of(command: str, made: list[Made]) -> list[Made]:
     return [job for job in made if job.command == command]
+
+
+def _plain(made: list[Made]) -> list[Made]:
+    """Trainings that are no trial of a search."""
+    return [job for job in _of("train", made) if job.cell and job.cell.trial is None]
 
 
 def _trials(made: list[Made]) -> list[Made]:
@@ -246,14 +248,10 @@ def _data(made: list[Made]) -> list[str]:
     ]
     rows = []
     for job in _of("tokenize", made):
+        about = [job.said("asked", "backbone"), job.said("asked", "task")]
         for split in job.said("made", "rows") or {}:
-            count, available, cut = (
-                as_number(job.said("made", key, split)) for key in ("rows", "available", "truncated")
-            )
-            classes = _classes(job.said("made", "label_counts", split))
-            rows.append(
-                [job.said("asked", "backbone"), job.said("asked", "task"), split, count, available, classes, cut]
-            )
+            used, there, cut = (as_number(job.said("made", key, split)) for key in ("rows", "available", "truncated"))
+            rows.append([*about, split, used, there, _classes(job.said("made", "label_counts", split)), cut])
     head = ["backbone", "task", "split", "rows used", "rows there are", "of each class", "inputs cut"]
     return [*parts, markdown.table(head, rows)]
 
@@ -300,37 +298,26 @@ def _backbones(made: list[Made]) -> list[str]:
     for job in fetched:
         name = job.folder.parts[3]
         own = [one for one in trained if one.cell and one.cell.backbone == name]
-        frozen = {state: list(dict.fromkeys(one.said("asked", "variant") for one in own
-                                            if one.said("made", "backbone_frozen") is state))
-                  for state in (True, False, None)}  # fmt: skip
-        words = [f"{word} in {', '.join(frozen[state])}" for state, word in FROZEN.items() if frozen[state]]
+        by_state = grouped(own, lambda one: one.said("made", "backbone_frozen"))
+        words = [f"{word} in {', '.join(dict.fromkeys(one.said('asked', 'variant') for one in by_state[state]))}"
+                 for state, word in FROZEN.items() if state in by_state]  # fmt: skip
         keys = [("asked", "family"), ("made", "dtype"), ("made", "outputs", "model.safetensors")]
         facts = [as_text(job.said(*path)) for path in keys]
         parameters = as_number(job.said("made", "parameters"))
         rows.append([name, _origin(job), _pinned(job), parameters, *facts, "; ".join(words) or "no training"])
-    head = [
-        "backbone",
-        "source",
-        "revision",
-        "parameters",
-        "family",
-        "stored as",
-        "sha256 of model.safetensors",
-        "frozen",
-    ]
+    head = ["backbone", "source", "revision", "parameters", "family", "stored as", "sha256 of model.safetensors",
+            "frozen"]  # fmt: skip
     return [markdown.table(head, rows), _source_files(fetched, "backbone")]
 
 
-FROZEN = {True: "frozen", False: "tuned", None: f"{UNKNOWN}"}
+FROZEN = {True: "frozen", False: "tuned", None: UNKNOWN}
 
 
 def _splits(runs: list[Run]) -> list[str]:
     rows = []
-    for (backbone, regime, task), members in grouped(
-        runs, lambda run: (run.cell.backbone, run.cell.regime, run.cell.task)
-    ).items():
+    for about, members in grouped(runs, lambda run: (run.cell.backbone, run.cell.regime, run.cell.task)).items():
         trained = [run for run in members if run.trained]
-        rows.append([backbone, regime, task, _distinct(_rows_of(run, "train", "train") for run in trained),
+        rows.append([*about, _distinct(_rows_of(run, "train", "train") for run in trained),
                      _distinct(_rows_of(run, "selection", _selected_by(run)) for run in trained),
                      _distinct(f"{run.metrics['split']}: {run.metrics['n']:,}" for run in members)])  # fmt: skip
     carved = sorted({as_text(run.tokens["made"].get("selection_split")) for run in runs})
@@ -361,15 +348,12 @@ def _selection(runs: list[Run]) -> list[str]:
     if not shown:
         return ["No variant of this scale is trained, so no step was selected."]
     rules = [as_text((run.trained["made"].get("selection") or {}).get("rule")) for run in shown if run.trained]
-    looks = {run.training: _looks(run) for run in shown}
     rows = []
-    for (backbone, regime, variant), members in grouped(
-        shown, lambda run: (run.cell.backbone, run.cell.regime, _own(run))
-    ).items():
+    for about, members in grouped(shown, lambda run: (run.cell.backbone, run.cell.regime, _own(run))).items():
         trials = _distinct(as_number(run.trained["made"].get("trials")) for run in members if run.trained)
-        each = _distinct(str(looks[run.training]) for run in members)
+        looks = _distinct(str(len(steps.evaluations(run))) for run in members)
         at = _distinct(_selected_by(run) or UNKNOWN for run in members)
-        rows.append([backbone, regime, variant, as_number(len(members)), each, at, trials])
+        rows.append([*about, as_number(len(members)), looks, at, trials])
     head = ["backbone", "regime", "variant", "trainings", "looks of each", "at split", "settings tried"]
     return [
         markdown.table(["rule", "trainings"], [[rule, f"{count:,}"] for rule, count in sorted(Counter(rules).items())]),
@@ -384,21 +368,16 @@ def _own(run: Run) -> str:
     return str(run.trained["asked"].get("variant", run.cell.variant))
 
 
-def _looks(run: Run) -> int:
-    return len(steps.evaluations(run))
-
-
 def _trouble(runs: list[Run], made: list[Made]) -> list[str]:
     status = Counter(as_text(job.said("made", "status")) for job in made)
     words = "; ".join(f"{name}: {count:,} of {len(made):,} jobs" for name, count in sorted(status.items()))
     rows = []
-    for (backbone, regime, task, variant), members in grouped(
-        runs, lambda run: (run.cell.backbone, run.cell.regime, run.cell.task, run.cell.variant)
-    ).items():
+    for key, members in by_cell(runs).items():
         found = [run for run in members if run.metrics["collapsed"]]
         if found:
             which = ", ".join(f"seed{run.cell.seed}" for run in found)
-            rows.append([backbone, regime, task, variant, f"{len(found):,} of {len(members):,} ({which})",
+            rows.append([key.backbone, key.regime, key.task, key.variant,
+                         f"{len(found):,} of {len(members):,} ({which})",
                          _distinct(as_text(run.metrics.get("collapsed_because")) for run in found)])  # fmt: skip
     collapsed = sum(bool(run.metrics["collapsed"]) for run in runs)
     head = ["backbone", "regime", "task", "variant", "collapsed runs", "because"]

@@ -47,38 +47,26 @@ WORTH_A_LIST = {"fails": "What fails", "unclear": "What is unclear", OVERFLOWED:
 def _headline(verdicts: list[Row], null: list[Row], against: str) -> str:
     count = Counter(row["verdict"] for row in verdicts)
     width = sum(row["predicted_high"] - row["predicted_low"] for row in verdicts) / len(verdicts)
-    wrong = 0.025 * len(verdicts)
+    without = f"; {count[OVERFLOWED]} ended in an overflow" if count[OVERFLOWED] else ""
     better = [row["variant"] for row in null if row["verdict"] == "fails"]
     return (
         f"**Of {len(verdicts)} predicted cells {count['holds']} hold, {count['fails']} fail and {count['unclear']} are "
-        f"unclear{_without_number(count)}; "
-        f"on the null task {', '.join(better) or 'none'} of {len(null)} trained variants "
+        f"unclear{without}; on the null task {', '.join(better) or 'none'} of {len(null)} trained variants "
         f"{'are' if len(better) > 1 else 'is'} better than {against} beyond chance.** "
         f"The ranges are {100 * width:.0f} points wide on average. Were every true mean at an end of its range, about "
-        f"{wrong:.1f} cells would be called failing by chance."
+        f"{0.025 * len(verdicts):.1f} cells would be called failing by chance."
     )
 
 
-def _without_number(count: Counter[str]) -> str:
-    return f"; {count[OVERFLOWED]} ended in an overflow" if count[OVERFLOWED] else ""
-
-
 def _measured(rows: list[Row]) -> str:
-    tasks = list(dict.fromkeys(row["task"] for row in rows))
-    cells = {(row["variant"], row["task"]): Marked(f"{_interval(row)} ({_range(row)}) {_marked(row)}") for row in rows}
-    lines = [[variant, *[cells.get((variant, task), "") for task in tasks]]
-             for variant in dict.fromkeys(row["variant"] for row in rows)]  # fmt: skip
+    tasks, lines = markdown.by_variant(
+        rows, lambda row: Marked(f"{markdown.percent(row)} ({_range(row)}) {_marked(row)}")
+    )
     return markdown.table(["variant", *tasks], lines, "l" + "r" * len(tasks))
 
 
 def _marked(row: Row) -> Marked:
     return Marked(row["verdict"] if row["verdict"] == "holds" else f"**{row['verdict']}**")
-
-
-def _interval(row: Row) -> str:
-    if row["mean"] is None:
-        return OVERFLOW
-    return f"{100 * row['mean']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
 
 
 def _range(row: Row) -> str:
@@ -87,18 +75,16 @@ def _range(row: Row) -> str:
 
 def _reason(row: Row) -> str:
     where = f"{row['variant']} on {row['task']} ({row['backbone']}, {row['regime']})"
-    return f"- {where}: {_interval(row)}, {_range(row)} because {escaped(row['because']).rstrip('.')}."
+    return f"- {where}: {markdown.percent(row)}, {_range(row)} because {escaped(row['because']).rstrip('.')}."
 
 
 def _null(rows: list[Row]) -> str:
     head, lines = ["backbone", "variant", "seeds", "mean", "difference", "p", "p, Holm", "verdict"], []
     for row in rows:
-        if row["p"] is None:
-            lines.append([row["backbone"], row["variant"], str(row["seeds"]), OVERFLOW, "", "", "", _marked(row)])
-            continue
-        lines.append([row["backbone"], row["variant"], str(row["seeds"]), f"{100 * row['mean']:.1f}",
-                      f"{100 * row['difference']:+.1f}", f"{row['p']:.3f}", f"{row['p_holm']:.3f}",
-                      _marked(row)])  # fmt: skip
+        numbers = [OVERFLOW, "", "", ""] if row["p"] is None else [
+            f"{100 * row['mean']:.1f}", f"{100 * row['difference']:+.1f}", f"{row['p']:.3f}", f"{row['p_holm']:.3f}",
+        ]  # fmt: skip
+        lines.append([row["backbone"], row["variant"], str(row["seeds"]), *numbers, _marked(row)])
     return markdown.table(head, lines, "llrrrrrl")
 
 
