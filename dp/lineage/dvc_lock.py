@@ -17,23 +17,23 @@ from dp.lineage import doors
 LOCK = Path("dvc.lock")
 
 
-class _Part(BaseModel):
+class _OfDvc(BaseModel):
     """What is read here, of much that DVC writes."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
 
-class _Out(_Part):
+class _Out(_OfDvc):
     path: str
     nfiles: int = 1
 
 
-class _Stage(_Part):
+class _Stage(_OfDvc):
     cmd: str
     outs: list[_Out] = []
 
 
-class _DvcLock(_Part):
+class _DvcLock(_OfDvc):
     stages: dict[str, _Stage] = {}
 
 
