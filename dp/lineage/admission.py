@@ -10,8 +10,8 @@ from dp.jobs.finding import some
 
 SHOWN = 5
 WITHOUT = (
-    "Or `--config allow_dirty=true` goes on without: the numbers are labelled {label}, and what made them can neither "
-    "be checked out again nor compared (`python -m dp diff`)."
+    "Or `--config allow_dirty=true` (dp: `--set allow_dirty=true`) goes on without: the numbers are labelled {label}, "
+    "and what made them can neither be checked out again nor compared (`python -m dp diff`)."
 )
 
 
