@@ -351,6 +351,8 @@ def test_results_of_another_scale_that_dvc_has_not_recorded_stay_so(project, cap
     Path("dvc.lock").touch()
     cli.main(["adopt"])
     assert "not recorded by DVC, which would record what lies here of other too" in capsys.readouterr().out
+    cli.main(["adopt", "--set", "scale=small"])
+    assert "not recorded by DVC, which knows no --set: `dvc repro` does" in capsys.readouterr().out
 
 
 def test_a_scale_that_was_never_made_is_said_to_be(project, capsys, monkeypatch):

@@ -95,21 +95,22 @@ def _tried(study: Study, members: list[Made]) -> list[Outcome]:
 
 def _close(study: Study, arguments: argparse.Namespace) -> None:
     """Make the report anew, which says what was adopted, and let DVC record what lies here, where it did before."""
-    settings = [*arguments.settings]
     with doors.step("making the report anew, which says what was adopted (snakemake)"):
-        done = doors.snakemake("--quiet", "progress", settings=settings)
+        done = doors.snakemake("--quiet", "progress", settings=arguments.settings)
     if done.returncode:
         raise UserError(f"`snakemake` failed: {doors.said_by_snakemake(done)}")
-    if LOCK.is_file() and not settings:
-        if others := scales.unrecorded(study.scale_name):
-            _print(
-                f"not recorded by DVC, which would record what lies here of {', '.join(others)} too: `dvc repro` does"
-            )
-            return
-        with doors.step("recording it (dvc commit)"):
-            done = doors.call("dvc", "commit", "--force", "--quiet")
-        if done.returncode:
-            raise UserError(f"`dvc commit` failed: {doors.words(done)}")
+    if not LOCK.is_file():
+        return
+    if arguments.settings:
+        _print("not recorded by DVC, which knows no --set: `dvc repro` does")
+        return
+    if others := scales.unrecorded(study.scale_name):
+        _print(f"not recorded by DVC, which would record what lies here of {', '.join(others)} too: `dvc repro` does")
+        return
+    with doors.step("recording it (dvc commit)"):
+        done = doors.call("dvc", "commit", "--force", "--quiet")
+    if done.returncode:
+        raise UserError(f"`dvc commit` failed: {doors.words(done)}")
 
 
 def _list(what: str, found: dict[Path, str]) -> None:
