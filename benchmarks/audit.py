@@ -8,6 +8,7 @@ listing the artifacts in them. `before jobs` is what each call of snakemake adds
 """
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
@@ -37,16 +38,26 @@ OUTPUTS = {
     "evaluate": {"predictions.jsonl": 8000, "metrics.json": 800},
     "report": {"results.csv": 0},
 }
+FACTS: dict[str, dict[str, Any]] = {
+    "tokenize": {"rows": {}, "available": {}, "truncated": {}},
+    "train": {"steps": 1, "steps_before": 0, "selected_step": None, "trainable_parameters": 1, "step_seconds": 1.0,
+              "trials": 1, "setting": None},
+    "evaluate": {"labels": []},
+}  # fmt: skip
+"""What the record of a command has to hold beside its outputs."""
+METRICS = {"split": "validation", "n": 1, "majority": 0.5, "majority_class": 0, "collapsed": False,
+           "collapsed_because": None,
+           "metrics": {"accuracy": {"value": 0.9, "low": 0.8, "high": 1.0, "interval": "Wilson"}}}  # fmt: skip
 MEASURED = """
 import json, resource, sys, time
 from pathlib import Path
 start = time.perf_counter()
-from dp.lineage import auditing as audit
+from dp.lineage import auditing
 from dp.study.resolve import jobs
 from dp.study.study import load
 study = load(Path(), {"scale": "benchmark"})
 mode = sys.argv[1]
-found = audit.before_jobs(jobs(study)) if mode == "before" else [audit.audit(study, mode == "full").findings]
+found = auditing.before_jobs(jobs(study)) if mode == "before" else [auditing.audit(study, mode == "full").findings]
 assert not any(found), found
 print(time.perf_counter() - start, time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
@@ -78,7 +89,7 @@ def measured(mode: str) -> list[float]:
         FILE.unlink(missing_ok=True)
     command = [sys.executable, "-c", MEASURED, mode]
     path = os.environ | {"PYTHONPATH": str(PACKAGE.parent)}
-    done = subprocess.run(command, env=path, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, env=path, check=True, stdout=subprocess.PIPE, text=True)
     return [float(part) for part in done.stdout.split()]
 
 
@@ -110,13 +121,15 @@ def make(runs: int) -> list[Job]:
 def write(one: Job, made: dict[Path, dict[str, str]], settings: dict[str, Any], code: dict[str, Any]) -> dict[str, str]:
     """An artifact's files and record; path -> digest of all of them."""
     for name, count in OUTPUTS[one.command].items():
-        text = f'{{"collapsed": false, "of": "{one.folder}"}}\n'
+        text = json.dumps(METRICS | {"of": str(one.folder)}) + "\n"
         files.write_text(one.folder / name, text + " " * max(0, count - len(text)) if count else "")
     digests = {name: files.sha256(one.folder / name) for name in OUTPUTS[one.command]}
     inputs = {name: digest for name in one.project if (digest := project_digest(name))}
     inputs |= {path: digest for folder in one.upstream for path, digest in made[folder].items()}
     record = sealed({"command": one.command, "asked": one.asked, "used": {"inputs": inputs, "code": code},
-                     "with": settings, "made": {"status": "complete", "outputs": digests}})  # fmt: skip
+                     "with": settings, "made": FACTS.get(one.command, {}) | {
+                         "status": "complete", "outputs": digests, "started": "2026-01-01T00:00:00+00:00",
+                         "wall_seconds": 1.0}})  # fmt: skip
     files.write_json(one.folder / "record.json", record)
     own = {f"{one.folder}/{name}": digest for name, digest in digests.items()}
     return own | {f"{one.folder}/record.json": files.sha256(one.folder / "record.json")}

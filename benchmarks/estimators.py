@@ -35,6 +35,7 @@ from dp.compute.train import TrainingConfig, rows_of_run
 from dp.data import tokens
 from dp.data.batches import collate
 from dp.jobs.job import Cell
+from dp.prompts import estimators
 from dp.prompts.choice import Moment
 from dp.results import table
 from dp.study.resolve import training_job
@@ -109,7 +110,7 @@ def gradient(cell: tuple[str, str, str], name: str) -> dict[str, Any]:
     assert model.prompt is not None
     model.prompt.copies = study.scale.prompt.length + 1
     policy = getattr(model.prompt, CELLS[cell][0]).policy
-    policy.estimator = "exact"
+    policy.estimator = estimators.ESTIMATORS["exact"]
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
         train(model, rows, selection, config, Path(folder), "benchmark")
     with torch.no_grad():
@@ -137,7 +138,7 @@ def _gradient(model: Classifier, rows: Rows, estimator: str, copies: int, draw: 
     policies = [module for module in (model.prompt.position.policy, model.prompt.length and model.prompt.length.policy)
                 if module is not None]  # fmt: skip
     for policy in policies:
-        policy.estimator = estimator
+        policy.estimator = estimators.ESTIMATORS[estimator]
     batch = collate(rows.split, list(range(32)), rows.features).repeated(copies)
     moment = Moment(draw, 0, 0, batch.rows, training=True, draws=True, copies=copies)
     losses, _ = expected_losses(model, batch, moment, estimator)
