@@ -6,7 +6,7 @@ from dp import files
 
 MEASURED = {"started", "seal", "wall_seconds", "peak_memory_mib", "step_seconds", "seconds"}
 DIGESTS = ("steps.jsonl", "SHA256SUMS", "record.json")  # of files that say how long it took
-COLUMNS = {"runs", "seconds", "tokens_per_second", "examples_per_second"}
+COLUMNS = MEASURED | {"runs", "tokens_per_second", "examples_per_second", "gpu_peak_memory_mib"}
 
 
 def content(path):
