@@ -183,9 +183,9 @@ def load(folder: Path = FOLDER) -> Paper:
     gains = _gains(found, facts)
     anchors = _claims(folder / "anchors.csv", ANCHOR_COLUMNS, lambda row: _anchor(row, facts))
     everything = [*found, *gains, *_text(found, gains, facts), *anchors]
-    name, count = Counter(claim.id for claim in everything).most_common(1)[0]
-    if count > 1:
-        raise UserError(f"{folder}: two claims are called '{name}'; rename one.")
+    for name, count in Counter(claim.id for claim in everything).items():
+        if count > 1:
+            raise UserError(f"{folder}: two claims are called '{name}'; rename one.")
     return Paper(facts, {claim.id: claim for claim in everything})
 
 
