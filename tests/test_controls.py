@@ -14,8 +14,8 @@ from test_battery import config_of, features_of
 from dp import files, paths
 from dp.classifier.classifier import classifier
 from dp.classifier.scoring import score
-from dp.compute.evaluate import _another_row
 from dp.data.batches import collate
+from dp.numerics.seeds import other_row
 from dp.prompts.choice import Moment
 
 FULL = "tiny-t5/full/toy"
@@ -72,7 +72,7 @@ def steps(root, variant):
 @pytest.mark.parametrize("count", [2, 3, 10, 41])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_every_row_gets_another_rows_choice_in_one_cycle(count, seed):
-    other = _another_row(count, seed).tolist()
+    other = other_row(count, seed, "shuffled instances").tolist()
     seen = [0]
     while len(seen) < count:
         seen.append(other[seen[-1]])
@@ -80,9 +80,9 @@ def test_every_row_gets_another_rows_choice_in_one_cycle(count, seed):
 
 
 def test_the_cycle_is_drawn_by_the_seed():
-    assert torch.equal(_another_row(41, 0), _another_row(41, 0))
-    assert not torch.equal(_another_row(41, 0), _another_row(41, 1))
-    assert _another_row(41, 0).tolist() != [*range(1, 41), 0], "neighbours in the file may be alike"
+    assert torch.equal(other_row(41, 0, "shuffled instances"), other_row(41, 0, "shuffled instances"))
+    assert not torch.equal(other_row(41, 0, "shuffled instances"), other_row(41, 1, "shuffled instances"))
+    assert other_row(41, 0, "shuffled instances").tolist() != [*range(1, 41), 0], "neighbours in the file may be alike"
 
 
 def test_shuffled_rows_have_the_choices_of_other_rows(built):

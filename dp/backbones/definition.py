@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from dp.backbones.names import ARCHITECTURES, Family
-from dp.closed import Closed, Package, Repo, Sha256
+from dp.closed import Closed, Name, Package, Repo, Sha256
 
 
 class HubSource(Closed):
@@ -59,20 +59,29 @@ class RandomSource(Closed):
 
 
 class Pretraining(Closed):
-    """AdamW with warm-up, then linear to 0: first on instructions for the nearest word, then on all, then under noise.
+    """AdamW with warm-up, then linear to 0, on texts that grow; instructions ask for the nearest word first, then for
+    all, and are blurred at the end.
 
-    The noise makes every vector near an instruction's embedding work like it, so that prompt tuning can find one.
+    A blurred instruction is its own embedding in part, another token's for the rest, and noise. So wherever a soft
+    prompt begins, among words, its gradient leads to an instruction.
     """
 
-    steps: PositiveInt = 1600
-    nearest: Annotated[float, Field(ge=0, le=1)] = Field(0.4, description="share of the steps, at the start")
-    noisy: Annotated[float, Field(ge=0, le=1)] = Field(0.3, description="share of the steps, at the end")
-    noise: Annotated[float, Field(ge=0)] = Field(0.6, description="on instructions; in the embeddings' deviations")
+    steps: PositiveInt = 2000
+    growing: Annotated[float, Field(ge=0, le=1)] = Field(0.3, description="share of the steps, at the start")
+    nearest: Annotated[float, Field(ge=0, le=1)] = Field(0.15, description="share of the steps, at the start")
+    blurred: Annotated[float, Field(ge=0, le=1)] = Field(0.55, description="share of the steps, at the end")
+    own: Annotated[float, Field(ge=0, le=1)] = Field(0.1, description="least part that is the instruction's own")
+    noise: Annotated[float, Field(ge=0)] = Field(
+        1.5, description="most on a text's instruction; in the embeddings' s.d."
+    )
     batch_size: PositiveInt = 192
     lr: Annotated[float, Field(gt=0)] = 0.002
     warmup_steps: PositiveInt = 100
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
     accuracy: Annotated[float, Field(gt=0, le=1)] = Field(0.98, description="on held-out texts; below it, no backbone")
+    learnable: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.8, description="share of soft prompts, tuned from words, that learn to ask; below it, no backbone"
+    )
     threads: PositiveInt = Field(1, description="CPU threads; part of what makes bytes repeatable")
 
 
@@ -90,6 +99,9 @@ class BackboneEntry(Closed):
     family: Family
     head: Literal["verbalizer", "linear"] = Field(
         "verbalizer", description="scores of label words, or a linear layer (tuned with the prompt) on the pooled state"
+    )
+    seed_of: Name | None = Field(
+        None, description="this is one pre-training seed of that model; tables have the model's, over all its seeds"
     )
     source: Annotated[
         HubSource | FolderSource | PackageSource | PackagesSource | RandomSource | PlantedSource,

@@ -123,17 +123,11 @@ def _scores(
         reported = replace(reported, tasks=torch.full_like(reported.tasks, number))
     if config.control and config.control.instances == "shuffled":
         assert features is not None
-        features = features[_another_row(len(reported), config.seed)]
+        features = features[seeds.other_row(len(reported), config.seed, "shuffled instances")]
+    if features is not None and "shuffled_feature" in config.switches:
+        features = features[seeds.other_row(len(reported), config.seed, "shuffled feature", REPORTED)]
     model.check_lengths(config.input_width or max(len(ids) for ids in reported.ids))
     return score(model, reported, features, config, made["selected_step"], progress)
-
-
-def _another_row(count: int, seed: int) -> Tensor:
-    """[R]: for each row another row, drawn as one cycle through all of them, so that none keeps its own."""
-    cycle = torch.randperm(count, generator=seeds.generator(seed, "shuffled instances"))
-    other = torch.empty_like(cycle)
-    other[cycle] = cycle.roll(-1)
-    return other
 
 
 def _choices_of(choices: Choices | None, row: int) -> dict[str, Any]:

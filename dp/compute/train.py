@@ -16,7 +16,7 @@ from dp.data import tokens
 from dp.data.few_shot import rows_of
 from dp.data.regime import Regime
 from dp.data.splits import label_counts
-from dp.numerics import tensors
+from dp.numerics import seeds, tensors
 from dp.numerics.devices import device
 from dp.numerics.finite import check_finite
 from dp.training import overflow
@@ -92,6 +92,9 @@ def rows_of_run(
         facts.append(fact)
         train_numbers, numbers = rows_of(Regime.parse(config.regime), splits)
         cached = load_file(features_in[task] / "features.safetensors") if features_in else None
+        if cached and "shuffled_feature" in config.switches:
+            cached = {name: found[seeds.other_row(len(found), config.seed, "shuffled feature", name)]
+                      for name, found in cached.items()}  # fmt: skip
         parts.append((splits["train"].take(train_numbers), cached["train"][train_numbers] if cached else None))
         name = "validation" if reported else "selection"
         chosen = list(range(len(splits[name]))) if reported else numbers

@@ -23,10 +23,10 @@ MADE_OF_RESULTS = ("dp/report/figures/", "dp/report/page/", "dp/report/tables/",
 """Code of a report that no row of results.csv rests on."""
 
 
-def key_of(cell: Cell) -> Key:
+def key_of(study: Study, cell: Cell) -> Key:
     """The row of results.csv that a run counts in."""
     regime = cell.parsed_regime
-    return cell.backbone, regime.in_tables, regime.k, cell.task, cell.variant
+    return study.params.model_of(cell.backbone), regime.in_tables, regime.k, cell.task, cell.variant
 
 
 def name_of(key: Key) -> str:
@@ -39,7 +39,7 @@ def evaluations(study: Study) -> dict[Key, list[Path]]:
     """Row -> folders of the evaluations that the grid has for it."""
     found: dict[Key, list[Path]] = {}
     for cell in grid.cells(study):
-        found.setdefault(key_of(cell), []).append(paths.evaluation(study.scale_name, cell.run))
+        found.setdefault(key_of(study, cell), []).append(paths.evaluation(study.scale_name, cell.run))
     return found
 
 

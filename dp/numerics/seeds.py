@@ -18,3 +18,13 @@ def generator(seed: int, *purpose: str | int) -> "torch.Generator":
     import torch  # here, so that the workflow, which only derives, starts without it
 
     return torch.Generator().manual_seed(derive(seed, *purpose))
+
+
+def other_row(count: int, seed: int, *purpose: str | int) -> "torch.Tensor":
+    """[count]: for each row another row, drawn as one cycle through all of them, so that none keeps its own."""
+    import torch
+
+    cycle = torch.randperm(count, generator=generator(seed, *purpose))
+    other = torch.empty_like(cycle)
+    other[cycle] = cycle.roll(-1)
+    return other

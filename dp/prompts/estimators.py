@@ -1,9 +1,14 @@
 """How a choice is learned: what is drawn for a row in training, how often, and its objective (design section 4).
 
-estimator         forward passes of a row          gradient of the logits
-straight_through  1                                through the candidate's one-hot, biased (the paper's)
-reinforce         n candidates drawn from them     leave-one-out score function, unbiased
-exact             every candidate                  of the expected loss itself
+estimator         forward passes of a row          what is minimised
+straight_through  1                                the loss of a draw, by a biased gradient (the paper's)
+reinforce         n candidates drawn               the expected loss, by a leave-one-out score function, unbiased
+exact             every candidate                  the expected loss itself
+marginal          n different candidates           -log p(label), the choice summed out over these candidates
+
+The first three make the prompt good under candidates that are not yet chosen between: where the wrong one turns a
+question round, learning to ask it costs more than it gains. `marginal` takes the choice for a latent variable, so a pass
+counts as far as it explains the label, and the prompt learns under the right candidate from the first step.
 
 Another one is a class, a line of ESTIMATORS, and its name in `Choice.estimator` (dp/prompts/prompt_config.py).
 """
@@ -80,10 +85,41 @@ class Exact(Reinforce):
         return (log_prob.exp() * losses).sum(0)
 
 
+class Marginal(Reinforce):
+    """The likelihood of the label among n candidates, one drawn and n - 1 others at random; of all, where n allows.
+
+    -log sum_i q_i p(label | i), with q the policy's probabilities scaled to add up to 1 over these candidates.
+    """
+
+    def copies(self, candidates: int, samples: int) -> int:
+        return min(samples, candidates)
+
+    def chosen(self, logits: Tensor, uniform: Uniform, moment: Moment, stride: int) -> Chosen:
+        """Copy c of a row takes the c-th candidate of an order that the drawn one begins.
+
+        Where two choices meet, the second's order is shifted by one each time the first's begins anew, so that no pair
+        comes twice.
+        """
+        if not moment.training:
+            return super().chosen(logits, uniform, moment, stride)
+        copies, candidates = moment.copies, logits.shape[1]
+        rows = len(logits) // copies
+        numbers = uniform(shared=False).to(logits).view(copies, rows, candidates)
+        drawn = (logits[:rows].detach() + gumbel(numbers[0])).argmax(1)
+        order = numbers[-1].scatter(1, drawn[:, None], -1.0).argsort(1)
+        copy = torch.arange(copies, device=logits.device)
+        places = (copy if stride == 1 else copy + copy // candidates) % candidates
+        return _drawn(logits, order[:, places].T.flatten())
+
+    def objective(self, losses: Tensor, log_prob: Tensor) -> Tensor:
+        return -(log_prob.log_softmax(0) - losses).logsumexp(0)
+
+
 ESTIMATORS: dict[str, Estimator] = {
     "straight_through": StraightThrough(),
     "reinforce": Reinforce(),
     "exact": Exact(),
+    "marginal": Marginal(),
 }
 
 

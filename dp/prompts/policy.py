@@ -13,6 +13,7 @@ class Policy(nn.Module):
     """Every learned choice is made here: one among S candidates for each task (`task`) or each instance (`instance`).
 
     A frozen policy takes the argmax in training too, and does not learn. estimator, stride: dp/prompts/estimators.py.
+    backwards: it climbs its objective, for a report to find out.
     """
 
     def __init__(
@@ -27,11 +28,12 @@ class Policy(nn.Module):
         estimator: str = "straight_through",
         stride: int = 1,
         random: bool = False,
+        backwards: bool = False,
     ) -> None:
         super().__init__()
         self.logits = logits_of(kind, tasks, hidden, candidates, generator, random)
         self.tasks = tasks if kind == "task" else None
-        self.frozen, self.relu = frozen, relu
+        self.frozen, self.relu, self.backwards = frozen, relu, backwards
         self.candidates, self.estimator, self.stride = candidates, ESTIMATORS[estimator], stride
         self.requires_grad_(not frozen)
 
@@ -40,6 +42,8 @@ class Policy(nn.Module):
         logits = self.logits(feature, tasks)
         if self.relu:
             logits = logits.relu()
+        if self.backwards:
+            logits = 2 * logits.detach() - logits
         if self.frozen or not moment.draws:
             return Chosen(logits.argmax(1))
 

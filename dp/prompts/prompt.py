@@ -81,14 +81,15 @@ def build(config: PromptConfig, vocabulary: TableRows, label_words: list[int], t
     length, hidden, switches, drawn = config.prompt.length, vocabulary.shape[1], config.switches, config.drawn
 
     def policy(factor: str) -> Policy | None:
-        kind, frozen = config.chosen_by(factor), factor in config.learned
+        kind, untrained = config.chosen_by(factor), "frozen_choice" in switches
         if kind is None:
             return None
         generator = seeds.generator(config.seed, f"{factor} initialisation")
         relu = kind == "instance" and f"relu_{factor}_logits" in switches
         stride = (length + 1) ** drawn.index(factor) if factor in drawn else 1
-        random = "random_logits" in switches
-        return Policy(kind, length + 1, tasks, hidden, generator, frozen, relu, config.estimator, stride, random)
+        frozen, random = untrained or factor in config.learned, untrained or "random_logits" in switches
+        return Policy(kind, length + 1, tasks, hidden, generator, frozen, relu, config.estimator, stride, random,
+                      "backwards" in switches)  # fmt: skip
 
     copies = 1
     if drawn and config.choice:

@@ -50,9 +50,9 @@ class Temperature(Settings):
 class Choice(Settings):
     """How choices are learned (dp/prompts/estimators.py); under the switch straight_through, by that alone."""
 
-    estimator: Literal["straight_through", "reinforce", "exact"] = "reinforce"
+    estimator: Literal["straight_through", "reinforce", "exact", "marginal"] = "marginal"
     samples: Annotated[int, Field(ge=2)] = 2
-    "reinforce: candidates drawn for each row"
+    "reinforce, marginal: candidates tried for each row"
     entropy: Annotated[float, Field(ge=0)] = 0.05
     "weight of the choices' entropy, linear to 0 over training; not with straight_through"
     temperature: Temperature = Temperature()
@@ -89,6 +89,8 @@ class PromptConfig(Configuration):
     @property
     def drawn(self) -> list[str]:
         """The factors, of position and length, that this run learns to choose."""
+        if "frozen_choice" in self.switches:
+            return []
         factors = {"position": self.definition.position, "length": self.definition.length}
         return [factor for factor, kind in factors.items() if kind in ("task", "instance")]
 

@@ -375,7 +375,7 @@ def _trouble(runs: list[Run], made: list[Made]) -> list[str]:
     for key, members in by_cell(runs).items():
         found = [run for run in members if run.metrics["collapsed"]]
         if found:
-            which = ", ".join(f"seed{run.cell.seed}" for run in found)
+            which = ", ".join(run.draw for run in found)
             rows.append([key.backbone, key.regime, key.task, key.variant,
                          f"{len(found):,} of {len(members):,} ({which})",
                          _distinct(as_text(run.metrics.get("collapsed_because")) for run in found)])  # fmt: skip

@@ -1,6 +1,5 @@
 """predictions.md: predicted beside measured, the null task, and learned beside planted."""
 
-from collections import Counter
 from collections.abc import Iterable
 from operator import itemgetter
 
@@ -8,6 +7,7 @@ from dp.escapes import markdown as escaped
 from dp.report import markdown
 from dp.report.findings import Findings
 from dp.report.markdown import Marked
+from dp.results import null_task, predicted
 from dp.results.groups import grouped
 from dp.results.labels import spelled_out
 from dp.results.predicted import OVERFLOWED
@@ -15,8 +15,8 @@ from dp.results.table import OVERFLOW, Row
 
 HOW_TO_READ = """\
 Numbers are percentages: mean [95 % interval] (predicted range) verdict; means and intervals are those of `results.csv`,
-but over training seeds alone. A prediction *holds* where the whole interval lies inside the range, *fails* where it
-lies wholly outside, and is *unclear* otherwise: the seeds are too few for their spread. `docs/predictions.md` says why,
+but over seeds alone. A prediction *holds* where the whole interval lies inside the range, *fails* where it lies wholly
+outside, and is *unclear* otherwise: the seeds are too few for their spread. `docs/predictions.md` says why,
 and what the tests below are."""
 
 
@@ -25,17 +25,20 @@ def document(found: Findings, figures: Iterable[str]) -> str:
     study, verdicts, null = found.study, found.predictions, found.null_task
     assert study.predictions
     task = study.predictions.null_task
-    parts = [f"# Predictions of scale {study.scale_name}", _headline(verdicts, null, task.against), HOW_TO_READ]
+    parts = [f"# Predictions of scale {study.scale_name}", _headline(verdicts, null), HOW_TO_READ]
     parts += ["\n".join(f"- {escaped(text)}." for text in spelled_out(verdicts))]
     sections = grouped(verdicts, itemgetter("backbone", "regime"))
     for (backbone, regime), rows in sections.items():
         parts += [f"## {backbone}, {regime}", _measured(rows)]
     for name, meaning in WORTH_A_LIST.items():
-        listed = [row for row in verdicts if row["verdict"] == name]
+        listed = [row for row in verdicts if row["verdict"] == name and not row["broken"]]
         if name == OVERFLOWED and not listed:
             continue
         parts += [f"## {meaning}", "\n".join(map(_reason, listed)) or "Nothing."]
-    parts += [f"## Null task: is any variant better than {task.against} on {task.task}, {task.regime}?", _null(null)]
+    title = f"Null task: is every variant as good as {task.against}, and none better, on {task.task}, {task.regime}?"
+    parts += [f"## {title}", _null(null)]
+    if broken := [row for row in verdicts if row["broken"]]:
+        parts += ["## Broken on purpose", BROKEN, "\n".join(map(_judged, broken))]
     parts += ["## Learned against planted", CHOICES, _choices(found.planted_choices)]
     parts += [f"## {name}\n\n![{name}](figures/{name}.png)" for name in figures]
     return "\n\n".join(parts) + "\n"
@@ -44,15 +47,11 @@ def document(found: Findings, figures: Iterable[str]) -> str:
 WORTH_A_LIST = {"fails": "What fails", "unclear": "What is unclear", OVERFLOWED: "What ended in an overflow"}
 
 
-def _headline(verdicts: list[Row], null: list[Row], against: str) -> str:
-    count = Counter(row["verdict"] for row in verdicts)
+def _headline(verdicts: list[Row], null: list[Row]) -> str:
+    said = predicted.in_words(verdicts)
     width = sum(row["predicted_high"] - row["predicted_low"] for row in verdicts) / len(verdicts)
-    without = f"; {count[OVERFLOWED]} ended in an overflow" if count[OVERFLOWED] else ""
-    better = [row["variant"] for row in null if row["verdict"] == "fails"]
     return (
-        f"**Of {len(verdicts)} predicted cells {count['holds']} hold, {count['fails']} fail and {count['unclear']} are "
-        f"unclear{without}; on the null task {', '.join(better) or 'none'} of {len(null)} trained variants "
-        f"{'are' if len(better) > 1 else 'is'} better than {against} beyond chance.** "
+        f"**{said[0].upper()}{said[1:]}{f'; {null_task.in_words(null)}' if null else ''}.** "
         f"The ranges are {100 * width:.0f} points wide on average. Were every true mean at an end of its range, about "
         f"{0.025 * len(verdicts):.1f} cells would be called failing by chance."
     )
@@ -78,14 +77,26 @@ def _reason(row: Row) -> str:
     return f"- {where}: {markdown.percent(row)}, {_range(row)} because {escaped(row['because']).rstrip('.')}."
 
 
+BROKEN = (
+    "Predicted to do what the intact variant does: a report that does not fail them could find nothing else either."
+)
+
+
+def _judged(row: Row) -> str:
+    return f"- **{row['verdict']}**: {_reason(row)[2:]}"
+
+
 def _null(rows: list[Row]) -> str:
-    head, lines = ["backbone", "variant", "seeds", "mean", "difference", "p", "p, Holm", "verdict"], []
+    head = ["backbone", "variant", "runs", "mean", "difference", "better: p", "p, Holm", "same: p", "verdict"]
+    lines = []
     for row in rows:
-        numbers = [OVERFLOW, "", "", ""] if row["p"] is None else [
-            f"{100 * row['mean']:.1f}", f"{100 * row['difference']:+.1f}", f"{row['p']:.3f}", f"{row['p_holm']:.3f}",
+        numbers = [OVERFLOW, "", "", "", ""] if row["p"] is None else [
+            f"{100 * row['mean']:.1f}",
+            f"{100 * row['difference']:+.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]",
+            *(f"{row[key]:.3f}" for key in ("p", "p_holm", "p_equivalent")),
         ]  # fmt: skip
         lines.append([row["backbone"], row["variant"], str(row["seeds"]), *numbers, _marked(row)])
-    return markdown.table(head, lines, "llrrrrrl")
+    return markdown.table(head, lines, "llrrrrrrl")
 
 
 CHOICES = """\

@@ -67,7 +67,7 @@ def _cell(study: Study, row: Row) -> str:
 
 def _notes(study: Study, rows: list[Row], runs: list[Run]) -> str:
     notes = [f"- {escaped(text)}." for text in spelled_out(rows)]
-    facts = {run.cell.task: run.tokens["made"] for run in runs if run.cell.backbone == rows[0]["backbone"]}
+    facts = {run.cell.task: run.tokens["made"] for run in runs if run.model == rows[0]["backbone"]}
     for task in dict.fromkeys(row["task"] for row in rows):
         size, available, cut = (facts[task][key] for key in ("rows", "available", "truncated"))
         used = [f"{split} {n:,} of {available[split]:,}" for split, n in size.items() if n < available[split]]

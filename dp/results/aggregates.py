@@ -7,7 +7,7 @@ import numpy as np
 from dp.results.comparisons import AGAINST
 from dp.results.groups import by_row
 from dp.results.runs import Run
-from dp.results.table import Row, accuracies, made_from, overflowed
+from dp.results.table import Row, accuracies, draws, made_from, overflowed
 from dp.statistics.bootstraps import Scores, over_runs
 from dp.statistics.intervals import Floats
 from dp.statistics.over_tasks import improvement, interquartile_mean, mean
@@ -21,9 +21,9 @@ NO_NUMBER: Row = dict.fromkeys(COLUMNS[7:16])
 def rows(study: Study, runs: list[Run]) -> list[Row]:
     """One row per variant, over the tasks on which both it and `fixed` were run in one backbone, regime and k.
 
-    Accuracies alone; dp.statistics.over_tasks says what the three numbers are. `seeds` counts the runs of a task (the
-    fewest, where tasks differ). The row of `fixed` has no improvement over itself. Where a run of a task overflowed,
-    there is no number over the tasks.
+    Accuracies alone, of several backbones the mean on each; dp.statistics.over_tasks says what the three numbers are.
+    `seeds` counts the runs of a task (the fewest, where tasks differ). The row of `fixed` has no improvement over
+    itself. Where a run of a task overflowed, there is no number over the tasks.
     """
     by_variant: dict[tuple[str, str, int | None, str], dict[str, list[Run]]] = {}
     for (backbone, regime, k, task, variant), members in by_row(runs).items():
@@ -47,7 +47,7 @@ def rows(study: Study, runs: list[Run]) -> list[Row]:
 
 
 def _scores(cells: list[list[Run]]) -> list[Floats]:
-    return [np.array(accuracies(members)) for members in cells]
+    return [np.array(draws(members, accuracies(members))) for members in cells]
 
 
 def _with_interval(name: str, statistic: Callable[..., Floats], *samples: Scores) -> Row:

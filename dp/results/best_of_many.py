@@ -9,7 +9,7 @@ from statistics import fmean
 from dp.results import steps
 from dp.results.groups import by_row
 from dp.results.runs import Run
-from dp.results.table import Row, accuracies, made_from, overflowed
+from dp.results.table import Row, accuracies, draws, made_from, overflowed
 from dp.results.twins import paired, twins
 from dp.statistics.intervals import of_values
 from dp.study.grid import switches
@@ -45,7 +45,7 @@ def rows(study: Study, runs: list[Run]) -> list[Row]:
         looks = [_looks(run) for run in members]
         best, last = [max(one) for one in looks], [one[-1] for one in looks]
         gap, more = _minus(best, last), _minus(best, accuracies(by)) if by else []
-        low, high = of_values(more or gap)
+        low, high = of_values(draws(members, more or gap))
         found.append(
             about
             | {"evaluations": max(map(len, looks)), "seeds": len(members), "best": fmean(best), "last": fmean(last),

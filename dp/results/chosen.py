@@ -39,14 +39,8 @@ def rows(study: Study, runs: list[Run]) -> list[dict[str, Any]]:
             for run, lines in zip(members, predictions, strict=True):
                 weights = [sum(column) / len(lines) for column in zip(*(line["pool"] for line in lines), strict=True)]
                 found += [
-                    about | {"factor": f"pool of {_name(run)}", "value": value, "share": weight,
+                    about | {"factor": f"pool of {run.draw}", "value": value, "share": weight,
                              "examples": len(lines), "seeds": 1, "runs": digests([run])}
                     for value, weight in enumerate(weights)
                 ]  # fmt: skip
     return found
-
-
-def _name(run: Run) -> str:
-    """seed<n>, behind the regime where that holds a sample seed of its own."""
-    seed = f"seed{run.cell.seed}"
-    return seed if run.k is None else f"{run.cell.regime}, {seed}"

@@ -6,7 +6,7 @@ from operator import itemgetter
 import numpy as np
 
 from dp.errors import UserError
-from dp.results.groups import by_row, grouped
+from dp.results.groups import by_backbone, by_row, grouped
 from dp.results.runs import Run
 from dp.results.table import OVERFLOW, Row, made_from, overflowed
 from dp.statistics.intervals import Floats, Ints
@@ -41,7 +41,16 @@ def tested(members: list[Run], base: list[Run], same_runs: bool = False) -> Row:
     if overflowed(members, base):
         return dict.fromkeys(Difference._fields) | {"test": OVERFLOW}
     right, clusters = answers([*members, *base])
-    return compare(right[: len(members)], right[len(members) :], clusters, same_runs=same_runs)._asdict()
+    one, other = _by_backbone(members, right[: len(members)]), _by_backbone(base, right[len(members) :])
+    if len(one) == 1 and len(other) == 1:
+        return compare(right[: len(members)], right[len(members) :], clusters, same_runs)._asdict()
+    first, second = (np.stack([side[name].mean(axis=0) for name in one]) for side in (one, other))
+    return compare(first, second, clusters, same_runs=True, over="backbones")._asdict()
+
+
+def _by_backbone(runs: list[Run], right: Floats) -> dict[str, Floats]:
+    """Backbone -> the lines of `right` [S, N] of its runs."""
+    return {name: right[[run.cell.backbone == name for run in runs]] for name in by_backbone(runs)}
 
 
 def answers(runs: Sequence[Run]) -> tuple[Floats, Ints]:

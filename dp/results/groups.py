@@ -27,10 +27,15 @@ def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
 
 
 def by_row(runs: Iterable[Run]) -> dict[Key, list[Run]]:
-    """Those that differ in training seed or sample seed alone."""
-    return grouped(runs, lambda run: Key(run.cell.backbone, run.regime, run.k, run.cell.task, run.cell.variant))
+    """Those that differ in seeds alone: of training, of the sample, and of a model's pre-training."""
+    return grouped(runs, lambda run: Key(run.model, run.regime, run.k, run.cell.task, run.cell.variant))
+
+
+def by_backbone(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    """Of one row: the runs on each pre-training seed of its model."""
+    return grouped(runs, lambda run: run.cell.backbone)
 
 
 def by_cell(runs: Iterable[Run]) -> dict[Key, list[Run]]:
-    """Those that differ in training seed alone: the regime goes by its full name."""
-    return grouped(runs, lambda run: Key(run.cell.backbone, run.cell.regime, run.k, run.cell.task, run.cell.variant))
+    """Those that differ in the seeds of training and pre-training alone: the regime goes by its full name."""
+    return grouped(runs, lambda run: Key(run.model, run.cell.regime, run.k, run.cell.task, run.cell.variant))

@@ -12,6 +12,7 @@ WORDS = {
     "planted-world": "the backbone and the rows are of a small made-up world: no evidence about any natural language",
     "random-weights": "the backbone's weights are random, so the number tests the pipeline, not a method",
     "re-split": "there was no official train split, and one split was cut into rows to train on and rows to report",
+    "single-pretraining": "of one pre-training seed; another one of the same model may give another number",
     "single-seed": "one training run, whose interval covers the choice of examples but not of seeds",
     "subset": "only a part of the rows of some split was used",
 }

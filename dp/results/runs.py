@@ -22,6 +22,7 @@ class Run:
     """One evaluated cell: metrics.json and the records of its evaluation, training (None: untrained) and tokens."""
 
     cell: Cell
+    model: str  # what tables call its backbone
     folder: Path
     training: Path | None  # the folder of the training that it shows
     digest: str
@@ -40,6 +41,12 @@ class Run:
     def k(self) -> int | None:
         """Examples per label of few-shot; None for the full train split."""
         return self.cell.parsed_regime.k
+
+    @property
+    def draw(self) -> str:
+        """What tells it from the others of its row: `seed11`, behind the backbone or the sample where they differ."""
+        parts = [self.cell.backbone] * (self.model != self.cell.backbone) + [self.cell.regime] * (self.k is not None)
+        return ", ".join([*parts, f"seed{self.cell.seed}"])
 
     @property
     def overflow(self) -> str | None:
@@ -109,6 +116,7 @@ def _read(study: Study, cell: Cell, adopted: set[Path]) -> Run:
         verified(trained, outputs_of("train", without="tuned.safetensors"))
     return Run(
         cell=cell,
+        model=study.params.model_of(cell.backbone),
         folder=folder,
         training=trained,
         digest=files.sha256(folder / "record.json"),

@@ -11,7 +11,7 @@ from dp.data.regime import Regime
 from dp.errors import UserError
 from dp.results.groups import Key, by_cell
 from dp.results.runs import Run
-from dp.results.table import Row, made_from, overflowed
+from dp.results.table import Row, draws, made_from, overflowed
 from dp.statistics.intervals import Floats, of_runs
 from dp.study.prediction_file import Planted
 from dp.study.study import Study, learned_factors, length_of
@@ -26,20 +26,21 @@ class Separation(NamedTuple):
     """What the runs of one variant chose in the groups (questions or tasks) of one planted entry."""
 
     about: dict[str, Any]
-    seeds: list[int]
+    runs: list[Run]
     shares: list[dict[str, Floats]]  # of each run: group -> share of each candidate, adding up to 1
 
 
 def rows(separations: Iterable[Separation]) -> list[Row]:
     """One row per planted entry and variant that learns its factor; `planted` says whether the entry names it.
 
-    mean: of the runs' distances; low, high: Student's t interval over runs, empty where there is one run or all agree
-    exactly. agree: the share of runs whose distance is above 0.8.
+    mean: of the runs' distances; low, high: Student's t interval over runs, or over the means of several backbones,
+    empty where there is one or all agree exactly. agree: the share of runs whose distance is above 0.8.
     """
     table = []
     for one in separations:
         distances = [distance(shares) for shares in one.shares]
-        low, high = of_runs(distances) if len(set(distances)) > 1 else (None, None)
+        drawn = draws(one.runs, distances)
+        low, high = of_runs(drawn) if len(set(drawn)) > 1 else (None, None)
         numbers = {"seeds": len(distances), "mean": float(np.mean(distances)), "low": low, "high": high}
         agree = sum(value > AGREES for value in distances) / len(distances)
         table.append(one.about | numbers | {"agree": agree})
@@ -61,7 +62,7 @@ def separations(study: Study, runs: list[Run]) -> Iterator[Separation]:
     cells = by_cell(runs)
     for entry in study.predictions.planted:
         questions, k = _questions(study, entry.task) if entry.task else {}, Regime.parse(entry.regime).k
-        for backbone in study.scale.backbones:
+        for backbone in study.models:
             for variant in study.variants_on(backbone):
                 wanted = [Key(backbone, entry.regime, k, task, variant) for task in entry.all_tasks]
                 if entry.factor not in learned_factors(study, variant) or not cells.keys() >= set(wanted):
@@ -72,7 +73,7 @@ def separations(study: Study, runs: list[Run]) -> Iterator[Separation]:
                 about = wanted[0]._replace(task=" + ".join(entry.all_tasks))._asdict() | made_from(*by_task)
                 about |= {"factor": entry.factor, "planted": "yes" if variant in entry.variants else "no"}
                 shares = [_shares(study, entry, of_seed, questions) for of_seed in zip(*by_task, strict=True)]
-                yield Separation(about, [run.cell.seed for run in by_task[0]], shares)
+                yield Separation(about, by_task[0], shares)
 
 
 def _shares(study: Study, entry: Planted, runs: tuple[Run, ...], questions: dict[str, str]) -> dict[str, Floats]:

@@ -9,15 +9,15 @@ from typing import Any
 
 from dp.errors import UserError
 from dp.escapes import cell
-from dp.results.groups import by_row
+from dp.results.groups import by_backbone, by_row
 from dp.results.runs import Run
 from dp.statistics.intervals import of_runs
 from dp.study.grid import switches
 from dp.study.study import Study
 
-COLUMNS = ("backbone", "regime", "k", "task", "source", "variant", "protocol", "metric", "split", "n", "seeds", "mean",
-           "low", "high", "interval", "majority", "collapsed", "steps", "trials", "chosen", "trainable", "seconds",
-           "truncated", "labels", "runs")  # fmt: skip
+COLUMNS = ("backbone", "regime", "k", "task", "source", "variant", "protocol", "metric", "split", "n", "backbones",
+           "seeds", "mean", "low", "high", "interval", "majority", "collapsed", "steps", "trials", "chosen",
+           "trainable", "seconds", "truncated", "labels", "runs")  # fmt: skip
 
 OVERFLOW = "overflow"
 """What stands where a number would: the status of a run that ended in none, and the label of its rows."""
@@ -27,10 +27,11 @@ Row = dict[str, Any]
 def rows(study: Study, runs: Iterable[Run]) -> list[Row]:
     """The rows of results.csv, keyed by COLUMNS, in the order of the grid.
 
-    `seeds` counts runs; `steps` counts updates with those of the run whose choice it keeps; `trials` is the number of
-    settings tried and `chosen` what the selection split chose; `seconds` is the mean time in training steps;
-    `truncated` counts reported inputs that were cut. A row one of whose runs overflowed has no number: what happened to
-    survive is no fair sample of the seeds. Raises UserError where runs of one row report different examples.
+    `seeds` counts runs, `backbones` the pre-training seeds that they are of; `steps` counts updates with those of the
+    run whose choice it keeps; `trials` is the number of settings tried and `chosen` what the selection split chose;
+    `seconds` is the mean time in training steps; `truncated` counts reported inputs that were cut. A row one of whose
+    runs overflowed has no number: what happened to survive is no fair sample of the seeds. Raises UserError where runs
+    of one row report different examples.
     """
     table = []
     for key, members in by_row(runs).items():
@@ -41,6 +42,7 @@ def rows(study: Study, runs: Iterable[Run]) -> list[Row]:
             "protocol": protocol(study, key.variant),
             "split": first["split"],
             "n": first["n"],
+            "backbones": len(by_backbone(members)),
             "seeds": len(members),
             "majority": first["majority"],
             "collapsed": "" if overflowed(members) else _collapsed(members),
@@ -77,6 +79,8 @@ def labels(members: list[Run]) -> list[str]:
     found |= {"no-commit"} if None in dirty else set()
     found |= {"adopted"} if any(run.adopted for run in members) else set()
     found |= {"single-seed"} if len(members) == 1 and members[0].trained else set()
+    pretrained = by_backbone(members)
+    found |= {"single-pretraining"} if len(pretrained) == 1 and members[0].model not in pretrained else set()
     return sorted(found)
 
 
@@ -128,8 +132,21 @@ def _cell(value: Any) -> Any:
     return cell(value) if isinstance(value, str) else value
 
 
+def draws(members: Sequence[Run], values: Sequence[float]) -> list[float]:
+    """The values that count as independent: each run's or, of several backbones, the mean on each one.
+
+    Runs on one backbone share its pre-training. With as many runs on each, Student's t over these means is the interval
+    of a mixed model with random backbones and random seeds (docs/statistics.md).
+    """
+    by = by_backbone(members)
+    if len(by) == 1:
+        return list(values)
+    value_of = dict(zip((run.folder for run in members), values, strict=True))
+    return [fmean(value_of[run.folder] for run in own) for own in by.values()]
+
+
 def summary(members: list[Run], metric: str) -> Row:
-    """Mean over runs with its interval: over runs (`seeds`) where they differ, else over examples (`examples`).
+    """Mean with its interval: over `backbones` or runs (`seeds`) where these differ, else over examples (`examples`).
 
     Runs that agree exactly, as collapsed or untrained ones do, have no spread over seeds; an interval of no width
     would claim a certainty that nobody has, so theirs is the widest of their intervals over examples. All None where a
@@ -138,10 +155,11 @@ def summary(members: list[Run], metric: str) -> Row:
     if overflowed(members):
         return {"mean": None, "low": None, "high": None, "interval": None}
     found = [run.metrics["metrics"][metric] for run in members]
-    values = [one["value"] for one in found]
+    values = draws(members, [one["value"] for one in found])
     if len(set(values)) > 1:
         low, high = of_runs(values)
-        return {"mean": fmean(values), "low": low, "high": high, "interval": "seeds"}
+        over = "backbones" if len(by_backbone(members)) > 1 else "seeds"
+        return {"mean": fmean(values), "low": low, "high": high, "interval": over}
     low, high = min(one["low"] for one in found), max(one["high"] for one in found)
     return {"mean": values[0], "low": low, "high": high, "interval": "examples"}
 

@@ -29,9 +29,13 @@ def twins(study: Study) -> dict[tuple[str, str], list[str]]:
 
 
 def paired(ones: list[Run], others: list[Run]) -> tuple[list[Run], list[Run]]:
-    """The runs of either list whose training seed and sample of rows the other has too, in the same order."""
-    by_draw = {(run.cell.regime, run.cell.seed): run for run in others}
-    pairs = [(run, by_draw[key]) for run in ones if (key := (run.cell.regime, run.cell.seed)) in by_draw]
+    """The runs of either list whose backbone, sample of rows and seed the other has too, in the same order."""
+
+    def drawn(run: Run) -> tuple[str, str, int]:
+        return run.cell.backbone, run.cell.regime, run.cell.seed
+
+    by_draw = {drawn(run): run for run in others}
+    pairs = [(run, by_draw[drawn(run)]) for run in ones if drawn(run) in by_draw]
     return [run for run, _ in pairs], [run for _, run in pairs]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import stats
 
 from dp.numerics.seeds import derive
-from dp.statistics.intervals import Floats
+from dp.statistics.intervals import Floats, Mean, combined
 
 FLIPS = 9999
 
@@ -28,22 +28,36 @@ def sign_flip(gained: Floats) -> float:
     return float(test.pvalue)
 
 
-def p_better(runs: Sequence[float], against: Sequence[float], examples: int) -> float:
-    """One-sided p of Welch's t test that the mean accuracy of `runs` is above that of `against`.
+def gap(runs: Sequence[float], against: Sequence[float], examples: int, paired: bool = False) -> Mean:
+    """Mean accuracy of `runs` minus that of `against`, with its variance over them.
 
-    Not paired: runs of one seed share the order of the batches and little else, so pairing would halve the degrees of
-    freedom and remove next to no variance. Runs that agree exactly tell nothing about the spread over seeds; as in
-    results.csv, theirs is the binomial one of a single run over its examples, (right + 2) / (n + 4) of them right.
+    Not paired, Welch's: runs of one seed share the order of the batches and little else, so pairing would halve the
+    degrees of freedom and remove next to no variance. Paired where they are means on the same backbones. Values that
+    agree exactly tell nothing about their spread; as in results.csv, theirs is the binomial one of a single run over
+    its examples, (right + 2) / (n + 4) of them right.
     """
 
-    def moments(values: Sequence[float]) -> tuple[float, float, int]:
+    def mean(values: Sequence[float]) -> Mean:
         if len(set(values)) > 1:
-            return float(np.mean(values)), float(np.std(values, ddof=1)), len(values)
+            return Mean.of(values)
         share = (values[0] * examples + 2) / (examples + 4)
-        return values[0], (share * (1 - share)) ** 0.5, examples
+        return Mean(values[0], share * (1 - share) / examples, examples - 1)
 
-    test = stats.ttest_ind_from_stats(*moments(runs), *moments(against), equal_var=False, alternative="greater")
-    return float(test.pvalue)
+    differences = [round(one - other, 12) for one, other in zip(runs, against, strict=True)] if paired else []
+    if len(set(differences)) > 1:
+        return Mean.of(differences)
+    return combined([mean(runs), mean(against)], [1, -1])
+
+
+def p_better(gap: Mean) -> float:
+    """One-sided p that the first of a gap is better."""
+    return float(stats.t.sf(gap.mean / gap.variance**0.5, gap.freedom))
+
+
+def p_equivalent(gap: Mean, margin: float) -> float:
+    """p of two one-sided t tests (Schuirmann 1987) that a gap lies within -margin..margin: the larger of the two."""
+    nearest = (margin - abs(gap.mean)) / gap.variance**0.5
+    return float(stats.t.sf(nearest, gap.freedom))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

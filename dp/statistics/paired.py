@@ -8,6 +8,8 @@ Which test covers what depends on what there is:
   examples for independent, so where several share a cluster (the answers to one paragraph) p comes from flipping the
   sign of whole clusters' differences instead. The interval is the percentile interval over resampled clusters.
 - Several runs: Student's t on the variance over runs plus the variance over examples (`over_runs_and_examples`).
+- Runs on several pre-training seeds of a model: the same, and a backbone's runs count as one draw. Both variants ran on
+  the same backbones, so only their difference on each one counts.
 """
 
 from typing import NamedTuple
@@ -46,19 +48,19 @@ class Sums(NamedTuple):
         return self.right.sum(axis=1) / self.examples
 
 
-def compare(first: Floats, second: Floats, clusters: Ints, same_runs: bool = False) -> Difference:
+def compare(first: Floats, second: Floats, clusters: Ints, same_runs: bool = False, over: str = "runs") -> Difference:
     """Difference of mean accuracy, first minus second.
 
     first: [S, N], second: [S', N], 1 where a run got an example right; clusters: [N], each example's cluster, 0..G-1.
     same_runs: run s of one belongs to run s of the other (a seed under two conditions), so that only their difference
-    counts as a draw.
+    counts as a draw. over: what a line of both is, as the test's name says: a run or, of shares, a backbone's runs.
     """
     one, other = by_cluster(first, clusters), by_cluster(second, clusters)
     if len(first) == len(second) == 1:
         return one_run_each(one, other)
     if same_runs:
-        return over_runs_and_examples([Sums(one.right - other.right, one.size)], one, other)
-    return over_runs_and_examples([one, other], one, other)
+        return over_runs_and_examples([Sums(one.right - other.right, one.size)], one, other, over)
+    return over_runs_and_examples([one, other], one, other, over)
 
 
 def by_cluster(right: Floats, clusters: Ints) -> Sums:
@@ -86,7 +88,7 @@ def _with_imaginary(gained: Floats, size: Floats) -> tuple[Floats, Floats]:
     return np.append(gained, [1.0, -1.0]), np.append(size, [1.0, 1.0])
 
 
-def over_runs_and_examples(drawn: list[Sums], one: Sums, other: Sums) -> Difference:
+def over_runs_and_examples(drawn: list[Sums], one: Sums, other: Sums, over: str = "runs") -> Difference:
     """Student's t on the variance over runs plus that over examples.
 
     The design is that of multi-reader multi-case studies (Obuchowski and Rockette 1995, degrees of freedom as Hillis
@@ -114,7 +116,7 @@ def over_runs_and_examples(drawn: list[Sums], one: Sums, other: Sums) -> Differe
     half = t_quantile(freedom) * error
     p = 2 * float(stats.t.sf(abs(difference) / error, freedom))
     return Difference(difference, max(difference - half, -1.0), min(difference + half, 1.0), p,
-                      "t over runs and examples")  # fmt: skip
+                      f"t over {over} and examples")  # fmt: skip
 
 
 def variance_over_examples(gained: Floats, size: Floats) -> float:

@@ -17,8 +17,9 @@ OF_PREDICTIONS = ("predictions", "planted_choices")
 
 def report_config(study: Study) -> dict[str, Any]:
     """What decides the tables and figures besides the runs themselves."""
+    models = {name: model for name in study.scale.backbones if (model := study.params.model_of(name)) != name}
     return {"scale": study.scale_name, "source": study.source, "allow_dirty": study.params.allow_dirty,
-            "runs": [cell.run for cell in cells(study)],
+            "runs": [cell.run for cell in cells(study)], **({"models": models} if models else {}),
             "predictions": study.predictions.model_dump(mode="json") if study.predictions else None}  # fmt: skip
 
 

@@ -108,7 +108,7 @@ def rows_config(study: Study | Catalogue, task: str) -> dict[str, Any]:
 
 def backbone_config(study: Study | Catalogue, backbone: str) -> dict[str, Any]:
     """What decides the files of a backbone."""
-    return study.params.backbones[backbone].model_dump()
+    return study.params.backbones[backbone].model_dump(exclude={"seed_of"})
 
 
 def backbone_threads(study: Study, backbone: str) -> int:
@@ -216,6 +216,8 @@ def _trained_as(study: Study, cell: Cell) -> str:
 
 def _training(study: Study, cell: Cell, in_force: list[str]) -> dict[str, Any]:
     budget = training_of(study.scale, _trained_as(study, cell)).model_dump()
+    for key in ("steps", "evaluate_every", "checkpoint_every"):  # as many looks at the selection split as any other
+        budget[key] *= study.definition(cell.variant).budget
     budget["updates_per_step"] = 1  # the temperature goes by the nominal steps of paper.md section 1
     if "update_every_micro_batch" in in_force:
         parts = budget["updates_per_step"] = budget["batch_size"] // budget["micro_batch_size"]

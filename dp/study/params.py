@@ -133,6 +133,25 @@ class Params(Closed):
     backbones: dict[Name, BackboneEntry]
     variants: dict[Name, Variant]
 
+    def model_of(self, backbone: str) -> str:
+        """What tables call a backbone: the model that it is a pre-training seed of, or its own name."""
+        return self.backbones[backbone].seed_of or backbone
+
+    @model_validator(mode="after")
+    def seeds_are_alike(self) -> "Params":
+        first: dict[str, str] = {}
+        for name, entry in self.backbones.items():
+            model = entry.seed_of
+            if model is None:
+                continue
+            if model in self.backbones:
+                raise ValueError(f"backbones.{name}.seed_of: '{model}' is a backbone itself; choose another name")
+            other = first.setdefault(model, name)
+            for key in ("family", "head"):
+                if getattr(self.backbones[other], key) != getattr(entry, key):
+                    raise ValueError(f"backbones.{name}: has another {key} than '{other}', another seed of '{model}'")
+        return self
+
 
 def schema() -> str:
     """JSON schema of both files, as kept in `workflow/params.schema.json`."""

@@ -24,6 +24,7 @@ class Prediction(Closed):
     tasks: list[Name] = Field(min_length=1)
     variants: list[Name] = Field(min_length=1)
     accuracy: Annotated[tuple[Share, Share], Field(strict=False)]
+    broken: bool = Field(False, description="variants broken on purpose: the range of the intact one, which must fail")
     because: str = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -34,11 +35,12 @@ class Prediction(Closed):
 
 
 class NullTask(Closed):
-    """A task on which no variant may do better than the one named `against`."""
+    """A task on which every variant must do as well as the one named `against`, within a margin."""
 
     regime: Name
     task: Name
     against: Name
+    margin: Annotated[float, Field(gt=0, lt=1)] = Field(0.02, description="a share, of the accuracy's difference")
 
 
 class Planted(Closed):

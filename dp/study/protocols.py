@@ -1,5 +1,9 @@
 """Protocols are sets of switches: what the paper's released code did, each usable alone (paper.md sections 1 and 2).
 
+Three more break a choice on purpose, so that a report can be seen to fail it (docs/planted.md): `backwards`, its
+gradient's sign is flipped; `shuffled_feature`, it reads another row's feature; `frozen_choice`, it stays as it began,
+at random.
+
 The ReLUs are of the networks that read an instance: a task's free logits pass none, there and here.
 """
 
@@ -11,8 +15,9 @@ Switch = Literal[
     "tanh_pool_scores", "random_logits", "uniform_pools", "gumbel_at_evaluation", "draw_by_four", "rotation",
     "select_on_reported", "dropout", "update_every_micro_batch", "clip_once_a_step", "warmup_from_zero",
     "plain_shuffling", "padded_inputs", "fillers", "prompt_beside_finetuning", "short_schedule",
-    "truncate_as_released",
+    "truncate_as_released", "backwards", "shuffled_feature", "frozen_choice",
 ]  # fmt: skip
+BROKEN: tuple[Switch, ...] = ("backwards", "shuffled_feature", "frozen_choice")
 
 
 def is_pool(representation: str) -> bool:

@@ -15,7 +15,7 @@ from dp.study.params import Init, Multitask, Params, Part, PromptOverride, Scale
 from dp.study.prediction_file import FACTORS, Predictions
 from dp.study.prediction_file import check as check_predictions
 from dp.study.prediction_file import read as read_predictions
-from dp.study.protocols import in_force, is_pool
+from dp.study.protocols import BROKEN, in_force, is_pool
 from dp.study.search import settings
 from dp.study.variants import Baseline, Control, Prompted, Variant
 
@@ -39,6 +39,11 @@ class Study(Closed):
     @property
     def tasks(self) -> list[str]:
         return self.scale.tasks[self.source]  # type: ignore[index]
+
+    @property
+    def models(self) -> list[str]:
+        """The scale's backbones as tables call them: pre-training seeds of one model have one row."""
+        return list(dict.fromkeys(map(self.params.model_of, self.scale.backbones)))
 
     def variants_on(self, backbone: str, regime: Part | None = None) -> list[str]:
         """The scale's variants, or a regime's, but those that the scale leaves out on this backbone."""
@@ -69,6 +74,7 @@ class Study(Closed):
         if self.source == "folder" and not self.params.folder:
             raise ValueError(NO_FOLDER)
         _check_repeats(self)
+        _check_protocol(self)
         _check_temperature(self)
         if UNION in self.tasks:
             raise ValueError(f"tasks: '{UNION}' is the name of the union of the tasks; rename that task")
@@ -227,6 +233,15 @@ def _check_regimes(study: Study) -> None:
             raise ValueError(f"regimes: '{name}' stands there twice; give each union a `name` of its own")
 
 
+def _check_protocol(study: Study) -> None:
+    protocol = study.params.protocols[study.scale.protocol]
+    for switch in BROKEN:
+        if switch in protocol:
+            raise ValueError(
+                f"protocols.{study.scale.protocol}: {switch} breaks choices on purpose; name it in a variant"
+            )
+
+
 def _check_init(study: Study, name: str) -> None:
     """An override of the prompt's beginning must be one that decides something."""
     init_of(study.scale, name)
@@ -263,6 +278,14 @@ def _check_repeats(study: Study) -> None:
     }
     for key, names in lists.items():
         once(key, names)
+    for backbone in scale.backbones:
+        model = study.params.model_of(backbone)
+        first = next(name for name in scale.backbones if study.params.model_of(name) == model)
+        if set(scale.without.get(backbone, [])) != set(scale.without.get(first, [])):
+            raise ValueError(
+                f"without: '{first}' and '{backbone}' are pre-training seeds of '{model}', which have one row: leave "
+                "the same variants out on both"
+            )
     seen = set()
     for regime in scale.regimes:
         runs = itertools.product(regime.names, study.tasks_in(regime), regime.variants or scale.variants)
@@ -310,6 +333,9 @@ def _check_variant(study: Study, backbone: str, name: str) -> None:
             f"variants.{name}.switches: truncate_as_released decides the tokens of a task, which all variants share; "
             "name it in a protocol"
         )
+    _check_broken(name, variant)
+    if not variant.is_trained and variant.budget > 1:
+        raise ValueError(f"variants.{name}.budget: nothing is trained; leave it out")
     if isinstance(variant, Baseline) and variant.head and variant.baseline in ("majority", "linear_probe"):
         raise ValueError(f"variants.{name}.head: means nothing to baseline {variant.baseline}; leave it out")
     if isinstance(variant, Baseline) and variant.baseline == "zero_shot" and "linear" in (own_head, variant.head):
@@ -325,6 +351,16 @@ def _check_variant(study: Study, backbone: str, name: str) -> None:
             settings(study.scale.search, variant, name)
         except UserError as error:
             raise ValueError(str(error)) from None
+
+
+def _check_broken(name: str, variant: Prompted | Baseline) -> None:
+    """What breaks a choice on purpose needs one, drawn by a policy or, of a feature, made for each instance."""
+    drawn = {kind for factor, kind in variant.choices.items() if factor != "pool"}
+    for switch in BROKEN:
+        if switch in variant.switches and not (
+            "instance" in variant.choices.values() if "feature" in switch else drawn
+        ):
+            raise ValueError(f"variants.{name}.switches: {switch} breaks a choice, and this variant makes none")
 
 
 def _check_prompt(study: Study, name: str, variant: Prompted) -> None:

@@ -41,6 +41,9 @@ class Tuned(VariantFacts):
 
     head: Literal["verbalizer", "linear"] | None = Field(None, description="instead of the backbone's own head")
     switches: list[Switch] = Field([], description="switches on top of the protocol's")
+    budget: PositiveInt = Field(
+        1, description="times the scale's updates: a control with as many forward passes as a variant that draws"
+    )
 
     @property
     def is_trained(self) -> bool:

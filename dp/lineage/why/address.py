@@ -64,6 +64,13 @@ def run_names(report: Path) -> list[str]:
     return sorted(path.parent.relative_to(below).as_posix() for path in below.glob("*/*/*/*/*/record.json"))
 
 
+def models_of(report: Path) -> dict[str, str]:
+    """What the tables of a report call those backbones that are pre-training seeds of one model."""
+    record = readable(report / "record.json")
+    found = record["asked"].get("models") if record else None
+    return found if isinstance(found, dict) else {}
+
+
 def _file(address: str, path: Path) -> Number:
     folder = path if (path / "record.json").is_file() else folder_of(path)
     if not (folder / "record.json").is_file():
@@ -103,7 +110,8 @@ def _line(address: str, path: Path, line: int) -> Number:
         raise UserError(f"{address}: the file has no such row; its rows are {first_and_last}. {FORMS}")
     report = paths.report(table.relative_to(paths.REPORT).parts[0])
     is_named = all(row.get(key) for key in GROUP) and (row["regime"] != "fewshot" or bool(row.get("k")))
-    names = [name for name in run_names(report) if _is_of(name, row)] if is_named else []
+    models = models_of(report)
+    names = [name for name in run_names(report) if _is_of(name, row, models)] if is_named else []
     names = names or _by_digests(address, report, row)
     problems = figure_problems(path)
     record, name = readable(report / "record.json"), table.relative_to(report).as_posix()
@@ -129,19 +137,17 @@ def _by_digests(address: str, report: Path, row: dict[str, str]) -> list[str]:
     return [name for digest, name in known.items() if digest in named]
 
 
-def _is_of(name: str, row: dict[str, str]) -> bool:
+def _is_of(name: str, row: dict[str, str], models: dict[str, str]) -> bool:
     """Whether a row is made from a run: of its variant or of the one it is compared with, of any of its tasks.
 
-    A row of a pool is about one run, which it names: by seed, and with few-shot by regime.
+    A row of a pool is about one run, which it names as `Run.draw`: by backbone, regime and seed, as far as it must.
     """
     backbone, regime, task, variant, seed = name.split("/")
-    one = re.fullmatch(r"pool of (?:(\S+), )?seed(\d+)", row.get("factor", "")) or re.fullmatch(
-        r"()seed (\d+)", row.get("runs", "")
-    )
-    if one and (seed != f"seed{one[2]}" or (one[1] and regime != one[1])):
+    one = re.fullmatch(r"pool of (.*)", row.get("factor", "")) or re.fullmatch(r"(.*seed\d+)", row.get("runs", ""))
+    if one and not {backbone, regime, seed} >= set(one[1].split(", ")):
         return False
     return (
-        backbone == row["backbone"]
+        row["backbone"] in (backbone, models.get(backbone))
         and _is_in(regime, _regime(row["regime"], row.get("k")))
         and task in row["task"].split(" + ")
         and variant in (row["variant"], row.get("against"))
@@ -156,9 +162,10 @@ def _named(address: str, name: str, study: Study) -> Number:
     }
     if folder := (runs | tried).get(name):
         return Number(address, values_of(folder), [folder])
-    of_cell = [run for run in runs if _is_in_cell(run, name)]
+    models = {backbone: study.params.model_of(backbone) for backbone in study.scale.backbones}
+    of_cell = [run for run in runs if _is_in_cell(run, name, models)]
     if not of_cell:
-        trained = [folder for run, folder in tried.items() if _is_in_cell(run, name) and "/seed" in run]
+        trained = [folder for run, folder in tried.items() if _is_in_cell(run, name, models) and "/seed" in run]
         if trained:
             return Number(address, [], trained)
         raise _unknown(
@@ -166,15 +173,18 @@ def _named(address: str, name: str, study: Study) -> Number:
         )
     folders, report = [runs[run] for run in of_cell], paths.report(scale)
     values = _table_rows(report, name)
-    if values and [run for run in run_names(report) if _is_in_cell(run, name)] == of_cell:
+    if values and [run for run in run_names(report) if _is_in_cell(run, name, models)] == of_cell:
         return Number(address, values, [report], folders)
     return Number(address, [], folders)
 
 
-def _is_in_cell(run: str, cell: str) -> bool:
-    """Whether a run is one of backbone/regime/task/variant, where `fewshot-k8` stands for all its sample seeds."""
+def _is_in_cell(run: str, cell: str, models: dict[str, str]) -> bool:
+    """Whether a run is one of backbone/regime/task/variant: `fewshot-k8` stands for all its sample seeds, a model for
+    its pre-training seeds."""
     own, wanted = run.split("/")[:4], cell.split("/")
-    return len(wanted) == 4 and own[0] == wanted[0] and own[2:] == wanted[2:] and _is_in(own[1], _regime(wanted[1]))
+    if len(wanted) != 4 or wanted[0] not in (own[0], models.get(own[0])):
+        return False
+    return own[2:] == wanted[2:] and _is_in(own[1], _regime(wanted[1]))
 
 
 def _table_rows(report: Path, name: str) -> list[dict[str, Any]]:

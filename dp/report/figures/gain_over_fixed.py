@@ -32,7 +32,8 @@ def data(found: Findings) -> list[dict[str, Any]]:
     ones as independent (square-and-add, Zou and Donner 2008): each side is the root of their summed squares over their
     number. The tasks of a union share their runs, so there each side is the mean of theirs.
     """
-    sizes = {name: _parameters(name) for name in found.study.scale.backbones}
+    params = found.study.params
+    sizes = {params.model_of(name): _parameters(name) for name in found.study.scale.backbones}
     claimed = {(row["backbone"], row["variant"]): float(row["value"]) / 100
                for row in found.claims if row["kind"] == "gain" and row["value"]}  # fmt: skip
     against = (row for row in found.comparisons if row["against"] == AGAINST)

@@ -22,10 +22,10 @@ def data(found: Findings) -> list[dict[str, Any]]:
     for one in found.separations:
         if one.about["planted"] == "no":
             continue
-        told = {f"seed {seed}": shares for seed, shares in zip(one.seeds, one.shares, strict=True)}
+        told = {run.draw: shares for run, shares in zip(one.runs, one.shares, strict=True)}
         if one.about["factor"] != "pool":
             mean = {group: np.mean([shares[group] for shares in one.shares], axis=0) for group in one.shares[0]}
-            told = {f"{len(one.seeds)} runs": mean}
+            told = {f"{len(one.runs)} runs": mean}
         rows += [
             one.about | {"runs": name, "group": group, "value": value, "share": float(share)}
             for name, shares in told.items()

@@ -186,7 +186,9 @@ COLUMNS: dict[str, list[Column]] = {
         Column("mean, %", opened("mean", 100), "number", opens=True),
         Column("against, %", number("against_mean", 100), "number"),
         Column("difference", number("difference", 100, "+.2f"), "number"),
+        INTERVAL,
         *P_VALUES,
+        Column("same: p", number("p_equivalent", 1, ".4f"), "number"),
     ],
     "comparisons": [
         *WHERE,
@@ -249,9 +251,11 @@ TABLES = {
         "A prediction holds where the whole interval lies inside the predicted range, fails where it lies wholly "
         "outside, and is unclear otherwise."),
     "null": ("The null task", "null_task",
-        "Is any variant better where nothing dynamic can help? It fails if so: p, Holm below 0.05."),
+        "Where nothing dynamic can help, a variant fails if it is better (p, Holm below 0.05) or worse by more than "
+        "the margin, and holds if it is as good within the margin (same: p below 0.05)."),
     "results": ("All results", "results",
-        "The interval is over runs (seeds) where they differ, else over the reported rows (examples). Collapsed: one "
+        "The interval is over runs (seeds), or pre-trained backbones, where they differ, else over the reported rows "
+        "(examples). Collapsed: one "
         "class throughout, or an accuracy interval that holds the majority rate."),
     "comparisons": ("Each variant against its baseline", "comparisons",
         "Differences in points; p, Holm: corrected for the number of tests of its family."),

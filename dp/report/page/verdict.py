@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from dp.results import null_task, predicted
 from dp.results.table import Row, is_overflow
 
 TONE = {"reproduced": "good", "holds": "good", "yes": "good", "differs": "bad", "fails": "bad", "unclear": "open",
@@ -65,18 +66,13 @@ def of_claims(claims: list[Row]) -> Summary | None:
 
 def of_predictions(rows: list[Row], null: list[Row]) -> Summary:
     """What the runs say about the results that were predicted for this scale."""
-    count = Counter(row["verdict"] for row in rows)
-    said = f"{count['holds']} hold, {count['fails']} fail and {count['unclear']} are unclear"
-    said += f"; {count['overflowed']} ended in an overflow" if count["overflowed"] else ""
-    headline = f"Of {len(rows)} predicted cells {said}."
+    count = Counter(row["verdict"] for row in rows if not row["broken"])
+    said = predicted.in_words(rows)
+    headline = f"{said[0].upper()}{said[1:]}."
     details = ["Unclear: the interval reaches beyond the predicted range, so the seeds are too few for their spread."]
     if null:
-        better = [row["variant"] for row in null if row["verdict"] == "fails"]
-        which = f"{', '.join(better)} of {len(null)}" if better else f"none of {len(null)}"
-        details.append(
-            f"On {null[0]['task']}, where nothing dynamic can help, {which} trained variants "
-            f"{'are' if len(better) > 1 else 'is'} better than {null[0]['against']} beyond chance."
-        )
+        said = null_task.in_words(null)
+        details.append(f"{said[0].upper()}{said[1:]}.")
     return Summary(headline, details, _tiles(count))
 
 

@@ -67,7 +67,7 @@ def _record(found: Findings, setting: Setting, variant: str, own: dict[str, Row]
     shown = {
         run.training: run.trained
         for run in found.runs
-        if (run.cell.backbone, run.regime, run.k, run.cell.variant) == (backbone, regime, k, variant) and run.trained
+        if (run.model, run.regime, run.k, run.cell.variant) == (backbone, regime, k, variant) and run.trained
     }
     made = [record["made"] for record in shown.values()]
     devices = {record["with"].get("device", "cpu") for record in shown.values()}

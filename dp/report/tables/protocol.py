@@ -36,6 +36,9 @@ MEANING: dict[str, str] = {
     "prompt_beside_finetuning": "fine-tuning tunes a prompt too, by the scale's own optimizer, and no embeddings",
     "short_schedule": "a linear schedule ends after as many updates as there are nominal steps; the rate stays 0",
     "truncate_as_released": "long inputs lose pieces of the fields that the released code cuts (by protocol alone)",
+    "backwards": "broken on purpose: a choice is learned against its gradient",
+    "shuffled_feature": "broken on purpose: a choice reads the feature of another row, in training too",
+    "frozen_choice": "broken on purpose: a choice stays as it began, at random",
 }
 """What each switch of a protocol means (dp/study/protocols.py)."""
 
