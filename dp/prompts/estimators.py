@@ -7,8 +7,8 @@ exact             every candidate                  the expected loss itself
 marginal          n different candidates           -log p(label), the choice summed out over these candidates
 
 The first three make the prompt good under candidates that are not yet chosen between: where the wrong one turns a
-question round, learning to ask it costs more than it gains. `marginal` takes the choice for a latent variable, so a pass
-counts as far as it explains the label, and the prompt learns under the right candidate from the first step.
+question round, learning to ask it costs more than it gains. `marginal` takes the choice for a latent variable: a pass
+counts as far as it explains the label, so the prompt learns under the right candidate from the first step.
 
 Another one is a class, a line of ESTIMATORS, and its name in `Choice.estimator` (dp/prompts/prompt_config.py).
 """
