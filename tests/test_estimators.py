@@ -18,7 +18,7 @@ from dp.classifier.scoring import score
 from dp.data.batches import collate, training_batches
 from dp.numerics import seeds
 from dp.prompts.choice import Moment
-from dp.prompts.estimators import objective
+from dp.prompts.estimators import ESTIMATORS, objective
 from dp.prompts.policy import Length, Policy, Position
 from dp.prompts.prompt import SoftPrompt
 from dp.study import grid
@@ -408,3 +408,80 @@ def test_forward_passes_of_a_row(tiny, toy_split, definition, samples, passes):
         assert (choices.log_prob is not None) == (choices.entropy is not None) == drawn
         if isinstance(definition.get("position"), dict):
             assert len(set(choices.split.tolist())) == 1, "a kept choice is not tried"
+
+
+# marginal: the likelihood of the label with the choice summed out
+
+
+def marginal_by_hand(logits, losses):
+    """-log sum_s p(s) exp(-loss_s) of each row. logits, losses: [B, S]."""
+    return -torch.log((logits.softmax(1) * torch.exp(-losses)).sum(1))
+
+
+def test_marginal_over_all_candidates_is_the_likelihood_with_its_gradients():
+    torch.manual_seed(0)
+    rows, candidates = 6, 4
+    logits, weights = torch.randn(rows, candidates, requires_grad=True), torch.randn(candidates, requires_grad=True)
+    estimator = ESTIMATORS["marginal"]
+    moment = Moment(0, 3, 0, torch.arange(rows).repeat(candidates), training=True, draws=True, copies=candidates)
+    chosen = estimator.chosen(logits.repeat(candidates, 1), lambda shared: moment.each("x", candidates), moment, 1)
+    assert (chosen.candidate.view(candidates, rows).sort(0).values == torch.arange(candidates)[:, None]).all()
+    losses = weights.square()[chosen.candidate].view(candidates, rows) * torch.arange(1.0, rows + 1)
+    found = objective("marginal", losses, chosen.log_prob.view(candidates, rows))
+    wanted = marginal_by_hand(logits, weights.square() * torch.arange(1.0, rows + 1)[:, None])
+    torch.testing.assert_close(found, wanted)
+    for one, other in zip(torch.autograd.grad(found.sum(), (logits, weights)),
+                          torch.autograd.grad(wanted.sum(), (logits, weights)), strict=True):  # fmt: skip
+        torch.testing.assert_close(one, other)
+
+
+def test_marginal_draws_one_candidate_and_the_others_at_random_and_never_one_twice():
+    logits = torch.tensor([2.0, 0.0, 0.0, -1.0]).repeat(2 * 4000, 1)
+    moment = Moment(0, 0, 0, torch.arange(4000).repeat(2), training=True, draws=True, copies=2)
+    chosen = ESTIMATORS["marginal"].chosen(logits, lambda shared: moment.each("x", 4), moment, 1)
+    first, second = chosen.candidate.view(2, -1)
+    assert (first != second).all()
+    expected = logits[0].softmax(0)
+    torch.testing.assert_close(torch.bincount(first, minlength=4) / 4000, expected, atol=0.03, rtol=0)
+    of_others = sum(expected[i] / 3 * torch.tensor([float(i != j) for j in range(4)]) for i in range(4))
+    torch.testing.assert_close(torch.bincount(second, minlength=4) / 4000, of_others, atol=0.03, rtol=0)
+
+
+@pytest.mark.parametrize("copies", [2, 3, 5, 9])
+def test_marginal_meets_no_pair_of_two_choices_twice(copies):
+    rows = 50
+    moment = Moment(1, 0, 0, torch.arange(rows).repeat(copies), training=True, draws=True, copies=copies)
+    pairs = [
+        ESTIMATORS["marginal"]
+        .chosen(torch.zeros(rows * copies, 3), lambda shared, name=name: moment.each(name, 3), moment, stride)
+        .candidate.view(copies, rows)
+        for name, stride in (("position", 1), ("length", 3))
+    ]
+    for row in range(rows):
+        assert len({(int(a), int(b)) for a, b in zip(pairs[0][:, row], pairs[1][:, row], strict=True)}) == copies
+    assert ESTIMATORS["marginal"].copies(9, copies) == copies and ESTIMATORS["marginal"].copies(2, 5) == 2
+
+
+def test_to_ask_under_an_even_choice_costs_nothing_in_the_likelihood_and_much_in_the_expected_loss():
+    """What marginal is for: of two candidates one pass is right and the other confidently wrong."""
+    log_prob, ignorant = torch.log(torch.tensor([[0.5], [0.5]])), torch.full((2, 1), math.log(2))
+    asking = torch.tensor([[0.01], [5.0]])
+    assert objective("marginal", asking, log_prob) < objective("marginal", ignorant, log_prob) + 0.01
+    assert objective("exact", asking, log_prob) > 2 * objective("exact", ignorant, log_prob)
+
+
+# broken on purpose
+
+
+def test_backwards_flips_the_gradient_of_the_choice_and_nothing_else():
+    feature, rows = torch.randn(5, 8, generator=seeds.generator(0, "x")), torch.arange(5)
+    moment = Moment(0, 0, 0, rows, training=True, draws=True)
+    found = {}
+    for backwards in (False, True):
+        policy = Policy("instance", 3, 1, 8, seeds.generator(1, "y"), False, False, "reinforce", backwards=backwards)
+        chosen = policy(feature, torch.zeros(5, dtype=torch.long), moment, "position")
+        (gradient,) = torch.autograd.grad(chosen.log_prob.sum(), policy.logits.weight)
+        found[backwards] = (chosen.candidate, chosen.log_prob, gradient)
+    assert torch.equal(found[True][0], found[False][0])
+    torch.testing.assert_close(found[True][1], found[False][1])
+    torch.testing.assert_close(found[True][2], -found[False][2])

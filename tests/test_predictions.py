@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from dp.results import separation
 from dp.results.predicted import verdict
 from dp.results.table import summary
 from dp.statistics.intervals import of_runs, wilson
-from dp.statistics.p_values import holm, p_better
+from dp.statistics.p_values import gap, holm, p_better, p_equivalent
 from dp.study.contents import report_config
 from dp.study.prediction_file import check, read
 from dp.study.study import load, training_of
@@ -115,6 +116,8 @@ def test_the_study_checks_its_predictions_and_names_the_file(tmp_path, monkeypat
 class Measured:
     """One run; its interval over examples is read only where all runs agree."""
 
+    cell = SimpleNamespace(backbone="any")
+
     def __init__(self, value, low, high):
         self.metrics = {"metrics": {"accuracy": {"value": value, "low": low, "high": high}}}
 
@@ -169,7 +172,7 @@ def test_a_true_prediction_seldom_fails_and_a_false_one_seldom_holds(seeds):
 def test_welch_and_holm_agree_with_other_computations():
     better, against = [0.80, 0.84, 0.83], [0.78, 0.77, 0.80]
     expected = stats.ttest_ind(better, against, equal_var=False, alternative="greater").pvalue
-    assert p_better(better, against, 400) == pytest.approx(expected, rel=1e-9)
+    assert p_better(gap(better, against, 400)) == pytest.approx(expected, rel=1e-9)
     assert holm([0.01, 0.04, 0.03, 0.5]) == pytest.approx([0.04, 0.09, 0.09, 0.5])
     assert holm([0.6, 0.7]) == [1.0, 1.0]
 
@@ -177,11 +180,31 @@ def test_welch_and_holm_agree_with_other_computations():
 def test_runs_that_agree_exactly_are_compared_by_their_examples():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert p_better([1.0] * 3, [1.0] * 3, 400) == 0.5
-        assert p_better([1.0] * 3, [0.9975] * 3, 400) > 0.2
-        assert p_better([1.0] * 3, [0.5] * 3, 400) < 1e-6
-        assert p_better([0.5], [0.4, 0.42, 0.44], 400) < 0.05
-        assert p_better([0.4] * 3, [0.9, 0.92, 0.91], 400) > 0.99
+        assert p_better(gap([1.0] * 3, [1.0] * 3, 400)) == 0.5
+        assert p_better(gap([1.0] * 3, [0.9975] * 3, 400)) > 0.2
+        assert p_better(gap([1.0] * 3, [0.5] * 3, 400)) < 1e-6
+        assert p_better(gap([0.5], [0.4, 0.42, 0.44], 400)) < 0.05
+        assert p_better(gap([0.4] * 3, [0.9, 0.92, 0.91], 400)) > 0.99
+
+
+def test_equivalence_is_two_one_sided_t_tests():
+    one, other, margin = [0.97, 0.98, 0.99, 0.985], [0.975, 0.98, 0.985, 0.99], 0.02
+    for paired in (False, True):
+        if paired:
+            tests = [stats.ttest_1samp(np.subtract(one, other), bound, alternative=way).pvalue
+                     for bound, way in ((-margin, "greater"), (margin, "less"))]  # fmt: skip
+        else:
+            tests = [stats.ttest_ind(np.add(one, shift), other, equal_var=False, alternative=way).pvalue
+                     for shift, way in ((margin, "greater"), (-margin, "less"))]  # fmt: skip
+        assert p_equivalent(gap(one, other, 400, paired), margin) == pytest.approx(max(tests), rel=1e-6)
+    assert p_equivalent(gap([1.0] * 5, [1.0] * 5, 400, paired=True), margin) < 0.01, "no spread: the examples' own"
+    assert p_equivalent(gap([0.95] * 5, [1.0] * 5, 400, paired=True), margin) > 0.95
+    assert p_equivalent(gap([1.0, 0.8, 1.0], [1.0, 1.0, 1.0], 400), margin) > 0.05, "too few to say"
+
+
+def test_pairing_by_backbone_takes_out_what_backbones_share():
+    one, other = [0.70, 0.80, 0.90], [0.68, 0.785, 0.88]
+    assert p_better(gap(one, other, 400, paired=True)) < 0.01 < 0.3 < p_better(gap(one, other, 400))
 
 
 def worst(rng, shift):
@@ -189,7 +212,7 @@ def worst(rng, shift):
     against = 0.8 + 0.01 * rng.standard_normal(3)
     variants = 0.8 + 0.01 * rng.standard_normal((20, 3))
     variants[0] += shift
-    return int(np.argmin(found := holm([p_better(v, against, 400) for v in variants]))), min(found)
+    return int(np.argmin(found := holm([p_better(gap(v, against, 400)) for v in variants]))), min(found)
 
 
 def test_one_better_variant_among_twenty_is_caught_and_chance_seldom_is():
@@ -293,8 +316,11 @@ def test_null_task_compares_every_trained_variant(made):
     rows = csv_of(made[2], "null_task.csv")
     assert [row["variant"] for row in rows] == [name for name in TRAINED if name != "fixed"]
     assert {(row["task"], row["against"], row["verdict"], row["p_holm"]) for row in rows} == {
-        ("beta", "fixed", "holds", "1.000000")
+        ("beta", "fixed", "unclear", "1.000000")  # 100 rows cannot say that a difference is below 2 points
     }
+    assert {(row["difference"], row["margin"]) for row in rows} == {("0.000000", "0.020000")}
+    half = stats.t.ppf(0.975, 2 * (N - 1)) * (2 * (62 / 104) * (42 / 104) / N) ** 0.5
+    assert {float(row["high"]) for row in rows} == {pytest.approx(half, abs=1e-6)}
 
 
 def test_planted_choices_csv(made):
@@ -321,13 +347,16 @@ def test_planted_choices_csv(made):
         ("3 runs", "word 2, feature 0", "0"): pytest.approx(1 / 6, abs=1e-6),
         ("3 runs", "word 2, feature 0", "3"): pytest.approx(5 / 6, abs=1e-6),
     }
-    assert {row["runs"] for row in details if row["factor"] == "pool"} == {"seed 0", "seed 1", "seed 2"}
+    assert {row["runs"] for row in details if row["factor"] == "pool"} == {"seed0", "seed1", "seed2"}
     assert "no" not in {row["planted"] for row in details if "planted" in row}
 
 
 def test_predictions_md(made):
     text = unpadded((made[2] / "predictions.md").read_text())
-    assert "**Of 28 predicted cells 26 hold, 1 fail and 1 are unclear; on the null task none of 5" in text
+    assert (
+        "**Of 28 predicted cells 26 hold, 1 fail and 1 are unclear; on beta, where nothing dynamic can help, 0 of 5 "
+        in text
+    )
     assert "| fixed | 85.3 [81.5, 89.1] (predicted 0 to 70) **fails** | 60.0 [" in text
     assert "- fixed on alpha (tiny-t5, full): 85.3 [81.5, 89.1], predicted 0 to 70 because it cannot.\n" in text
     assert re.search(r"## What is unclear\n\n- adap_pos on alpha .* because say so\.\n", text)

@@ -6,6 +6,7 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
+import yaml
 from conftest import ROOT
 from scipy import stats
 from synthetic_results import N, change, one, predictions, study_in, write_results
@@ -14,6 +15,7 @@ from dp import paths
 from dp.errors import UserError
 from dp.results import aggregates, best_of_many, comparisons, prices
 from dp.results import runs as evaluated
+from dp.results.table import rows as result_rows
 from dp.results.table import to_csv
 from dp.results.twins import twins
 from dp.statistics import over_tasks
@@ -505,3 +507,88 @@ def test_the_same_rows_twice(usual):
         first, second = (to_csv(module.COLUMNS, module.rows(study, runs)) for _ in range(2))
         assert first == second
         assert "-0.000000" not in first
+
+
+# several pre-training seeds of one model
+
+TWO_SEEDS = {f"tiny-t5-{n}": {"family": "seq2seq", "seed_of": "tiny-t5-seeds"} for n in (0, 1, 2)}
+
+
+def pooled(tmp_path, monkeypatch, accuracy_of, variants=("fixed", "adap_ins_pos"), **changes):
+    """A synthetic study of three pre-training seeds, two training seeds each, and its runs."""
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    source = params["backbones"]["tiny-t5"]["source"]
+    params["backbones"] |= {name: entry | {"source": source} for name, entry in TWO_SEEDS.items()}
+    monkeypatch.setattr("synthetic_results.ROOT", tmp_path / "given")
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given" / "params.yaml").write_text(yaml.safe_dump(params))
+    return made(tmp_path, monkeypatch,
+                lambda cell: predictions(accuracy_of(cell), seed=hash_of(cell)), backbones=list(TWO_SEEDS),
+                seeds=[1, 2], variants=list(variants), tasks={"made_up": ["alpha"]}, **changes)  # fmt: skip
+
+
+def hash_of(cell):
+    return int(cell.backbone[-1]) * 10 + cell.seed + 100 * len(cell.variant)
+
+
+BY_BACKBONE = {0: 0.5, 1: 0.7, 2: 0.9}
+
+
+def of_seed(cell):
+    gain = 0.05 + 0.01 * int(cell.backbone[-1]) if cell.variant == "adap_ins_pos" else 0.0
+    return BY_BACKBONE[int(cell.backbone[-1])] + gain + 0.02 * (cell.seed - 1)
+
+
+def test_pre_training_seeds_have_one_row_with_the_interval_of_a_mixed_model(tmp_path, monkeypatch):
+    study, runs = pooled(tmp_path, monkeypatch, of_seed)
+    row = one(result_rows(study, runs), variant="fixed")
+    assert (row["backbone"], row["backbones"], row["seeds"], row["interval"]) == ("tiny-t5-seeds", 3, 6, "backbones")
+    # Random backbones, random seeds within: the variance of the mean is MS(backbones) / runs, with B - 1 degrees
+    cells = np.array([[of_seed(run.cell) for run in runs if run.cell.variant == "fixed" and run.cell.backbone == name]
+                      for name in TWO_SEEDS])  # fmt: skip
+    mean_squares = 2 * ((cells.mean(axis=1) - cells.mean()) ** 2).sum() / 2
+    half = stats.t.ppf(0.975, 2) * (mean_squares / 6) ** 0.5
+    assert row["mean"] == pytest.approx(cells.mean())
+    assert row["low"] == pytest.approx(max(cells.mean() - half, 0)) and row["high"] == pytest.approx(1.0)
+    assert "single-pretraining" not in row["labels"]
+
+
+def test_variants_are_compared_backbone_by_backbone(tmp_path, monkeypatch):
+    study, runs = pooled(tmp_path, monkeypatch, of_seed)
+    (row,) = comparisons.rows(study, runs)
+    assert row["test"] == "t over backbones and examples" and row["difference"] == pytest.approx(0.06)
+    assert row["low"] > 0, "backbones differ by 40 points, the differences on them by 2"
+    shares = np.array([[[line["gold"] == line["prediction"] for line in run.predictions()] for run in runs
+                        if (run.cell.variant, run.cell.backbone) == (variant, name)]
+                       for variant in ("adap_ins_pos", "fixed") for name in TWO_SEEDS]).mean(axis=1)  # fmt: skip
+    by_hand = compare(shares[:3], shares[3:], np.arange(N), same_runs=True)
+    assert row["p"] == pytest.approx(by_hand.p) and row["low"] == pytest.approx(by_hand.low)
+
+
+def test_one_of_several_pre_training_seeds_is_labelled(tmp_path, monkeypatch):
+    study, runs = pooled(tmp_path, monkeypatch, of_seed)
+    only = [run for run in runs if run.cell.backbone == "tiny-t5-1"]
+    assert {row["labels"] for row in result_rows(study, only)} == {"random-weights;single-pretraining;subset"}
+
+
+def test_prices_pair_runs_of_one_backbone(tmp_path, monkeypatch):
+    variants = ("fixed", "fixed-select_on_reported")
+    study, runs = pooled(tmp_path, monkeypatch, of_seed, variants)
+    (row,) = prices.rows(study, runs)
+    assert row["seeds"] == 6 and row["difference"] == pytest.approx(0)
+
+
+def test_what_is_left_out_on_one_pre_training_seed_is_left_out_on_all(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match=r"without: 'tiny-t5-0' and 'tiny-t5-1' are pre-training seeds"):
+        pooled(tmp_path, monkeypatch, of_seed, without={"tiny-t5-1": ["adap_ins_pos"]})
+
+
+def test_seeds_within_a_backbone_are_no_independent_draws():
+    """95 % intervals of a mean over 5 backbones x 10 seeds, backbones differing: over backbones, and over all runs."""
+    rng, covered = np.random.default_rng(0), {"backbones": 0, "runs": 0}
+    for _ in range(400):
+        cells = 0.5 + 0.05 * rng.standard_normal((5, 1)) + 0.05 * rng.standard_normal((5, 10))
+        for name, values in (("backbones", cells.mean(axis=1)), ("runs", cells.ravel())):
+            low, high = of_values(list(values))
+            covered[name] += low <= 0.5 <= high
+    assert covered["backbones"] > 0.92 * 400 and covered["runs"] < 0.7 * 400
