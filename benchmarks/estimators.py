@@ -1,20 +1,24 @@
-"""Estimators of a choice on the planted world: how many seeds reach an oracle's ceiling, at what cost, and how good the
-gradient is.
+"""Estimators of a choice on the planted world, over pre-training seeds: how many runs reach an oracle's ceiling, at
+what cost, and how good the gradient is.
 
-    python benchmarks/estimators.py [--seeds 10] [--jobs 2] [--out estimators] [--task planted_cue_end] [--steps 800]
+    python benchmarks/estimators.py [--worlds 5] [--seeds 10] [--jobs 2] [--out estimators] [--task planted_cue_end]
+                                    [--steps 400] [--only "marginal, 2 samples"]
 
-Needs what the demo scale's trainings read: `snakemake --cores all --config scale=demo -- tokenize`. Writes
+Needs what trainings of scale planted read: `snakemake --cores all --config scale=planted -- tokenize`. Writes
 <out>/runs.csv (a row per training), <out>/gradients.csv and <out>/estimators.md. An oracle has the planted choice and
-learns the prompt alone; its ceiling on a task is its best seed's accuracy on the reported rows, and a seed is *solved*
-within 3 points of it. Gradients: of the choice's parameters at a uniform choice, with the prompt after half of a
-training by `exact`, on one batch of 32 rows, 200 draws, against the gradient of `exact`; norms are relative to that
-gradient's. --task and --steps: on one task alone, with another number of updates.
+learns the prompt alone; its ceiling on a task and a world (a pre-training seed) is its best seed's accuracy on the
+reported rows, and a run is *solved* within 3 points of it. On the null task each estimator is held against `fixed`, by
+worlds: two one-sided tests with a margin of 2 points. Gradients: of the choice's parameters at a uniform choice, with
+the prompt after half of a training by `exact`, on one batch of 32 rows, 200 draws, against the gradient of `exact`, of
+the expected loss; norms are relative to that gradient's. --task, --steps, --only: one task alone, another number of
+updates, one estimator beside oracle and fixed.
 """
 
 import argparse
 import contextlib
 import copy
 import io
+import itertools
 import statistics
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
@@ -38,6 +42,9 @@ from dp.jobs.job import Cell
 from dp.prompts import estimators
 from dp.prompts.choice import Moment
 from dp.results import table
+from dp.statistics import ALPHA
+from dp.statistics.intervals import of_values
+from dp.statistics.p_values import gap, p_equivalent
 from dp.study.resolve import training_job
 from dp.study.study import Study
 from dp.study.study import load as load_study
@@ -50,41 +57,52 @@ ESTIMATORS: dict[str, dict[str, Any]] = {
     "reinforce, 2 samples": {"estimator": "reinforce"},
     "reinforce, 4 samples": {"estimator": "reinforce", "samples": 4},
     "exact": {"estimator": "exact"},
+    "marginal, 2 samples": {"estimator": "marginal", "samples": 2},
+    "marginal, 3 samples": {"estimator": "marginal", "samples": 3},
 }
+EXPECTED = [name for name, settings in ESTIMATORS.items() if settings["estimator"] != "marginal" and name != "exact"]
+"""Those that estimate the gradient of the expected loss."""
+MARGIN_OF_NULL = 0.02
 CELLS = {  # factor, and the planted candidate of each question
     ("full", "planted_cue_end", "adap_ins_pos"): ("position", {"word 1, feature 0": 2, "word -1, feature 0": 0}),
-    ("full", "planted_cue_distance", "adap_ins_length"): ("length", {"word 1, feature 0": 1, "word 2, feature 0": 2}),
+    ("full", "planted_cue_distance", "adap_ins_length"): ("length", {"word 1, feature 0": 2, "word 2, feature 0": 1}),
     ("full", "planted_first", "adap_ins_pos"): ("position", {"word 1, feature 0": 2}),
 }
+NULL = "planted_first"
 ORACLE = "oracle"
-DRAWS, MARGIN = 200, 0.03
+DRAWS, MARGIN, REPORTED = 200, 0.03, 400
+SCALE = "planted"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--worlds", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("estimators"))
     parser.add_argument("--task", choices=[task for _, task, _ in CELLS])
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--only", choices=list(ESTIMATORS))
     arguments = parser.parse_args()
     cells = [cell for cell in CELLS if arguments.task in (None, cell[1])]
-    seeds = range(100, 100 + arguments.seeds)
+    seeds, worlds = range(100, 100 + arguments.seeds), range(arguments.worlds)
+    names = [arguments.only] if arguments.only else list(ESTIMATORS)
     with ProcessPoolExecutor(arguments.jobs, get_context("spawn")) as pool:
-        asked = [(cell, name, seed, arguments.steps)
-                 for cell in cells for name in (ORACLE, "fixed", *ESTIMATORS) for seed in seeds]  # fmt: skip
+        grid = itertools.product(worlds, cells, (ORACLE, "fixed", *names), seeds)
+        asked = [(*one, arguments.steps) for one in grid]
         runs = list(pool.map(trained, *zip(*asked, strict=True)))
-        about = [(cell, name) for cell in cells for name in ESTIMATORS if name != "exact"]
-        gradients = list(pool.map(gradient, *zip(*about, strict=True)))
+        about = [(cell, name) for cell in cells for name in names if name in EXPECTED]
+        gradients = list(pool.map(gradient, *zip(*about, strict=True))) if about else []
     files.write_text(arguments.out / "runs.csv", table.to_csv(runs[0], runs))
-    files.write_text(arguments.out / "gradients.csv", table.to_csv(gradients[0], gradients))
+    if gradients:
+        files.write_text(arguments.out / "gradients.csv", table.to_csv(gradients[0], gradients))
     files.write_text(arguments.out / "estimators.md", report(runs, gradients))
 
 
-def trained(cell: tuple[str, str, str], name: str, seed: int, steps: int | None) -> dict[str, Any]:
+def trained(world: int, cell: tuple[str, str, str], name: str, seed: int, steps: int | None) -> dict[str, Any]:
     """One training and its accuracy on the reported rows."""
-    study = load_study(settings={"scale": "demo"})
-    rows, selection, config, model, reported = _prepared(study, cell, name, seed)
+    study = load_study(settings={"scale": SCALE})
+    rows, selection, config, model, reported = _prepared(study, world, cell, name, seed)
     config = _shorter(config, steps or config.training.steps)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
         outcome = train(model, rows, selection, config, Path(folder), "benchmark")
@@ -94,16 +112,16 @@ def trained(cell: tuple[str, str, str], name: str, seed: int, steps: int | None)
     scores, _ = score(model, *reported, config, 0)
     labels = torch.tensor([row["label"] for row in reported.split.rows])
     accuracy = (scores.argmax(1) == labels).float().mean().item()
-    return {"task": cell[1], "variant": cell[2], "estimator": name, "seed": seed, "accuracy": accuracy,
+    return {"task": cell[1], "variant": cell[2], "estimator": name, "world": world, "seed": seed, "accuracy": accuracy,
             "seconds": outcome["step_seconds"], "passes": outcome["forward_passes_per_row"]}  # fmt: skip
 
 
 def gradient(cell: tuple[str, str, str], name: str) -> dict[str, Any]:
     """Bias and standard deviation of a choice's gradient under one estimator, relative to the exact one's norm."""
-    study = load_study(settings={"scale": "demo"})
+    study = load_study(settings={"scale": SCALE})
     raw = ESTIMATORS[name].get("switches", [])
     start = "reinforce, 2 samples, raw feature" if raw else "exact"
-    rows, selection, config, model, _ = _prepared(study, cell, start, 100)
+    rows, selection, config, model, _ = _prepared(study, 0, cell, start, 100)
     assert config.choice is not None
     config = _shorter(config, config.training.steps // 2)
     config = config.model_copy(update={"choice": config.choice.model_copy(update={"estimator": "exact"})})
@@ -148,12 +166,12 @@ def _gradient(model: Classifier, rows: Rows, estimator: str, copies: int, draw: 
 
 
 def _prepared(
-    study: Study, cell: tuple[str, str, str], name: str, seed: int
+    study: Study, world: int, cell: tuple[str, str, str], name: str, seed: int
 ) -> tuple[Rows, list[Rows], TrainingConfig, Classifier, Rows]:
     """Training rows, selection rows, configuration, model and reported rows of one training."""
     regime, task, variant = cell
     factor, candidates = CELLS[cell]
-    job = training_job(study, Cell("planted-t5", regime, task, "fixed" if name == "fixed" else variant, seed))
+    job = training_job(study, Cell(f"planted-t5-{world}", regime, task, "fixed" if name == "fixed" else variant, seed))
     asked = copy.deepcopy(job.asked)
     settings = dict(ESTIMATORS.get(name, {}))
     asked["switches"] = [*asked["switches"], *settings.pop("switches", ["raw_feature"] if name == ORACLE else [])]
@@ -201,22 +219,41 @@ def report(runs: list[dict[str, Any]], gradients: list[dict[str, Any]]) -> str:
     quality = {(row["task"], row["estimator"]): row for row in gradients}
     for task in dict.fromkeys(row["task"] for row in runs):
         own = [row for row in runs if row["task"] == task]
-        ceiling = max(row["accuracy"] for row in own if row["estimator"] == ORACLE)
+        worlds = list(dict.fromkeys(row["world"] for row in own))
+        oracle = {world: max(accuracies(own, ORACLE, world)) for world in worlds}
         baseline = statistics.median(row["seconds"] for row in own if row["estimator"] == "fixed")
-        lines = [f"**{task}** ({own[0]['variant']}; the oracle's ceiling is {100 * ceiling:.1f})", "",
-                 "| choice learned by | solved | mean | lowest | cost of fixed | bias (by chance) | deviation |",
-                 "|---|---:|---:|---:|---:|---:|---:|"]  # fmt: skip
+        ceiling = f"{100 * min(oracle.values()):.1f} or more"
+        lines = [f"**{task}** ({own[0]['variant']}; the oracle's ceiling is {ceiling})", "",
+                 "| choice learned by | passes | solved | mean [95 %, over worlds] | lowest | cost of fixed "
+                 "| bias (by chance) | deviation |" + (" minus fixed, points: same? |" if task == NULL else ""),
+                 "|---|---:|---:|---:|---:|---:|---:|---:|" + ("---:|" if task == NULL else "")]  # fmt: skip
         for name in dict.fromkeys(row["estimator"] for row in own):
             rows = [row for row in own if row["estimator"] == name]
-            found = [row["accuracy"] for row in rows]
-            solved = sum(value >= ceiling - MARGIN for value in found)
+            solved = sum(row["accuracy"] >= oracle[row["world"]] - MARGIN for row in rows)
+            means = [statistics.fmean(accuracies(own, name, world)) for world in worlds]
+            low, high = of_values(means)
+            interval = "" if low is None or high is None else f" [{100 * low:.1f}, {min(100 * high, 100):.1f}]"
             cost = statistics.median(row["seconds"] for row in rows) / baseline
             one = quality.get((task, name))
             measured = f"{one['bias']:.2f} ({one['bias_by_chance']:.2f}) | {one['deviation']:.1f}" if one else " | "
-            lines.append(f"| {name} | {solved}/{len(rows)} | {100 * statistics.fmean(found):.1f} "
-                         f"| {100 * min(found):.1f} | {cost:.2f} | {measured} |")  # fmt: skip
+            same = f" {against_fixed(own, name, worlds)} |" if task == NULL else ""
+            lowest = 100 * min(row["accuracy"] for row in rows)
+            lines.append(f"| {name} | {rows[0]['passes']} | {solved}/{len(rows)} "
+                         f"| {100 * statistics.fmean(means):.1f}{interval} | {lowest:.1f} "
+                         f"| {cost:.2f} | {measured} |{same}")  # fmt: skip
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
+
+
+def accuracies(runs: list[dict[str, Any]], name: str, world: int) -> list[float]:
+    return [row["accuracy"] for row in runs if row["estimator"] == name and row["world"] == world]
+
+
+def against_fixed(own: list[dict[str, Any]], name: str, worlds: list[int]) -> str:
+    one, fixed = ([statistics.fmean(accuracies(own, side, world)) for world in worlds] for side in (name, "fixed"))
+    found = gap(one, fixed, REPORTED, paired=len(worlds) > 1)
+    p = p_equivalent(found, MARGIN_OF_NULL)
+    return f"{100 * found.mean:+.1f}: {'yes' if p < ALPHA else 'not shown'}, p = {p:.3f}"
 
 
 if __name__ == "__main__":

@@ -1,22 +1,28 @@
 """The planted world: rows and pre-training texts read back by decoders of their own, and the backbone made on them."""
 
+import json
 import re
 from collections import Counter
 
 import pytest
 import torch
+from conftest import ROOT
 
 from dp import files
 from dp.backbones.definition import BackboneEntry, Pretraining
 from dp.backbones.families import load
 from dp.backbones.seq2seq import Seq2Seq
 from dp.errors import UserError
+from dp.jobs import record
 from dp.numerics import seeds
 from dp.sources import rows as fetch
 from dp.sources import weights as backbones
+from dp.study.study import load_catalogue
 from dp.tasks import model as tasks
 from dp.tasks.model import Question
 from dp.worlds import planted, pretraining, random_weights
+from dp.worlds.learnable import learned
+from dp.worlds.texts import instructed
 
 QUESTIONS = {
     "planted_first": [(1, 0)],
@@ -136,7 +142,7 @@ def test_no_template_shows_the_question(rows):
 
 
 def test_the_tokenizer_has_a_piece_for_every_word(tokenizer):
-    words = ["no", "yes", *(f"ask{n}" for n in range(4)), *(f"w{n:02d}" for n in range(64))]
+    words = ["no", "yes", *(f"w{n:02d}" for n in range(64)), *(f"ask{n}" for n in range(4))]
     assert list(planted.VOCABULARY) == words and len(tokenizer) == 4 + len(words)
     ids = tokenizer(" ".join(words)).input_ids
     assert ids[-1] == tokenizer.eos_token_id == 1 and tokenizer.pad_token_id == 0
@@ -166,12 +172,13 @@ def decoded(tokenizer, ids):
 
 @pytest.mark.parametrize("reach", [1, 2])
 def test_an_instruction_asks_by_its_end_its_count_and_its_token(tokenizer, reach):
-    texts = pretraining.instructed(tokenizer, 4000, reach, seeds.generator(3, "texts"))
-    assert texts.ids.shape == (4000, 10 + reach + 1)
+    texts = instructed(tokenizer, 4000, reach, seeds.generator(3, "texts"))
+    assert texts.ids.shape == (4000, 10 + 2 + 1)
     seen, lengths = Counter(), Counter()
     for ids, label in zip(texts.ids.tolist(), texts.labels.tolist(), strict=True):
         end, count, feature, words = decoded(tokenizer, ids)
-        word = count if end == "front" else -count
+        distance = 3 - count  # twice: the nearest word
+        word = distance if end == "front" else -distance
         assert label == answer(words, word, feature)
         seen[word, feature, label] += 1
         lengths[len(words)] += 1
@@ -180,9 +187,11 @@ def test_an_instruction_asks_by_its_end_its_count_and_its_token(tokenizer, reach
     share = 1 / len(seen)
     assert all(abs(n / 4000 - share) < 5 * (share * (1 - share) / 4000) ** 0.5 for n in seen.values())
     assert set(lengths) == set(range(7, 11))
-    again = pretraining.instructed(tokenizer, 4000, reach, seeds.generator(3, "texts"))
+    again = instructed(tokenizer, 4000, reach, seeds.generator(3, "texts"))
     assert torch.equal(again.ids, texts.ids) and torch.equal(again.labels, texts.labels)
-    other = pretraining.instructed(tokenizer, 4000, reach, seeds.generator(4, "texts"))
+    short = instructed(tokenizer, 400, reach, seeds.generator(3, "texts"), range(2, 4))
+    assert {len(decoded(tokenizer, ids)[3]) for ids in short.ids.tolist()} == {2, 3}
+    other = instructed(tokenizer, 4000, reach, seeds.generator(4, "texts"))
     assert not torch.equal(other.ids, texts.ids)
 
 
@@ -190,7 +199,7 @@ def test_an_instruction_asks_by_its_end_its_count_and_its_token(tokenizer, reach
 
 
 def definition(seed=0, **plan):
-    plan = {"steps": 3, "batch_size": 8, "warmup_steps": 1, "threads": 1, "accuracy": 0.01} | plan
+    plan = {"steps": 3, "batch_size": 8, "warmup_steps": 1, "threads": 1, "accuracy": 0.01, "learnable": 0.0} | plan
     source = {"kind": "planted", "seed": seed, "shape": SHAPE, "pretraining": plan}
     return BackboneEntry(family="seq2seq", source=source)
 
@@ -224,7 +233,7 @@ def digest_without_a_step(folder):
 def test_the_accuracy_is_that_of_the_written_model_on_texts_of_its_own(tmp_path):
     facts = backbones.fetch(definition(steps=20, lr=0.02), tmp_path / "x")["pretraining"]
     backbone = load(tmp_path / "x", "seq2seq")
-    texts = pretraining.instructed(backbone.tokenizer, 4000, 2, seeds.generator(0, "held-out texts"))
+    texts = instructed(backbone.tokenizer, 4000, 2, seeds.generator(0, "held-out texts"))
     decoder = torch.tensor([[0, backbone.tokenizer.convert_tokens_to_ids("<extra_id_0>")]]).expand(4000, -1)
     with torch.no_grad():
         logits = backbone.model(
@@ -245,49 +254,88 @@ def test_a_backbone_that_answers_too_little_is_refused(tmp_path):
     assert not (tmp_path / "x").exists()
 
 
-def test_first_the_nearest_word_then_all_and_noise_at_the_end(tmp_path, monkeypatch):
-    reaches, noises, rates = [], [], []
-    instructed, scores, step = pretraining.instructed, pretraining._scores, torch.optim.AdamW.step
+def test_short_texts_first_and_the_nearest_word_then_all_and_blurred_at_the_end(tmp_path, monkeypatch):
+    asked, blurs, rates = [], [], []
+    blurred, step = pretraining.blurred, torch.optim.AdamW.step
 
-    def asking(tokenizer, count, reach, generator):
-        reaches.append(reach)
-        return instructed(tokenizer, count, reach, generator)
+    def asking(tokenizer, count, reach, generator, lengths=planted.LENGTHS):
+        asked.append((reach, lengths.start, lengths.stop))
+        return instructed(tokenizer, count, reach, generator, lengths)
 
-    def scoring(backbone, texts, words, noise=None):
-        noises.append(None if noise is None else noise.std().item())
-        return scores(backbone, texts, words, noise)
+    def blurring(*given):
+        blurs.append(len(asked))
+        return blurred(*given)
 
     def stepping(optimizer, *rest):
         rates.append(optimizer.param_groups[0]["lr"])
         return step(optimizer, *rest)
 
     monkeypatch.setattr(pretraining, "instructed", asking)
-    monkeypatch.setattr(pretraining, "_scores", scoring)
+    monkeypatch.setattr(pretraining, "blurred", blurring)
+    monkeypatch.setattr(pretraining, "learned", lambda *given: {"share": 1.0, "accuracies": []})
     monkeypatch.setattr(torch.optim.AdamW, "step", stepping)
-    plan = {"steps": 8, "nearest": 0.25, "noisy": 0.375, "noise": 0.5, "warmup_steps": 4, "lr": 0.01}
+    plan = {"steps": 8, "nearest": 0.25, "growing": 0.5, "blurred": 0.375, "warmup_steps": 4, "lr": 0.01}
     backbones.fetch(definition(**plan), tmp_path / "x")
-    assert reaches == [1] * 2 + [2] * 6 + [2], "the last are the held-out texts"
-    assert noises[:5] == [None] * 5 and noises[8] is None
-    assert noises[5:8] == pytest.approx([0.5] * 3, rel=0.1)
+    full = (2, 7, 11)
+    assert asked == [(1, 2, 5), (1, 3, 6), (2, 4, 8), (2, 6, 10), *[full] * 4, full], "the last are the held-out texts"
+    assert blurs == [6, 7, 8]
     assert rates == pytest.approx([0.0025, 0.005, 0.0075, 0.00625, 0.005, 0.00375, 0.0025, 0.00125])
 
 
-def test_noise_reaches_instructions_alone_in_the_embeddings_deviations(tokenizer, tmp_path, monkeypatch):
+def test_what_is_blurred_is_instructions_alone_between_their_own_embedding_and_another(tokenizer, tmp_path):
     backbones.fetch(definition(), tmp_path / "x")
     backbone = load(tmp_path / "x", "seq2seq")
-    texts = pretraining.instructed(tokenizer, 6, 2, seeds.generator(0, "noisy texts"))
-    noise = torch.randn(*texts.ids.shape, 16, generator=seeds.generator(0, "noise"))
-    seen, state = [], backbone.state
-    monkeypatch.setattr(backbone, "state", lambda sequence, head: seen.append(sequence) or state(sequence, head))
-    words = torch.tensor(tokenizer.convert_tokens_to_ids(["no", "yes"]))
-    pretraining._scores(backbone, texts, words, noise)
-    pieces = [tokenizer.convert_ids_to_tokens(ids) for ids in texts.ids.tolist()]
-    table = backbone.model.get_input_embeddings().weight.detach()
-    expected = table[texts.ids]
-    scale = expected.std()
-    for row, line in enumerate(pieces):
-        for place, piece in enumerate(line):
-            if piece.startswith("ask"):
-                expected[row, place] += noise[row, place] * scale
-    torch.testing.assert_close(seen[0].embeds.detach(), expected)
-    assert torch.equal(seen[0].visible, (texts.ids != 0).long())
+    world = pretraining.World(backbone, torch.tensor([0]), torch.tensor(
+        tokenizer.convert_tokens_to_ids(list(planted.INSTRUCTIONS))))  # fmt: skip
+    texts = instructed(tokenizer, 300, 2, seeds.generator(0, "texts"))
+    embeds, table = backbone.embed(texts.ids).detach(), backbone.model.get_input_embeddings().weight.detach()
+    plan = Pretraining(own=0.25, noise=0.0)
+    found = pretraining.blurred(world, embeds, texts.ids, plan, seeds.generator(1, "blur")).detach()
+    at = torch.isin(texts.ids, world.instructions)
+    assert torch.equal(found[~at], embeds[~at]) and at.sum() > 300
+    shares = []
+    for own, mixed in zip(embeds[at], found[at], strict=True):
+        # Of which other token, and how much of the own: mixed = a own + (1 - a) other
+        away = own - table
+        share = ((own - mixed) * away).sum(1) / away.square().sum(1).clamp_min(1e-9)
+        errors = (own - share[:, None] * away - mixed).norm(dim=1)
+        assert errors.min() < 1e-4
+        shares.append(1 - share[errors.argmin()].item())
+    assert min(shares) >= 0.25 - 1e-4 and max(shares) > 0.95 and abs(sum(shares) / len(shares) - 0.63) < 0.06
+    noisy = pretraining.blurred(world, embeds, texts.ids, Pretraining(own=1.0, noise=2.0), seeds.generator(1, "blur"))
+    spread = [(row[mask] - clean[mask]).std().item() / embeds.std().item()
+              for row, clean, mask in zip(noisy.detach(), embeds, at, strict=True)]  # fmt: skip
+    assert min(spread) < 0.2 and 1.7 < max(spread) < 2.6 and abs(sum(spread) / len(spread) - 1.0) < 0.12
+
+
+def test_prompts_do_not_learn_on_random_weights_and_the_gate_says_so(tmp_path):
+    with pytest.raises(UserError, match=r"Of 16 soft prompts 0% learn to ask .*learnable asks for 80%. Raise"):
+        backbones.fetch(definition(learnable=Pretraining().learnable), tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+SHIPPED = ROOT / "workflow" / "worlds"
+
+
+def test_prompts_learn_on_the_shipped_backbones_and_their_own_weights_stay(monkeypatch):
+    """What their records say of them, computed again here."""
+    backbone = load(SHIPPED / "planted-t5-1", "seq2seq")
+    before = {name: value.clone() for name, value in backbone.model.state_dict().items()}
+    words = torch.tensor(backbone.tokenizer.convert_tokens_to_ids(["no", "yes"]))
+    found = learned(backbone, words, 1)
+    said = files.read_json(SHIPPED / "planted-t5-1" / "record.json")["made"]["pretraining"]["prompts"]
+    assert abs(found["share"] - said["share"]) <= 2 / 16 and len(found["accuracies"]) == 16
+    assert all(torch.equal(before[name], value) for name, value in backbone.model.state_dict().items())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_shipped_backbone_is_what_its_parameters_make(seed):
+    """Its digests are those that params.yaml pins and its record wrote; the parameters are those of its namesake."""
+    params, folder = load_catalogue(ROOT).params, SHIPPED / f"planted-t5-{seed}"
+    made = record.read(folder)
+    pinned = params.backbones[f"planted-t5-{seed}-shipped"].source.sha256
+    assert pinned == {name: files.sha256(folder / name) for name in backbones.FILES}
+    assert {name: made["made"]["outputs"][name] for name in backbones.FILES} == pinned
+    own = params.backbones[f"planted-t5-{seed}"]
+    assert made["asked"] == json.loads(json.dumps(own.model_dump(exclude={"seed_of"})))
+    assert own.source.seed == seed and made["with"]["dirty"] is False

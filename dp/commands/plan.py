@@ -6,7 +6,7 @@ import sys
 from dp.commands import common
 from dp.planning import measure
 from dp.planning.estimate import plan
-from dp.planning.printed import print_plan
+from dp.planning.printed import here, print_plan
 from dp.study import needs
 
 
@@ -26,4 +26,7 @@ def run(arguments: argparse.Namespace) -> None:
         if warning := measure.busy():
             print(f"dp plan: {warning}", file=sys.stderr)
         measured = measure.measured(study)
-    print_plan(plan(study, measured, arguments.table, arguments.backbone, arguments.regime), sys.stdout)
+    found = plan(study, measured, arguments.table, arguments.backbone, arguments.regime)
+    print_plan(found, sys.stdout)
+    if arguments.measure:
+        print(here(found, measure.product()))

@@ -21,6 +21,7 @@ ENOUGH = 0.4
 REPEATS = 5
 MOST = 3.0
 """Seconds that go to one length."""
+PRODUCT = 1500
 WORDS = 64  # rows of the embedding table, which no input passes
 
 
@@ -32,6 +33,18 @@ def measured(study: Study) -> list[Speed]:
         for name in study.scale.backbones:
             found.append(_measured(study, name, study.params.backbones[name], where))
     return found
+
+
+def product(size: int = PRODUCT) -> float:
+    """FLOP/s of one core in a float32 product of two size x size matrices, the best of REPEATS: compares machines."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        one = torch.ones(size, size)
+        one @ one  # pays for memory and kernels
+        return 2 * size**3 / min(_timed(lambda: one @ one, False) for _ in range(REPEATS))
+    finally:
+        torch.set_num_threads(before)
 
 
 def busy() -> str | None:
@@ -74,7 +87,7 @@ def _measured(study: Study, name: str, backbone: BackboneEntry, where: str) -> S
     return fitted(unit, title, name, whole.per_position, best, samples)
 
 
-def _step(backbone: Backbone, rows: int, width: int, where: str) -> Callable[[], None]:
+def _step(backbone: Backbone, rows: int, width: int, where: str) -> Callable[[], object]:
     embeds = torch.zeros(rows, width, backbone.hidden_size, device=where, dtype=backbone.model.dtype).requires_grad_()
     mask = torch.ones(rows, width, dtype=torch.long, device=where)
 
@@ -85,7 +98,7 @@ def _step(backbone: Backbone, rows: int, width: int, where: str) -> Callable[[],
     return step
 
 
-def _timed(step: Callable[[], None], on_gpu: bool) -> float:
+def _timed(step: Callable[[], object], on_gpu: bool) -> float:
     start = time.perf_counter()
     step()
     if on_gpu:

@@ -1,5 +1,6 @@
 """A plan to read, in a terminal or in a file."""
 
+import os
 from collections.abc import Iterable, Sequence
 from typing import TextIO
 
@@ -9,7 +10,8 @@ from rich.text import Text
 
 from dp.lineage.status_text import console
 from dp.planning.estimate import Device, Line, Plan
-from dp.planning.speeds import THEIRS, Speed
+from dp.planning.measure import PRODUCT
+from dp.planning.speeds import JOB, THEIRS, Speed
 from dp.prompts.prompt_config import PromptConfig
 from dp.study import grid
 from dp.study.study import Study
@@ -42,6 +44,18 @@ def print_plan(plan: Plan, stream: TextIO) -> None:
         for line in _notes(plan):
             to.print(Text(line), soft_wrap=True)
     stream.write("".join(f"{line.rstrip()}\n" for line in text.get().rstrip().split("\n")))
+
+
+def here(plan: Plan, product: float) -> str:
+    """This machine in the figure by which times of two machines compare, and how long its cores will take."""
+    cores = os.cpu_count() or 1
+    shape = f"{PRODUCT:,} x {PRODUCT:,}"
+    text = f"This machine: {product / 1e9:.0f} GFLOP/s a core in a float32 product of {shape}, {cores} cores."
+    hours = next((found for (unit, _), found in plan.total.hours.items() if unit == "core"), None)
+    if hours is None:
+        return text
+    others = (plan.total.cost.jobs - plan.total.cost.device_jobs) * JOB / 3600  # downloads, tokens, the report
+    return f"{text} With all of them about {_time((hours + others) / cores)}."
 
 
 def _table(title: str, plan: Plan, lines: Iterable[Line], first: str) -> Table:
