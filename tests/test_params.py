@@ -75,9 +75,9 @@ OPEN = "workflow/scales/open.yaml"
         (OPEN, lambda c: c["choice"].update(samples=1), r"choice.samples = 1: .*greater than or equal to 2"),
         (OPEN, lambda c: c["choice"].update(entropy=-0.1), r"choice.entropy = -0.1: .*greater than or equal to 0"),
         (OPEN, lambda c: c["regimes"].append({"kind": "full", "tasks": []}), r"regimes.1.tasks.* at least 1 item"),
-        ("params.yaml", lambda c: c["backbones"]["planted-t5"]["source"].update(pretraining={"step": 3}),
-         r"unknown key 'backbones.planted-t5.source.pretraining.step'; the nearest valid name is 'steps'"),
-        ("params.yaml", lambda c: c["backbones"]["planted-t5"]["source"].update(pretraining={"accuracy": 1.5}),
+        ("params.yaml", lambda c: c["backbones"]["planted-t5-0"]["source"].update(pretraining={"step": 3}),
+         r"unknown key 'backbones.planted-t5-0.source.pretraining.step'; the nearest valid name is 'steps'"),
+        ("params.yaml", lambda c: c["backbones"]["planted-t5-0"]["source"].update(pretraining={"accuracy": 1.5}),
          r"source.pretraining.accuracy = 1.5: .*less than or equal to 1"),
         ("params.yaml", lambda c: c["protocols"].update(mine=["dropuot"]),
          r"protocols.mine.0 = 'dropuot': .*'dropout'"),
@@ -167,7 +167,7 @@ def test_a_small_number_in_a_shape_is_a_number(project):
     root = project("params.yaml", lambda content: None)
     path = root / "params.yaml"
     path.write_text(path.read_text().replace("dropout_rate: 0.0", "dropout_rate: 1e-1"))
-    assert study.load(root, {"scale": "open"}).params.backbones["planted-t5"].source.shape["dropout_rate"] == 0.1
+    assert study.load(root, {"scale": "open"}).params.backbones["planted-t5-0"].source.shape["dropout_rate"] == 0.1
 
 
 def test_settings_of_the_call_are_checked_too():

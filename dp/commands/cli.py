@@ -33,7 +33,7 @@ COMMANDS = MAKING | {
     "adopt": "take over results that other code made, with evidence that this code makes the same",
     "status": "say how far a scale is, and how long the rest will take",
     "export": "write a scale's results, with their history, as a Workflow Run RO-Crate",
-    "publish": "copy the default scale's results to docs/demo, or check that copy",
+    "publish": "copy the results of demo, planted or ablation below docs/, or check that copy",
     "sync": "bring a fresh clone up to date with what DVC recorded",
     "schema": "write the JSON schema of the parameters",
 }

@@ -1,7 +1,8 @@
-"""publish: the committed copy of the default scale's results."""
+"""publish: the committed copies of results."""
 
 import argparse
 
+from dp.closed import one_of
 from dp.commands import common
 from dp.errors import UserError
 from dp.lineage import published
@@ -12,13 +13,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Copy the report's files to docs/demo, or check that copy; raises UserError where it is not current."""
+    """Copy a report's files below docs/, or check that copy; raises UserError where it is not current."""
     study = common.study(arguments)
+    scale = study.scale_name
     if not arguments.check:
         published.publish(study)
-        print(f"{published.FOLDER} now holds the results of scale '{study.scale_name}'; commit it.")
+        print(f"{published.folder_of(scale)} now holds the results of scale '{scale}'; commit it.")
         return
+    one_of("publish: scale", scale, published.FILES, "its results are not published")
     found = list(published.problems(study))
     if found:
-        raise UserError(f"{published.FOLDER} is not current: {'; '.join(found)}. {published.REMEDY}.")
-    print(f"{published.FOLDER} is current.")
+        raise UserError(f"{published.folder_of(scale)} is not current: {'; '.join(found)}. {published.remedy(scale)}.")
+    print(f"{published.folder_of(scale)} is current.")

@@ -1,10 +1,11 @@
-"""docs/demo: the one committed copy of results, and whether code and parameters at hand would make it again."""
+"""The committed copies of results, below docs/, and whether code and parameters at hand would make them again."""
 
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from dp import files, paths
+from dp.closed import one_of
 from dp.errors import UserError
 from dp.jobs import record
 from dp.jobs.closure import code_digest
@@ -13,43 +14,61 @@ from dp.jobs.stale import changed_modules, first_difference
 from dp.study.resolve import jobs, parameters
 from dp.study.study import Study
 
-SCALE = "demo"
-FOLDER = Path("docs") / SCALE
-FILES = (
-    "predictions.md", "predictions.csv", "null_task.csv", "planted_choices.csv", "results.csv",
+_PREDICTED = (
+    "predictions.md", "predictions.csv", "null_task.csv", "planted_choices.csv", "results.csv", "comparisons.csv",
     "figures/predictions.csv", "figures/predictions.png", "figures/planted_choices.csv", "figures/planted_choices.png",
 )  # fmt: skip
-REMEDY = f"Commit, run `snakemake --cores all --config scale={SCALE}`, then `python -m dp publish`, and commit {FOLDER}"
+FILES = {
+    "demo": _PREDICTED,
+    "planted": _PREDICTED,
+    "ablation": ("prices.csv", "results.csv", "comparisons.csv", "tables/protocol.csv", "tables/protocol.md"),
+}
+"""Scale -> the files of its report that are committed below docs/, with the report's record."""
+
+
+def folder_of(scale: str) -> Path:
+    return Path("docs") / scale
+
+
+def remedy(scale: str) -> str:
+    return (
+        f"Commit, run `snakemake --cores all --config scale={scale}`, then `python -m dp publish --set scale={scale}`, "
+        f"and commit {folder_of(scale)}"
+    )
 
 
 def publish(study: Study) -> None:
-    """Copy FILES and the record of the scale's report to FOLDER.
+    """Copy FILES and the record of the scale's report below docs/.
 
-    Raises UserError for another scale than SCALE, and where a clean tree would make another report now.
+    Raises UserError for a scale that is not published, and where a clean tree would make another report now.
     """
-    if study.scale_name != SCALE:
-        raise UserError(f"publish: the committed results are of scale '{SCALE}', not '{study.scale_name}'.")
-    report = paths.report(SCALE)
+    scale = study.scale_name
+    one_of("publish: scale", scale, FILES, "its results are not published")
+    report, folder = paths.report(scale), folder_of(scale)
     found = list(problems(study, report))
     if found:
-        raise UserError(f"publish: {report} is not what a commit makes: {'; '.join(found)}. {REMEDY}.")
-    for name in (*FILES, "record.json"):
-        with files.replacing(FOLDER / name) as beside:
-            shutil.copyfile(report / name, beside)
-    kept = {FOLDER / name for name in (*FILES, "record.json")}
-    for path in FOLDER.rglob("*"):
+        raise UserError(f"publish: {report} is not what a commit makes: {'; '.join(found)}. {remedy(scale)}.")
+    kept = {folder / name for name in (*FILES[scale], "record.json")}
+    for path in kept:
+        with files.replacing(path) as beside:
+            shutil.copyfile(report / path.relative_to(folder), beside)
+    for path in folder.rglob("*"):
         if path.is_file() and path not in kept:
             path.unlink()
 
 
-def problems(study: Study, folder: Path = FOLDER) -> Iterator[str]:
-    """Why a copy of a report is not what code and parameters at hand make, file by file."""
+def problems(study: Study, folder: Path | None = None, of_code: bool = True) -> Iterator[str]:
+    """Why a copy of a report is not what code and parameters at hand make, file by file.
+
+    Without `of_code`: why it is not what its own record says, made under the parameters at hand.
+    """
+    folder = folder or folder_of(study.scale_name)
     try:
         made = record.read(folder)
     except UserError as error:
         yield str(error)
         return
-    for name in FILES:
+    for name in FILES[study.scale_name]:
         path = folder / name
         if not path.is_file():
             yield f"{path} is missing"
@@ -63,6 +82,8 @@ def problems(study: Study, folder: Path = FOLDER) -> Iterator[str]:
     facts = made["made"]
     if facts.get("parameters") != parameters(study):
         yield "made under other parameters of its runs"
+    if not of_code:
+        return
     if changed := changed_modules(made, "report"):
         yield f"code of report changed: {', '.join(changed)}"
     for command, digests in facts.get("code", {}).items():
