@@ -92,6 +92,6 @@ def _places(rows: style.Rows) -> dict[tuple[str, str], float]:
 
 
 def _short(run: str) -> str:
-    """`seed0`; few-shot samples, whose k stands above, as `s0, seed0`."""
-    regime, _, seed = run.rpartition(", ")
-    return f"s{Regime.parse(regime).sample}, {seed}" if regime else seed
+    """`seed0`, behind its backbone where a row has several; few-shot samples, whose k stands above, as `s0, seed0`."""
+    parts = run.split(", ")
+    return ", ".join(f"s{Regime.parse(part).sample}" if part.startswith("fewshot-") else part for part in parts)
