@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dp import files
 from dp.backbones.families import load
-from dp.classifier.classifier import classifier
+from dp.classifier.classifier import Classifier, classifier
 from dp.data import tokens
 from dp.data.few_shot import rows_of
 from dp.data.regime import Regime
@@ -23,6 +23,7 @@ from dp.training import overflow
 from dp.training.loop import Rows
 from dp.training.loop import train as tune
 from dp.training.loop_config import LoopConfig
+from dp.training.starts import forget, started
 from dp.training.state import load_choice
 from dp.training.trials import applied
 
@@ -43,7 +44,8 @@ def train(
 ) -> dict[str, Any]:
     """Write tuned.safetensors, config.json and steps.jsonl, and return their facts.
 
-    asked: a TrainingConfig but for what a search chose, as plain values; config.json holds it, with that.
+    asked: a TrainingConfig but for what a search chose, as plain values; config.json holds it with that, and with the
+    seed of the start that went on.
     tokens_in, features_in: by task, in the order of a union; no features where the variant reads none. policies: factor
     -> the run that learned the choice which this one keeps frozen. choice: of a search. identity: a state that a
     stopped call left in `folder` is resumed if it is of the same one, under the same setting.
@@ -55,28 +57,38 @@ def train(
     config = TrainingConfig.model_validate(asked)
     with device(config.compute) as where:
         train_rows, selection, facts, counts = rows_of_run(tokens_in, features_in, config)
-        backbone = load(backbone_in, config.family, config.backbone_head, config.compute.dtype, where)
         words = sorted({int(word) for rows in selection for word in rows.split.outputs.flatten() if word >= 0})
-        model = classifier(config, backbone, [fact["classes"] for fact in facts], words, where)
-        model.fit_features(train_rows.features)
-        for factor, source in policies.items():
-            load_choice(model.kept(), factor, source / "tuned.safetensors")
+
+        def build(seed: int) -> Classifier:
+            own = config.model_copy(update={"seed": seed})
+            backbone = load(backbone_in, config.family, config.backbone_head, config.compute.dtype, where)
+            model = classifier(own, backbone, [fact["classes"] for fact in facts], words, where)
+            model.fit_features(train_rows.features)
+            for factor, source in policies.items():
+                load_choice(model.kept(), factor, source / "tuned.safetensors")
+            return model
+
         if ended := _ended(policies.values()):
-            outcome = overflow.inherited(model, ended)
+            outcome = overflow.inherited(build(config.seed), ended)
             files.write_jsonl(folder / "steps.jsonl", [])
         else:
-            outcome = tune(model, train_rows, selection, config, folder, files.digest([asked, identity]))
+            mark = files.digest([asked, identity])
+            seed, said = started(build, train_rows, selection, config, folder, mark)
+            asked = asked | {"seed": seed}
+            config = config.model_copy(update={"seed": seed})
+            outcome = said | tune(build(seed), train_rows, selection, config, folder, files.digest([asked, identity]))
     tuned = outcome.pop("tensors")
     check_finite(tuned, str(folder), "Nothing is saved; lower the learning rate.")
     tensors.save(tuned, folder / "tuned.safetensors")
     files.write_json(folder / "config.json", asked)
+    forget(folder)
     return outcome | {
         "labels": sorted({label for fact in facts for label in fact["labels"]}),
         "trials": trials,
         "setting": setting,
         "classes": [fact["classes"] for fact in facts],
         "label_counts": counts,
-        "steps_before": sum(_steps(source) for source in policies.values()),
+        "steps_before": config.training.updates_of_starts + sum(_steps(source) for source in policies.values()),
     }
 
 

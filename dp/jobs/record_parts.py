@@ -86,6 +86,9 @@ class _Trained(_Made):
     selected_step: NonNegativeInt | None
     trainable_parameters: NonNegativeInt
     step_seconds: NonNegativeFloat
+    start: NonNegativeInt | None = None
+    starts: list[dict[str, Any]] = []
+    start_seconds: NonNegativeFloat = 0.0
     trials: int
     setting: Setting
     selection: _Selection | None = None

@@ -107,7 +107,7 @@ def _beside(artifact: Path, names: set[str], inside: str = "") -> Iterator[Findi
     """What lies in an artifact's folder beside its outputs, its record and what a stopped run left."""
     for entry in _entries(artifact / inside):
         name = inside + entry.name
-        if name in names or name in (RECORD, ADOPTED, "failure.json", "state"):
+        if name in names or name in (RECORD, ADOPTED, "failure.json", "state", "starts"):
             continue
         if any(one.startswith(f"{name}/") for one in names):
             yield from _beside(artifact, names, f"{name}/")

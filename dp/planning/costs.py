@@ -144,7 +144,7 @@ class Counter:
         tasks = grid.tasks_of(study, cell)
         made = tuned(shape, config, [len(load(task).label_names) for task in tasks])
         texts = texts_of(cell, config, {task: self.inputs(cell.backbone, task) for task in tasks})
-        work = updates(shape, config, made, texts.train) + selections(shape, config, made, texts)
+        work = updates(shape, config, made, texts.train, starts=True) + selections(shape, config, made, texts)
         work += loading(shape, config)
         chosen = made.vectors + 1 if config.choice else 0
         logs = config.training.steps * (STEP_BYTES + CHOICE_BYTES * chosen) + FILES_BYTES

@@ -29,9 +29,9 @@ def rows(study: Study, runs: Iterable[Run]) -> list[Row]:
 
     `seeds` counts runs, `backbones` the pre-training seeds that they are of; `steps` counts updates with those of the
     run whose choice it keeps; `trials` is the number of settings tried and `chosen` what the selection split chose;
-    `seconds` is the mean time in training steps; `truncated` counts reported inputs that were cut. A row one of whose
-    runs overflowed has no number: what happened to survive is no fair sample of the seeds. Raises UserError where runs
-    of one row report different examples.
+    `seconds` is the mean time in training steps, starts included; `truncated` counts reported inputs that were cut. A
+    row one of whose runs overflowed has no number: what happened to survive is no fair sample of the seeds. Raises
+    UserError where runs of one row report different examples.
     """
     table = []
     for key, members in by_row(runs).items():
@@ -50,7 +50,7 @@ def rows(study: Study, runs: Iterable[Run]) -> list[Row]:
             "trials": max(_trained(run, "trials") for run in members),
             "chosen": ";".join(dict.fromkeys(_setting(run) for run in members)),
             "trainable": max(_trained(run, "trainable_parameters") for run in members),
-            "seconds": fmean(_trained(run, "step_seconds") for run in members),
+            "seconds": fmean(_trained(run, "step_seconds") + _trained(run, "start_seconds") for run in members),
             "truncated": members[0].tokens["made"]["truncated"][first["split"]],
             **made_from(members),
         }
@@ -169,7 +169,8 @@ def _collapsed(members: list[Run]) -> str:
 
 
 def _trained(run: Run, fact: str) -> int | float:
-    return run.trained["made"][fact] if run.trained else 0
+    found: int | float = run.trained["made"].get(fact, 0) if run.trained else 0
+    return found
 
 
 def _setting(run: Run) -> str:

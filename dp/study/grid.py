@@ -216,13 +216,18 @@ def _trained_as(study: Study, cell: Cell) -> str:
 
 def _training(study: Study, cell: Cell, in_force: list[str]) -> dict[str, Any]:
     budget = training_of(study.scale, _trained_as(study, cell)).model_dump()
-    for key in ("steps", "evaluate_every", "checkpoint_every"):  # as many looks at the selection split as any other
+    for key in (
+        "steps",
+        "start_steps",
+        "evaluate_every",
+        "checkpoint_every",
+    ):  # as many looks at the selection split as any other
         budget[key] *= study.definition(cell.variant).budget
     budget["updates_per_step"] = 1  # the temperature goes by the nominal steps of paper.md section 1
     if "update_every_micro_batch" in in_force:
         parts = budget["updates_per_step"] = budget["batch_size"] // budget["micro_batch_size"]
         budget["batch_size"] = budget["micro_batch_size"]
-        for key in ("steps", "evaluate_every", "checkpoint_every"):
+        for key in ("steps", "start_steps", "evaluate_every", "checkpoint_every"):
             budget[key] *= parts
     if _tunes_prompt_too(study.definition(cell.variant), in_force):
         budget["prompt_optimizer"] = study.scale.training.optimizer.model_dump()

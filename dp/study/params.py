@@ -82,6 +82,8 @@ class Training(Budget):
             raise ValueError(
                 f"batch_size {self.batch_size} must be a multiple of micro_batch_size {self.micro_batch_size}"
             )
+        if self.starts > 1 and self.start_steps >= self.steps:
+            raise ValueError(f"start_steps {self.start_steps} must be below steps {self.steps}, of which it is a part")
         return self
 
 

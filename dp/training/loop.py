@@ -36,10 +36,17 @@ class Rows(NamedTuple):
 
 
 def train(
-    classifier: Classifier, train_rows: Rows, selection: list[Rows], config: LoopConfig, run: Path, identity: str
+    classifier: Classifier,
+    train_rows: Rows,
+    selection: list[Rows],
+    config: LoopConfig,
+    run: Path,
+    identity: str,
+    until: int | None = None,
 ) -> dict[str, Any]:
-    """Tune until `steps`, keep the tensors that did best on the selection rows; facts for the record.
+    """Tune for `steps`, keep the tensors that did best on the selection rows; facts for the record.
 
+    until: end after so many of the steps, as a start does (dp/training/starts.py).
     selection: one entry per task. Best is the highest selection accuracy (the mean over tasks), then the lowest
     selection loss, then the earliest. The tensors to save come under "tensors"; the log is `run/steps.jsonl`. A run
     whose fillers overflow (dp/training/overflow.py) ends before that update with the facts of its status and the
@@ -63,11 +70,12 @@ def train(
                                plain="plain_shuffling" in switches)  # fmt: skip
     micro, copies, choice = budget.micro_batch_size, classifier.copies, config.choice
     ends = budget.steps // (budget.updates_per_step if "short_schedule" in switches else 1)
+    last = min(until or budget.steps, budget.steps)
     has_fillers, ended = overflow.learns_through_fillers(config), {}
-    bar = progress_bar(total=budget.steps, initial=done, unit="step", of=str(run))
+    bar = progress_bar(total=last, initial=done, unit="step", of=str(run))
 
     with stop_requests() as stop, bar:
-        for step in range(done, budget.steps):
+        for step in range(done, last):
             started = time.perf_counter()
             nominal = step // budget.updates_per_step
             tau = temperature(nominal, choice.temperature) if choice else 1.0
@@ -114,11 +122,11 @@ def train(
             state.log(line)
             bar.update()
             bar.set_postfix(loss=f"{total_loss:.3f}", refresh=False)
-            if (step + 1) % budget.evaluate_every == 0 or step + 1 == budget.steps:
+            if (step + 1) % budget.evaluate_every == 0 or step + 1 == last:
                 best = _select(classifier, selection, config, step + 1, best, state)
             if stop or (step + 1) % budget.checkpoint_every == 0:
                 state.save(step + 1, trained, moving, best)
-            if stop and step + 1 < budget.steps:
+            if stop and step + 1 < last:
                 raise Interrupted(f"{run}: stopped after step {step + 1}; the same command resumes there.")
 
     state.finish(run / "steps.jsonl")
@@ -127,7 +135,7 @@ def train(
     seconds, positions = (sum(line[key] for line in steps) for key in ("seconds", "tokens"))
     return {
         "tensors": best.tensors if best else tensors_of(classifier.kept()),
-        "steps": budget.steps,
+        "steps": last,
         "step_seconds": round(seconds, 3),
         "tokens_per_second": round(positions / seconds, 1) if steps else None,
         "examples_per_second": round(len(steps) * budget.batch_size / seconds, 2) if steps else None,

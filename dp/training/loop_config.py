@@ -24,6 +24,9 @@ class Budget(Settings):
     "rows per forward pass; gradients add up to batch_size rows"
     evaluate_every: PositiveInt = 500
     checkpoint_every: PositiveInt = 500
+    starts: PositiveInt = 1
+    "begun anew with other draws; the one that is ahead on the selection rows after start_steps is trained"
+    start_steps: PositiveInt = 500
     optimizer: Optimizer = Optimizer()
 
 
@@ -32,6 +35,11 @@ class RunBudget(Budget):
 
     updates_per_step: PositiveInt
     prompt_optimizer: Optimizer | None = None
+
+    @property
+    def updates_of_starts(self) -> int:
+        """Updates before those of the run itself."""
+        return self.starts * self.start_steps if self.starts > 1 else 0
 
 
 class Mixing(Configuration):
