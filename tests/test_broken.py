@@ -84,7 +84,7 @@ def test_a_threefold_budget_is_three_times_the_updates_and_as_many_looks(built):
     asked = {name: run_config(built.study, Cell("tiny-t5", "full", "toy", name, 0))["training"]
              for name in ("fixed", "fixed-3x")}  # fmt: skip
     for key, value in asked["fixed"].items():
-        times = 3 if key in ("steps", "evaluate_every", "checkpoint_every") else 1
+        times = 3 if key in ("steps", "start_steps", "evaluate_every", "checkpoint_every") else 1
         assert asked["fixed-3x"][key] == (value * times if times > 1 else value), key
     assert (built.made["fixed"][0]["steps"], built.made["fixed-3x"][0]["steps"]) == (4, 12)
 

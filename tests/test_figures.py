@@ -244,7 +244,8 @@ def comparison(backbone, variant, task, difference, low, high, regime="full", ag
 def gains(monkeypatch, rows, claims=(), sizes=None):
     sizes = sizes or {"big": 2_850_000_000, "small": 77_000_000}
     monkeypatch.setattr(gain_over_fixed, "_parameters", sizes.get)
-    study = SimpleNamespace(scale=SimpleNamespace(backbones=list(sizes)))
+    params = SimpleNamespace(model_of=lambda name: name)
+    study = SimpleNamespace(scale=SimpleNamespace(backbones=list(sizes)), params=params)
     return gain_over_fixed.data(SimpleNamespace(study=study, comparisons=rows, claims=list(claims)))
 
 

@@ -281,13 +281,20 @@ def test_a_verdict_counts_what_was_judged(built):
 
 def test_predictions_are_the_verdict_where_there_are_any():
     def row(name, **more):
-        return {"verdict": name, "variant": "adap_pos", "task": "null", "against": "fixed"} | more
+        about = {"variant": "adap_pos", "task": "null", "against": "fixed", "margin": 0.02, "broken": ""}
+        return {"verdict": name} | about | more
 
-    found = verdict.of_predictions([row("holds")] * 3 + [row("unclear")], [row("holds"), row("fails")])
-    assert found.headline == "Of 4 predicted cells 3 hold, 0 fail and 1 are unclear."
-    assert "adap_pos of 2 trained variants is better than fixed" in found.details[1]
+    rows = [row("holds")] * 3 + [row("unclear"), row("fails", broken="yes")]
+    found = verdict.of_predictions(rows, [row("holds"), row("fails")])
+    said = "Of 4 predicted cells 3 hold, 0 fail and 1 are unclear; of 1 broken on purpose 1 fail, as they must."
+    assert found.headline == said
+    assert (
+        "1 of 2 trained variants are as good as fixed and not better (within 2 points); fails: adap_pos."
+        in found.details[1]
+    )
     calm = verdict.of_predictions([row("holds")], [row("holds")])
-    assert "none of 1 trained variants is better" in calm.details[1]
+    assert calm.headline == "Of 1 predicted cells 1 hold, 0 fail and 0 are unclear."
+    assert calm.details[1].startswith("On null, where nothing dynamic can help, 1 of 1 trained variants are as good")
 
 
 LABEL = HOSTILE.replace(";", "")

@@ -429,7 +429,7 @@ def test_nothing_to_show_says_why_and_where(found, tmp_path, monkeypatch):
         assert texts[f"tables/{one.name}.csv"] == ",".join(one.fields) + "\n"
         assert texts[f"tables/{one.name}.tex"].count("\\begin{table*}") == 1
     few, many = (next(one.empty for one in made if one.name == name) for name in ("fewshot", "multitask"))
-    for scale in ("demo", "paper"):
+    for scale in ("planted", "paper"):
         kinds = {part.kind for part in load(ROOT, {"scale": scale}).scale.regimes}
         assert {"fewshot", "multitask"} <= kinds and scale in few and scale in many
 

@@ -375,7 +375,7 @@ def _trouble(runs: list[Run], made: list[Made]) -> list[str]:
     for key, members in by_cell(runs).items():
         found = [run for run in members if run.metrics["collapsed"]]
         if found:
-            which = ", ".join(run.draw for run in found)
+            which = ", ".join(_draw(run) for run in found)
             rows.append([key.backbone, key.regime, key.task, key.variant,
                          f"{len(found):,} of {len(members):,} ({which})",
                          _distinct(as_text(run.metrics.get("collapsed_because")) for run in found)])  # fmt: skip
@@ -389,6 +389,12 @@ def _trouble(runs: list[Run], made: list[Made]) -> list[str]:
         *([f"Ended in an overflow and in no number, and so in no mean, interval or comparison: {len(over):,} of "
            f"{len(runs):,} evaluations.", markdown.table(["evaluation", "because"], over)] if over else []),
     ]  # fmt: skip
+
+
+def _draw(run: Run) -> str:
+    """What tells it from the others of its cell."""
+    seed = f"seed{run.cell.seed}"
+    return seed if run.model == run.cell.backbone else f"{run.cell.backbone} {seed}"
 
 
 def _labels(table: list[Row]) -> list[str]:

@@ -34,7 +34,7 @@ def table(found: Findings) -> Table:
         COLLAPSED,
         *label_notes(rows),
     ]
-    empty = "" if groups else f"Scale {found.study.scale_name} has no few-shot regime; demo and paper have one."
+    empty = "" if groups else f"Scale {found.study.scale_name} has no few-shot regime; planted and paper have one."
     title = "Few-shot accuracy, k examples per label"
     return Table("fewshot", title, FIELDS, ("variant",), columns, groups, notes, empty)
 

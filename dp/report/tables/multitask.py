@@ -46,7 +46,7 @@ def table(found: Findings) -> Table:
         COLLAPSED,
         *label_notes(rows),
     ]
-    empty = "" if groups else f"Scale {found.study.scale_name} has no multitask regime; demo and paper have one."
+    empty = "" if groups else f"Scale {found.study.scale_name} has no multitask regime; planted and paper have one."
     title = "One prompt for several tasks, beside one for each"
     return Table("multitask", title, FIELDS, ("variant",), columns, groups, notes, empty)
 
