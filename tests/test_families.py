@@ -26,6 +26,7 @@ from dp.prompts.initial import initial_vectors
 from dp.prompts.prompt_config import Init
 from dp.sources import weights as fetch
 from dp.study import needs
+from dp.study.grid import backbone_config
 from dp.study.study import load as load_study
 from dp.worlds import made_up, random_weights
 
@@ -225,7 +226,7 @@ def study(tmp_path, monkeypatch):
         found = found.model_copy(update={"scale": found.scale.model_copy(update=changes)})
         monkeypatch.chdir(tmp_path)
         facts = {"lacks": dict.fromkeys(lacks or (), "for a reason"), "max_positions": max_positions} | made
-        asked = found.params.backbones[backbone].model_dump()
+        asked = backbone_config(found, backbone)
         files.write_json(paths.backbone(backbone) / "record.json", record("fetch-backbone", asked, **facts))
         return found
 
@@ -261,7 +262,7 @@ def test_what_works_is_not_refused(study):
 
 def test_another_scale_makes_no_download_stale_and_a_stale_record_decides_nothing(study):
     smoke = study(lacks=["lora"])
-    asked = json.loads(json.dumps(smoke.params.backbones["tiny-t5"].model_dump()))
+    asked = json.loads(json.dumps(backbone_config(smoke, "tiny-t5")))
     assert not {"lacks", "max_positions", "scale", "variants"} & set(asked)
     stale = record("fetch-backbone", asked | {"head": "linear"}, lacks={"lora": "for a reason"}, max_positions=None)
     files.write_json(paths.backbone("tiny-t5") / "record.json", stale)
