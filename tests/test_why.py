@@ -201,7 +201,7 @@ def test_a_row_about_the_pool_of_one_run_rests_on_that_run(copy, capsys):
         "backbone,regime,k,task,variant,factor,runs\n"
         "tiny-t5,full,,alpha,fixed,pool of seed1,1\n"
         'tiny-t5,fewshot,8,alpha,fixed,"pool of fewshot-k8-s1, seed0",1\n'
-        "tiny-t5,full,,alpha,fixed,pool,seed 0\n",
+        "tiny-t5,full,,alpha,fixed,pool,seed0\n",
     )
     change(REPORT / "record.json", lambda record: with_output(record, "choices.csv"))
     for line, run in {
