@@ -50,7 +50,8 @@ def test_results_csv(tmp_path, monkeypatch):
     expected = {
         "backbone": "tiny-t5", "regime": "full", "k": "", "task": "alpha", "source": "made_up",
         "variant": "adap_ins_pos", "protocol": "controlled", "metric": "accuracy", "split": "validation", "n": "100",
-        "backbones": "1", "seeds": "1", "mean": "0.900000", "low": "0.825634", "high": "0.944771", "interval": "examples",
+        "backbones": "1",
+        "seeds": "1", "mean": "0.900000", "low": "0.825634", "high": "0.944771", "interval": "examples",
         "majority": "0.600000", "collapsed": "0/1", "steps": "120", "trials": "1",
         "chosen": "", "trainable": "128", "seconds": "10.000000",
         "truncated": "5", "labels": "random-weights;single-seed;subset",
