@@ -50,7 +50,7 @@ def rows(study: Study, runs: Iterable[Run]) -> list[Row]:
             "trials": max(_trained(run, "trials") for run in members),
             "chosen": ";".join(dict.fromkeys(_setting(run) for run in members)),
             "trainable": max(_trained(run, "trainable_parameters") for run in members),
-            "seconds": fmean(_trained(run, "step_seconds") + _trained(run, "start_seconds") for run in members),
+            "seconds": fmean(_seconds(run) for run in members),
             "truncated": members[0].tokens["made"]["truncated"][first["split"]],
             **made_from(members),
         }
@@ -169,8 +169,12 @@ def _collapsed(members: list[Run]) -> str:
 
 
 def _trained(run: Run, fact: str) -> int | float:
-    found: int | float = run.trained["made"].get(fact, 0) if run.trained else 0
-    return found
+    return run.trained["made"][fact] if run.trained else 0
+
+
+def _seconds(run: Run) -> float:
+    """In training steps; a run with one start has no others."""
+    return _trained(run, "step_seconds") + (run.trained["made"].get("start_seconds", 0.0) if run.trained else 0.0)
 
 
 def _setting(run: Run) -> str:
