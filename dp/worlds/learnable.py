@@ -8,9 +8,9 @@ from torch.nn import functional
 
 from dp.backbones.seq2seq import Seq2Seq
 from dp.numerics import seeds
-from dp.numerics.sequence import Sequence
 from dp.progress import bar
 from dp.worlds import planted
+from dp.worlds.answers import answers
 from dp.worlds.texts import Texts, instructed
 
 STARTS = 2
@@ -40,9 +40,7 @@ def learned(backbone: Seq2Seq, words: Tensor, seed: int) -> dict[str, Any]:
         number = question * STARTS + torch.randint(STARTS, question.shape, generator=generator)
         slot = (at.cumsum(1) - 1).clamp(0, planted.REACH - 1)
         embeds = torch.where(at[..., None], prompts[number[:, None], slot], backbone.embed(texts.ids))
-        mask = (texts.ids != 0).long()
-        state = backbone.state(Sequence(embeds, mask, mask), "verbalizer")
-        return backbone.word_scores(state, words.expand(len(mask), -1)), number
+        return answers(backbone, words, embeds, texts), number
 
     backbone.model.requires_grad_(False)
     optimizer = torch.optim.AdamW([prompts], lr=LR, weight_decay=0.0)

@@ -12,11 +12,11 @@ from dp.errors import UserError
 from dp.numerics import seeds
 from dp.numerics.compute import Compute
 from dp.numerics.devices import device
-from dp.numerics.sequence import Sequence
 from dp.progress import bar as progress_bar
 from dp.worlds import planted, random_weights
+from dp.worlds.answers import answers
 from dp.worlds.learnable import learned
-from dp.worlds.texts import Texts, instructed
+from dp.worlds.texts import instructed
 
 HELD_OUT = 4000
 LOG_EVERY = 100
@@ -78,7 +78,7 @@ def _train(world: World, plan: Pretraining, seed: int) -> list[dict[str, Any]]:
         embeds = world.backbone.embed(texts.ids)
         if step >= (1 - plan.blurred) * plan.steps:
             embeds = blurred(world, embeds, texts.ids, plan, generator)
-        loss = functional.cross_entropy(_scores(world, embeds, texts), texts.labels)
+        loss = functional.cross_entropy(answers(world.backbone, world.words, embeds, texts), texts.labels)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), plan.clip_norm)
         optimizer.step()
@@ -110,16 +110,9 @@ def blurred(world: World, embeds: Tensor, ids: Tensor, plan: Pretraining, genera
     return torch.where(instruction, own * embeds + (1 - own) * other + noise, embeds)
 
 
-def _scores(world: World, embeds: Tensor, texts: Texts) -> Tensor:
-    """[B, 2]."""
-    mask = (texts.ids != 0).long()
-    state = world.backbone.state(Sequence(embeds, mask, mask), "verbalizer")
-    return world.backbone.word_scores(state, world.words.expand(len(mask), -1))
-
-
 @torch.no_grad()
 def _held_out(world: World, seed: int) -> float:
     generator = seeds.generator(seed, "held-out texts")
     texts = instructed(world.backbone.tokenizer, HELD_OUT, planted.REACH, generator)
-    scores = _scores(world, world.backbone.embed(texts.ids), texts)
+    scores = answers(world.backbone, world.words, world.backbone.embed(texts.ids), texts)
     return (scores.argmax(1) == texts.labels).float().mean().item()
