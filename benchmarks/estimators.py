@@ -21,6 +21,7 @@ import io
 import itertools
 import statistics
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -49,6 +50,7 @@ from dp.study.resolve import training_job
 from dp.study.study import Study
 from dp.study.study import load as load_study
 from dp.training.loop import Rows, expected_losses, train
+from dp.training.starts import started
 
 ESTIMATORS: dict[str, dict[str, Any]] = {
     "straight_through, raw feature (the paper's)": {"estimator": "straight_through", "switches": ["raw_feature"]},
@@ -102,9 +104,11 @@ def main() -> None:
 def trained(world: int, cell: tuple[str, str, str], name: str, seed: int, steps: int | None) -> dict[str, Any]:
     """One training and its accuracy on the reported rows."""
     study = load_study(settings={"scale": SCALE})
-    rows, selection, config, model, reported = _prepared(study, world, cell, name, seed)
+    rows, selection, config, build, reported = _prepared(study, world, cell, name, seed)
     config = _shorter(config, steps or config.training.steps)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
+        best, facts = started(build, rows, selection, config, Path(folder), "benchmark")
+        config, model = config.model_copy(update={"seed": best}), build(best)
         outcome = train(model, rows, selection, config, Path(folder), "benchmark")
     with torch.no_grad():
         for key, value in model.kept().items():
@@ -112,8 +116,9 @@ def trained(world: int, cell: tuple[str, str, str], name: str, seed: int, steps:
     scores, _ = score(model, *reported, config, 0)
     labels = torch.tensor([row["label"] for row in reported.split.rows])
     accuracy = (scores.argmax(1) == labels).float().mean().item()
+    seconds = outcome["step_seconds"] + facts.get("start_seconds", 0.0)
     return {"task": cell[1], "variant": cell[2], "estimator": name, "world": world, "seed": seed, "accuracy": accuracy,
-            "seconds": outcome["step_seconds"], "passes": outcome["forward_passes_per_row"]}  # fmt: skip
+            "seconds": seconds, "passes": outcome["forward_passes_per_row"]}  # fmt: skip
 
 
 def gradient(cell: tuple[str, str, str], name: str) -> dict[str, Any]:
@@ -121,7 +126,8 @@ def gradient(cell: tuple[str, str, str], name: str) -> dict[str, Any]:
     study = load_study(settings={"scale": SCALE})
     raw = ESTIMATORS[name].get("switches", [])
     start = "reinforce, 2 samples, raw feature" if raw else "exact"
-    rows, selection, config, model, _ = _prepared(study, 0, cell, start, 100)
+    rows, selection, config, build, _ = _prepared(study, 0, cell, start, 100)
+    model = build(config.seed)
     assert config.choice is not None
     config = _shorter(config, config.training.steps // 2)
     config = config.model_copy(update={"choice": config.choice.model_copy(update={"estimator": "exact"})})
@@ -167,8 +173,8 @@ def _gradient(model: Classifier, rows: Rows, estimator: str, copies: int, draw: 
 
 def _prepared(
     study: Study, world: int, cell: tuple[str, str, str], name: str, seed: int
-) -> tuple[Rows, list[Rows], TrainingConfig, Classifier, Rows]:
-    """Training rows, selection rows, configuration, model and reported rows of one training."""
+) -> tuple[Rows, list[Rows], TrainingConfig, Callable[[int], Classifier], Rows]:
+    """Training rows, selection rows, configuration, model by seed, and reported rows of one training."""
     regime, task, variant = cell
     factor, candidates = CELLS[cell]
     job = training_job(study, Cell(f"planted-t5-{world}", regime, task, "fixed" if name == "fixed" else variant, seed))
@@ -186,18 +192,24 @@ def _prepared(
     splits, _ = tokens.load(job.all("tokens")[task])
     cached = load_file(features / "features.safetensors")["validation"] if (features := job.get("features")) else None
     reported = Rows(splits["validation"], cached)
-    backbone = load(job.the("backbone"), config.family, config.backbone_head, "float32", "cpu")
-    model = classifier(config, backbone, [facts[0]["classes"]], [], "cpu")
-    model.fit_features(rows.features)
     if name == ORACLE:
         rows, selection, reported = (_knowing(task, rows), [_knowing(task, one) for one in selection],
                                      _knowing(task, reported))  # fmt: skip
-        logits = getattr(model.prompt, factor).policy.logits
-        with torch.no_grad():
-            logits.weight.zero_()
-            for number, candidate in enumerate(candidates.values()):
-                logits.weight[candidate, number] = 1.0
-    return rows, selection, config, model, reported
+
+    def build(seed: int) -> Classifier:
+        backbone = load(job.the("backbone"), config.family, config.backbone_head, "float32", "cpu")
+        own = config.model_copy(update={"seed": seed})
+        model = classifier(own, backbone, [facts[0]["classes"]], [], "cpu")
+        model.fit_features(rows.features)
+        if name == ORACLE:
+            logits = getattr(model.prompt, factor).policy.logits
+            with torch.no_grad():
+                logits.weight.zero_()
+                for number, candidate in enumerate(candidates.values()):
+                    logits.weight[candidate, number] = 1.0
+        return model
+
+    return rows, selection, config, build, reported
 
 
 def _knowing(task: str, rows: Rows) -> Rows:

@@ -62,6 +62,7 @@ def run(of, cell, percent, n=None, labels=(), collapsed=None, kept_out=0.001):
     clean = {"with": {"dirty": False}}
     return Run(
         cell,
+        of.params.model_of(cell.backbone),
         Path(cell.run),
         None,
         hashlib.sha256(cell.run.encode()).hexdigest(),
