@@ -1,4 +1,4 @@
-"""How often the tests and intervals of dp/statistics are wrong, on simulated runs whose truth is known (90 s).
+"""How often the tests and intervals of dp/statistics are wrong, on simulated runs whose truth is known (100 s).
 
     python benchmarks/calibration.py [--draws 500]
 
@@ -17,7 +17,8 @@ from scipy import stats
 from dp.numerics.seeds import derive
 from dp.statistics import over_tasks
 from dp.statistics.bootstraps import RESAMPLES, over_runs
-from dp.statistics.intervals import Floats
+from dp.statistics.intervals import Floats, of_values
+from dp.statistics.p_values import gap, p_better, p_equivalent
 from dp.statistics.paired import Ints, compare
 
 SEEDS = (3, 5)
@@ -35,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=500)
     draws = parser.parse_args().draws
-    for section in (several_runs, effects, same_seeds, one_run_each, aggregates):
+    for section in (several_runs, effects, same_seeds, one_run_each, aggregates, over_backbones, null_task):
         draw = np.random.default_rng(derive(0, section.__name__))
         for line in section(draw, draws):
             print(line, flush=True)
@@ -144,6 +145,39 @@ def aggregates(draw: Generator, draws: int) -> Iterator[str]:
             mean, improvement, empty = np.mean(found, axis=0) * 100
             yield (f"{seeds} seeds, {tasks} tasks {mean:5.1f} | {improvement:5.1f} "
                    f"(no interval in {empty:.0f})")  # fmt: skip
+
+
+def over_backbones(draw: Generator, draws: int) -> Iterator[str]:
+    yield "\nFive backbones, five seeds on each: covers, t over backbones' means | over all 25 runs"
+    for backbone, seed, run in ((0.0, 0.0, 2.0), (1.0, 0.0, 2.0), (3.0, 0.0, 2.0), (1.0, 1.0, 2.0), (0.0, 3.0, 1.0)):
+        told = []
+        for _ in range(4 * draws):
+            means = draw.normal(0, backbone, (5, 1)) + draw.normal(0, seed, 5) + draw.normal(0, run, (5, 5))
+            told.append([low <= 0 <= high for low, high in map(of_values, (means.mean(axis=1), means.ravel()))])
+        pooled, runs = np.mean(told, axis=0) * 100
+        yield f"s.d. of backbones {backbone:g}, of seeds {seed:g}, of runs {run:g} {pooled:5.1f} | {runs:5.1f}"
+
+
+def null_task(draw: Generator, draws: int) -> Iterator[str]:
+    yield "\nNull task, margin 2 points, 400 examples, means on five backbones: equivalent | better | wholly below"
+    for other, worse, spread in (
+        (98, 0, 0.5),
+        (97, 0, 1),
+        (90, 0, 3),
+        (98, 2, 0.5),
+        (97, 2, 1),
+        (90, 2, 3),
+        (97, 5, 1),
+        (90, 10, 3),
+    ):
+        told = []
+        for _ in range(4 * draws):
+            sides = [draw.normal(mean, spread, 5).clip(0, 100) / 100 for mean in (other - worse, other)]
+            found = gap(*(list((side * 400).round() / 400) for side in sides), 400, paired=True)
+            below = found.interval[1] < -0.02
+            told.append((not below and p_equivalent(found, 0.02) < 0.05, p_better(found) < 0.05, below))
+        same, better, below = np.mean(told, axis=0) * 100
+        yield f"{other} %, {worse:2} points worse, s.d. {spread:3g} {same:5.1f} | {better:5.1f} | {below:5.1f}"
 
 
 if __name__ == "__main__":
