@@ -12,7 +12,7 @@ from conftest import PATIENCE, ROOT
     "command, last",
     [
         (["audit.py", "--runs", "3", "--repeats", "1"], "before jobs, as warm"),
-        (["calibration.py", "--draws", "20"], "5 seeds, 5 tasks"),
+        (["calibration.py", "--draws", "20"], "90 %, 10 points worse"),
         (["verdicts.py", "--sets", "5"], "wrong `differs` with 5 seeds"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
