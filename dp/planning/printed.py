@@ -28,6 +28,8 @@ Hours are counted work, divided by throughput. Predicted from one run of its bac
 1.1 times as long where nothing else ran on the machine, and up to 4.5 times where something did (docs/planning.md).
 The work of CPU-only jobs (downloads, tokenization, the report) is not in them."""
 
+SCHEDULED = 0.6
+"""Core seconds that Snakemake, the shell and a fork spend on a job (docs/planning.md)."""
 THROUGH_FILLERS = (
     "the gradient through fillers of -1e20 overflows float32, so these runs end in that status, most at their first "
     "updates (docs/methods.md)."
@@ -54,8 +56,9 @@ def here(plan: Plan, product: float) -> str:
     hours = next((found for (unit, _), found in plan.total.hours.items() if unit == "core"), None)
     if hours is None:
         return text
-    others = (plan.total.cost.jobs - plan.total.cost.device_jobs) * JOB / 3600  # downloads, tokens, the report
-    return f"{text} With all of them about {_time((hours + others) / cores)}."
+    jobs = plan.total.cost.jobs
+    others = (jobs - plan.total.cost.device_jobs) * JOB  # downloads, tokens, the report
+    return f"{text} With all of them about {_time((hours + (others + jobs * SCHEDULED) / 3600) / cores)}."
 
 
 def _table(title: str, plan: Plan, lines: Iterable[Line], first: str) -> Table:

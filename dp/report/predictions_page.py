@@ -15,9 +15,9 @@ from dp.results.table import OVERFLOW, Row
 
 HOW_TO_READ = """\
 Numbers are percentages: mean [95 % interval] (predicted range) verdict; means and intervals are those of `results.csv`,
-but over seeds alone. A prediction *holds* where the whole interval lies inside the range, *fails* where it lies wholly
-outside, and is *unclear* otherwise: the seeds are too few for their spread. `docs/predictions.md` says why,
-and what the tests below are."""
+but sample seeds of few-shot stay apart. A prediction *holds* where the whole interval lies inside the range, *fails*
+where it lies wholly outside, and is *unclear* otherwise: the runs are too few for their spread. `docs/predictions.md`
+says why, and what the tests below are."""
 
 
 def document(found: Findings, figures: Iterable[str]) -> str:
