@@ -107,16 +107,16 @@ def trained(world: int, cell: tuple[str, str, str], name: str, seed: int, steps:
     rows, selection, config, build, reported = _prepared(study, world, cell, name, seed)
     config = _shorter(config, steps or config.training.steps)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
-        best, facts = started(build, rows, selection, config, Path(folder), "benchmark")
+        best, facts = started(build, rows, selection, selection, config, Path(folder), str)
         config, model = config.model_copy(update={"seed": best}), build(best)
-        outcome = train(model, rows, selection, config, Path(folder), "benchmark")
+        outcome = train(model, rows, selection, config, Path(folder), str(best))
     with torch.no_grad():
         for key, value in model.kept().items():
             value.copy_(outcome["tensors"][key])
     scores, _ = score(model, *reported, config, 0)
     labels = torch.tensor([row["label"] for row in reported.split.rows])
     accuracy = (scores.argmax(1) == labels).float().mean().item()
-    seconds = outcome["step_seconds"] + facts.get("start_seconds", 0.0)
+    seconds = outcome["step_seconds"] + facts.get("other_starts", {}).get("seconds", 0.0)
     return {"task": cell[1], "variant": cell[2], "estimator": name, "world": world, "seed": seed, "accuracy": accuracy,
             "seconds": seconds, "passes": outcome["forward_passes_per_row"]}  # fmt: skip
 

@@ -13,6 +13,7 @@ null task, the position per instance and what breaks it, alone. A call that was 
 import argparse
 import csv
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -67,7 +68,7 @@ def main() -> int:
     found = {}
     for name in dict.fromkeys([AS_IT_IS, *arguments.only]):
         clone = arguments.out.resolve() / name.replace(" ", "-")
-        prepare(clone, CONDITIONS[name], arguments.headline)
+        prepared(clone, CONDITIONS[name], arguments.headline)
         run(clone, CONDITIONS[name], arguments.cores)
         found[name] = verdicts(clone / "results" / "report" / "demo")
     text, flipped = compared(found)
@@ -76,11 +77,27 @@ def main() -> int:
     return int(flipped)
 
 
-def prepare(clone: Path, condition: Condition, headline: bool) -> None:
-    """A clone of the last commit, changed and committed; one that is there is used as it is."""
-    if (clone / ".git").is_dir():
+def prepared(clone: Path, condition: Condition, headline: bool) -> None:
+    """A clone of the last commit, changed and committed; one of this commit and condition is used as it is."""
+    of = f"{git(ROOT, 'rev-parse', 'HEAD')}: {condition}, {'headline' if headline else 'all'}"
+    if clone.exists():
+        if git(clone, "log", "-1", "--format=%s") != of:
+            raise SystemExit(f"{clone}: was made of another commit or condition; delete it, or choose another --out.")
         return
-    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+    half = clone.with_name(f"{clone.name}.part")
+    shutil.rmtree(half, ignore_errors=True)
+    git(ROOT, "clone", "--quiet", str(ROOT), str(half))
+    change(half, condition, headline)
+    name = ["-c", "user.name=portability", "-c", "user.email=portability@localhost"]
+    git(half, *name, "commit", "--quiet", "--allow-empty", "--all", "--message", of)
+    half.rename(clone)
+
+
+def git(root: Path, *arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=root, check=True, text=True, stdout=subprocess.PIPE).stdout.strip()
+
+
+def change(clone: Path, condition: Condition, headline: bool) -> None:
     scale = yaml.safe_load((clone / DEMO).read_text())
     params = yaml.safe_load((clone / "params.yaml").read_text())
     if headline:
@@ -92,9 +109,6 @@ def prepare(clone: Path, condition: Condition, headline: bool) -> None:
             params["backbones"][name]["source"] = own | {"seed": own["seed"] + OTHER_SEEDS}
     (clone / DEMO).write_text(yaml.safe_dump(scale, sort_keys=False))
     (clone / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    name = ["-c", "user.name=portability", "-c", "user.email=portability@localhost"]
-    subprocess.run(["git", *name, "commit", "--quiet", "--allow-empty", "--all", "--message", str(condition)],
-                   check=True, cwd=clone)  # fmt: skip
 
 
 def narrow(clone: Path, scale: dict[str, Any]) -> None:

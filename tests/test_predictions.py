@@ -207,6 +207,13 @@ def test_pairing_by_backbone_takes_out_what_backbones_share():
     assert p_better(gap(one, other, 400, paired=True)) < 0.01 < 0.3 < p_better(gap(one, other, 400))
 
 
+def test_what_differs_by_the_same_on_each_backbone_owes_nothing_to_how_backbones_differ():
+    fixed = [1.0, 0.97, 0.94, 1.0, 0.90]
+    same = gap(fixed, fixed, 400, paired=True)
+    assert same.mean == 0 and same.variance**0.5 < 0.015, "the examples' own, where backbones spread by 4 points"
+    assert gap([0.9] * 5, [1.0, 1.0, 1.0, 1.0, 0.9], 400, paired=True).freedom == 4, "differences that differ"
+
+
 def worst(rng, shift):
     """The least corrected p of 20 variants, the first of them better by `shift`."""
     against = 0.8 + 0.01 * rng.standard_normal(3)

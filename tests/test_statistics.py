@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections import defaultdict
+from statistics import fmean
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from synthetic_results import N, change, one, predictions, study_in, write_resul
 
 from dp import paths
 from dp.errors import UserError
+from dp.report.figures.gain_over_fixed import average
 from dp.results import aggregates, best_of_many, comparisons, prices
 from dp.results import runs as evaluated
 from dp.results.table import rows as result_rows
@@ -518,13 +520,14 @@ def pooled(tmp_path, monkeypatch, accuracy_of, variants=("fixed", "adap_ins_pos"
     """A synthetic study of three pre-training seeds, two training seeds each, and its runs."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     source = params["backbones"]["tiny-t5"]["source"]
-    params["backbones"] |= {name: entry | {"source": source} for name, entry in TWO_SEEDS.items()}
+    params["backbones"] |= {name: entry | {"source": source | {"seed": int(name[-1])}}
+                            for name, entry in TWO_SEEDS.items()}  # fmt: skip
     monkeypatch.setattr("synthetic_results.ROOT", tmp_path / "given")
     (tmp_path / "given").mkdir()
     (tmp_path / "given" / "params.yaml").write_text(yaml.safe_dump(params))
     return made(tmp_path, monkeypatch,
                 lambda cell: predictions(accuracy_of(cell), seed=hash_of(cell)), backbones=list(TWO_SEEDS),
-                seeds=[1, 2], variants=list(variants), tasks={"made_up": ["alpha"]}, **changes)  # fmt: skip
+                seeds=[1, 2], variants=list(variants), **{"tasks": {"made_up": ["alpha"]}} | changes)  # fmt: skip
 
 
 def hash_of(cell):
@@ -581,6 +584,44 @@ def test_prices_pair_runs_of_one_backbone(tmp_path, monkeypatch):
 def test_what_is_left_out_on_one_pre_training_seed_is_left_out_on_all(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"without: 'tiny-t5-0' and 'tiny-t5-1' are pre-training seeds"):
         pooled(tmp_path, monkeypatch, of_seed, without={"tiny-t5-1": ["adap_ins_pos"]})
+
+
+def test_over_tasks_a_backbone_is_one_draw(tmp_path, monkeypatch):
+    """Two tasks on which the same backbone is the better one: they add nothing to what three backbones say."""
+    study, runs = pooled(tmp_path, monkeypatch, of_seed, tasks={"made_up": ["alpha", "beta"]})
+    row = one(aggregates.rows(study, runs), variant="fixed")
+    assert row["tasks"] == "alpha;beta"
+    means = [np.mean([run.metrics["metrics"]["accuracy"]["value"] for run in runs
+                      if (run.cell.variant, run.cell.backbone) == ("fixed", name)]) for name in TWO_SEEDS]  # fmt: skip
+    low, high = of_values(means)
+    assert (row["mean_low"], row["mean_high"]) == pytest.approx((max(low, 0), min(high, 1)))
+    # Better on each backbone, though no better than another backbone's fixed
+    gained = one(aggregates.rows(study, runs), variant="adap_ins_pos")
+    assert gained["improvement"] == 1.0
+    apart = [np.array([run.metrics["metrics"]["accuracy"]["value"] for run in runs if run.cell.variant == name])
+             for name in ("adap_ins_pos", "fixed")]  # fmt: skip
+    assert over_tasks.improvement([apart[0]], [apart[1]]) < 0.8
+
+
+def test_the_average_gain_of_a_pretraining_has_the_interval_of_dependent_tasks():
+    parts = [(0.1, 0.0, 0.2), (0.1, 0.0, 0.2)]
+    assert average(parts, dependent=True) == pytest.approx((0.1, 0.0, 0.2))
+    assert average(parts, dependent=False)[1] > 0.02
+
+
+def test_the_last_bit_of_a_mean_is_no_spread_of_backbones(tmp_path, monkeypatch):
+    values = {0: [0.9, 0.8], 1: [0.85, 0.85], 2: [0.8, 0.9]}
+    assert fmean(values[0]) != fmean(values[1])
+    study, runs = pooled(tmp_path, monkeypatch, lambda cell: 0.6, variants=("fixed",))
+    for run in runs:
+        run.metrics["metrics"]["accuracy"]["value"] = values[int(run.cell.backbone[-1])][run.cell.seed - 1]
+    assert one(result_rows(study, runs), variant="fixed")["interval"] == "examples"
+
+
+def test_what_breaks_a_choice_has_no_price(tmp_path, monkeypatch):
+    variants = ("fixed", "adap_ins_pos", "adap_ins_pos-backwards")
+    study, runs = pooled(tmp_path, monkeypatch, of_seed, variants)
+    assert prices.rows(study, runs) == []
 
 
 def test_seeds_within_a_backbone_are_no_independent_draws():

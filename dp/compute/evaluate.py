@@ -127,6 +127,8 @@ def _scores(
     if features is not None and "shuffled_feature" in config.switches:
         features = features[seeds.other_row(len(reported), config.seed, "shuffled feature", REPORTED)]
     model.check_lengths(config.input_width or max(len(ids) for ids in reported.ids))
+    # A draw of a step is that of the training, which may have gone on with another start's seed.
+    config = config.model_copy(update={"seed": tuned.seed})
     return score(model, reported, features, config, made["selected_step"], progress)
 
 

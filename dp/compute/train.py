@@ -72,11 +72,17 @@ def train(
             outcome = overflow.inherited(build(config.seed), ended)
             files.write_jsonl(folder / "steps.jsonl", [])
         else:
-            mark = files.digest([asked, identity])
-            seed, said = started(build, train_rows, selection, config, folder, mark)
-            asked = asked | {"seed": seed}
+
+            def mark(seed: int) -> str:
+                return files.digest([asked | {"seed": seed}, identity])
+
+            held_out = selection
+            if "select_on_reported" in config.switches:
+                _, held_out, _, _ = rows_of_run(tokens_in, features_in, config, held_out=True)
+            seed, said = started(build, train_rows, selection, held_out, config, folder, mark)
             config = config.model_copy(update={"seed": seed})
-            outcome = said | tune(build(seed), train_rows, selection, config, folder, files.digest([asked, identity]))
+            outcome = said | tune(build(seed), train_rows, selection, config, folder, mark(seed))
+            asked = asked | {"seed": seed}
     tuned = outcome.pop("tensors")
     check_finite(tuned, str(folder), "Nothing is saved; lower the learning rate.")
     tensors.save(tuned, folder / "tuned.safetensors")
@@ -88,17 +94,20 @@ def train(
         "setting": setting,
         "classes": [fact["classes"] for fact in facts],
         "label_counts": counts,
-        "steps_before": config.training.updates_of_starts + sum(_steps(source) for source in policies.values()),
+        "steps_before": sum(_steps(source) for source in policies.values()),
     }
 
 
 def rows_of_run(
-    tokens_in: Mapping[str, Path], features_in: Mapping[str, Path], config: TrainingConfig
+    tokens_in: Mapping[str, Path], features_in: Mapping[str, Path], config: TrainingConfig, held_out: bool = False
 ) -> tuple[Rows, list[Rows], list[dict[str, Any]], dict[str, Any]]:
-    """The rows to train on; by task, the rows to select by and the facts; and the rows of each class, by task."""
+    """The rows to train on; by task, the rows to select by and the facts; and the rows of each class, by task.
+
+    held_out: the rows to select by are those held out of the train split, whatever the run selects on.
+    """
     parts: list[tuple[tokens.Split, Tensor | None]] = []
     selection, facts, counts = [], [], {}
-    reported = "select_on_reported" in config.switches
+    reported = "select_on_reported" in config.switches and not held_out
     for number, (task, folder) in enumerate(tokens_in.items()):
         splits, fact = tokens.load(folder)
         facts.append(fact)
@@ -130,4 +139,4 @@ def _ended(sources: Iterable[Path]) -> dict[str, Any] | None:
 
 def _steps(source: Path) -> int:
     made = files.read_json(source / "record.json")["made"]
-    return made["steps"] + made["steps_before"]
+    return made["steps"] + made["steps_before"] + made.get("other_starts", {}).get("steps", 0)

@@ -88,7 +88,7 @@ class _Trained(_Made):
     step_seconds: NonNegativeFloat
     start: NonNegativeInt | None = None
     starts: list[dict[str, Any]] = []
-    start_seconds: NonNegativeFloat = 0.0
+    other_starts: dict[str, Any] = {}
     trials: int
     setting: Setting
     selection: _Selection | None = None

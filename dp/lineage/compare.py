@@ -6,7 +6,7 @@ from typing import Any
 from dp import files
 from dp.jobs.stale import brief
 
-TIMED = frozenset(("seconds", "step_seconds", "start_seconds", "tokens_per_second", "examples_per_second"))
+TIMED = frozenset(("seconds", "step_seconds", "tokens_per_second", "examples_per_second"))
 """Keys that say how long something took: other each time."""
 
 

@@ -116,10 +116,10 @@ def texts_of(cell: Cell, config: LoopConfig, inputs: dict[str, Inputs]) -> TextL
 def updates(shape: Shape, config: LoopConfig, made: Trainable, width: float, starts: bool = False) -> Work:
     """The steps of a training alone: what its record calls step_seconds. width: positions of a row's text, padded.
 
-    starts: with those of the starts that it was chosen from.
+    starts: with those of the starts that did not go on.
     """
     budget = config.training
-    steps = budget.steps + budget.updates_of_starts * starts
+    steps = budget.steps + budget.updates_of_other_starts * starts
     if config.definition.baseline == "linear_probe":
         return Work(flops=6.0 * steps * budget.batch_size * made.trained, layers=float(PASSES * steps))
     backward = "all" if config.definition.baseline == "finetune" else "frozen"
@@ -131,10 +131,10 @@ def updates(shape: Shape, config: LoopConfig, made: Trainable, width: float, sta
 
 def selections(shape: Shape, config: LoopConfig, made: Trainable, texts: TextLengths) -> Work:
     """The evaluations on the selection rows during a training."""
-    every, steps = config.training.evaluate_every, config.training.steps
-    times = steps // every + (steps % every > 0)
-    if config.training.starts > 1:
-        times += config.training.starts * -(-config.training.start_steps // every)
+    budget = config.training
+    every = budget.evaluate_every
+    times = -(-budget.steps // every) + (budget.starts > 1 and budget.start_steps % every > 0)
+    times += (budget.starts - 1) * -(-budget.start_steps // every)
     return sum((scoring(shape, config, made, rows, width) for rows, width in texts.selection), Work()) * times
 
 

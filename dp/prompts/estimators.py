@@ -98,7 +98,7 @@ class Marginal(Reinforce):
         """Copy c of a row takes the c-th candidate of an order that the drawn one begins.
 
         Where two choices meet, the second's order is shifted by one each time the first's begins anew, so that no pair
-        comes twice.
+        comes twice; up to P + 1 candidates, the others share neither choice with the drawn one.
         """
         if not moment.training:
             return super().chosen(logits, uniform, moment, stride)

@@ -49,11 +49,12 @@ WORTH_A_LIST = {"fails": "What fails", "unclear": "What is unclear", OVERFLOWED:
 
 def _headline(verdicts: list[Row], null: list[Row]) -> str:
     said = predicted.in_words(verdicts)
-    width = sum(row["predicted_high"] - row["predicted_low"] for row in verdicts) / len(verdicts)
+    intact = [row for row in verdicts if not row["broken"]]
+    width = sum(row["predicted_high"] - row["predicted_low"] for row in intact) / len(intact)
     return (
         f"**{said[0].upper()}{said[1:]}{f'; {null_task.in_words(null)}' if null else ''}.** "
         f"The ranges are {100 * width:.0f} points wide on average. Were every true mean at an end of its range, about "
-        f"{0.025 * len(verdicts):.1f} cells would be called failing by chance."
+        f"{0.025 * len(intact):.1f} cells would be called failing by chance."
     )
 
 
@@ -101,8 +102,9 @@ def _null(rows: list[Row]) -> str:
 
 CHOICES = """\
 Total variation distance, 0 to 1, between what was chosen for one question (or task) and for another: the mean over
-pairs and runs, with its 95 % interval over runs where they differ, and how many runs are above 0.8. *Planted* says
-whether the variant was predicted to tell them apart; the other variants that learn the factor stand beside it."""
+pairs and runs, with its 95 % interval over runs (or pre-trained backbones) where they differ, and how many runs are
+above 0.8. *Planted* says whether the variant was predicted to tell them apart; the other variants that learn the factor
+stand beside it."""
 
 
 def _choices(rows: list[Row]) -> str:

@@ -29,9 +29,9 @@ def document(study: Study, table: list[Row], runs: list[Run], figures: Iterable[
 
 HOW_TO_READ = """\
 All numbers are percentages: mean [95 % interval]; n counts the reported examples. The interval is Student's t over runs
-where runs differ; where there is one run or all agree, it is over the reported examples. `collapsed 1/3` says that one
-of three runs predicts one class throughout or has an accuracy interval that contains the majority rate. `results.csv`
-has the same numbers, with the digests of the records they come from."""
+or, of several pre-trained backbones, over the means on each, where these differ; else over the reported examples.
+`collapsed 1/3` says that one of three runs predicts one class throughout or has an accuracy interval that contains the
+majority rate. `results.csv` has the same numbers, with the digests of the records they come from."""
 
 
 def _table(study: Study, rows: list[Row]) -> str:

@@ -5,6 +5,7 @@ from dp.results.groups import by_row
 from dp.results.runs import Run
 from dp.results.table import Row, made_from, summary
 from dp.results.twins import paired, twins
+from dp.study.protocols import BROKEN
 from dp.study.study import Study
 
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "switches", "against", "n", "seeds", "with", "without",
@@ -15,13 +16,15 @@ def rows(study: Study, runs: list[Run]) -> list[Row]:
     """One row per variant with switches and task, in the grid's order: mean accuracy with, without, and the difference.
 
     `against` is the variant of the same definition and budget that has no switches of its own; `switches` are those
-    that it lacks, all priced together. Runs of one seed are paired: they began alike, and some switches change nothing
-    but which of their steps is kept. Tests as in comparisons.csv, p_holm over the rows of one backbone, regime and k.
+    that it lacks, all priced together; those that break a choice on purpose have no price. Runs of one seed are paired:
+    they began alike, and some switches change nothing but which of their steps is kept. Tests as in comparisons.csv,
+    p_holm over the rows of one backbone, regime and k.
     """
     priced = {
         one: (other, extra)
         for (one, other), extra in twins(study).items()
         if not study.params.variants[other].switches  # type: ignore[union-attr]
+        and not set(extra) & set(BROKEN)
     }
     cells, found = by_row(runs), []
     for key, members in cells.items():

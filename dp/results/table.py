@@ -46,11 +46,11 @@ def rows(study: Study, runs: Iterable[Run]) -> list[Row]:
             "seeds": len(members),
             "majority": first["majority"],
             "collapsed": "" if overflowed(members) else _collapsed(members),
-            "steps": max(_trained(run, "steps") + _trained(run, "steps_before") for run in members),
+            "steps": max(updates_of(run.trained) for run in members),
             "trials": max(_trained(run, "trials") for run in members),
             "chosen": ";".join(dict.fromkeys(_setting(run) for run in members)),
             "trainable": max(_trained(run, "trainable_parameters") for run in members),
-            "seconds": fmean(_seconds(run) for run in members),
+            "seconds": fmean(seconds_of(run.trained) for run in members),
             "truncated": members[0].tokens["made"]["truncated"][first["split"]],
             **made_from(members),
         }
@@ -142,7 +142,8 @@ def draws(members: Sequence[Run], values: Sequence[float]) -> list[float]:
     if len(by) == 1:
         return list(values)
     value_of = dict(zip((run.folder for run in members), values, strict=True))
-    return [fmean(value_of[run.folder] for run in own) for own in by.values()]
+    # Equal sums in another order may differ in their last bit, and would say that backbones do.
+    return [round(fmean(value_of[run.folder] for run in own), 12) for own in by.values()]
 
 
 def summary(members: list[Run], metric: str) -> Row:
@@ -172,9 +173,16 @@ def _trained(run: Run, fact: str) -> int | float:
     return run.trained["made"][fact] if run.trained else 0
 
 
-def _seconds(run: Run) -> float:
-    """In training steps; a run with one start has no others."""
-    return _trained(run, "step_seconds") + (run.trained["made"].get("start_seconds", 0.0) if run.trained else 0.0)
+def updates_of(trained: Mapping[str, Any] | None) -> int:
+    """Of a training's record: with those of its other starts, and of the run whose choice it keeps."""
+    made: dict[str, Any] = trained["made"] if trained else {"steps": 0, "steps_before": 0}
+    return int(made["steps"] + made["steps_before"] + made.get("other_starts", {}).get("steps", 0))
+
+
+def seconds_of(trained: Mapping[str, Any] | None) -> float:
+    """In training steps, with those of its other starts."""
+    made: dict[str, Any] = trained["made"] if trained else {"step_seconds": 0.0}
+    return float(made["step_seconds"] + made.get("other_starts", {}).get("seconds", 0.0))
 
 
 def _setting(run: Run) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from dp.numerics.seeds import derive
-from dp.statistics.intervals import Floats, percentiles
+from dp.statistics.intervals import Floats, Ints, percentiles
 
 RESAMPLES = 2000
 OF_METRICS = 1000
@@ -34,16 +34,23 @@ def of_difference(gained: Floats, size: Floats) -> tuple[float, float]:
     return percentiles(weights @ gained / (weights @ size))
 
 
-def over_runs(statistic: Callable[..., Floats], *samples: Scores) -> tuple[float, float] | tuple[None, None]:
+def over_runs(
+    statistic: Callable[..., Floats], *samples: Scores, together: bool = False
+) -> tuple[float, float] | tuple[None, None]:
     """Of a statistic of one sample (a variant's scores) or several: runs are drawn within each task (strata).
 
+    together: number s is of the same backbone in every task and sample, so backbones are drawn, each with all of it.
     (None, None) where it has no width, which would claim a certainty that nobody has: with one run per task, runs that
     agree, or, for the probability of improvement, runs that do not overlap.
     """
     draw = np.random.default_rng(derive(0, "stratified bootstrap"))
+
+    def numbers(count: int) -> Ints:
+        return draw.integers(count, size=(RESAMPLES, count))
+
+    shared = numbers(len(samples[0][0])) if together else None
     resampled = [
-        [of_task[draw.integers(len(of_task), size=(RESAMPLES, len(of_task)))] for of_task in scores]
-        for scores in samples
+        [of_task[numbers(len(of_task)) if shared is None else shared] for of_task in scores] for scores in samples
     ]
     low, high = percentiles(statistic(*resampled))
     return (None, None) if np.isclose(low, high, rtol=0, atol=1e-12) else (low, high)

@@ -1,7 +1,8 @@
 """A variant over several tasks: mean, interquartile mean, probability of improvement (Agarwal et al. 2021).
 
-Scores are one array [S_t] of runs for each of T tasks. Intervals (`bootstraps.over_runs`) draw runs within each task,
-so the tasks count as given: they say what other seeds would give, not other tasks.
+Scores are one array [S_t] of runs for each of T tasks or, of several backbones, of the mean on each, in one order.
+Intervals (`bootstraps.over_runs`) draw runs within each task, or backbones over all tasks, so the tasks count as given:
+they say what other seeds would give, not other tasks.
 """
 
 import numpy as np
@@ -19,6 +20,11 @@ def mean(scores: Scores) -> Floats:
 def interquartile_mean(scores: Scores) -> Floats:
     """Mean of the middle half of all runs of all tasks: [...]. A quarter is cut, rounded down, at either end."""
     return stats.trim_mean(np.concatenate(scores, axis=-1), 0.25, axis=-1)
+
+
+def improvement_on_each(scores: Scores, against: Scores) -> Floats:
+    """As `improvement`, of X and Y on the same backbone: [...]."""
+    return np.mean([((x > y) + (x == y) / 2).mean(axis=-1) for x, y in zip(scores, against, strict=True)], axis=0)
 
 
 def improvement(scores: Scores, against: Scores) -> Floats:

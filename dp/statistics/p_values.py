@@ -1,6 +1,7 @@
 """p values of single comparisons, and of many, corrected for their number."""
 
 from collections.abc import Sequence
+from statistics import fmean
 
 import numpy as np
 from scipy import stats
@@ -32,21 +33,21 @@ def gap(runs: Sequence[float], against: Sequence[float], examples: int, paired: 
     """Mean accuracy of `runs` minus that of `against`, with its variance over them.
 
     Not paired, Welch's: runs of one seed share the order of the batches and little else, so pairing would halve the
-    degrees of freedom and remove next to no variance. Paired where they are means on the same backbones. Values that
-    agree exactly tell nothing about their spread; as in results.csv, theirs is the binomial one of a single run over
-    its examples, (right + 2) / (n + 4) of them right.
+    degrees of freedom and remove next to no variance. Paired where they are means on the same backbones. Values, or
+    paired differences, that agree exactly tell nothing about their spread; as in results.csv, theirs is the binomial
+    one of a single run over its examples, (right + 2) / (n + 4) of them right.
     """
 
-    def mean(values: Sequence[float]) -> Mean:
-        if len(set(values)) > 1:
-            return Mean.of(values)
-        share = (values[0] * examples + 2) / (examples + 4)
-        return Mean(values[0], share * (1 - share) / examples, examples - 1)
+    def binomial(values: Sequence[float]) -> Mean:
+        share = (fmean(values) * examples + 2) / (examples + 4)
+        return Mean(fmean(values), share * (1 - share) / examples, examples - 1)
 
-    differences = [round(one - other, 12) for one, other in zip(runs, against, strict=True)] if paired else []
-    if len(set(differences)) > 1:
-        return Mean.of(differences)
-    return combined([mean(runs), mean(against)], [1, -1])
+    if paired:
+        differences = [round(one - other, 12) for one, other in zip(runs, against, strict=True)]
+        if len(set(differences)) > 1:
+            return Mean.of(differences)
+        return combined([binomial(runs), binomial(against)], [1, -1])
+    return combined([Mean.of(side) if len(set(side)) > 1 else binomial(side) for side in (runs, against)], [1, -1])
 
 
 def p_better(gap: Mean) -> float:

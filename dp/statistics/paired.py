@@ -100,8 +100,8 @@ def over_runs_and_examples(drawn: list[Sums], one: Sums, other: Sums, over: str 
     drawn: what was drawn independently: both variants or, for runs that belong together, their difference.
     """
     runs, others = len(one.right), len(other.right)
-    # Counts are whole numbers: equal means differ by 0 exactly.
-    difference = float((one.right.sum() * others - other.right.sum() * runs) / (runs * others * one.examples))
+    difference = (one.right.sum() * others - other.right.sum() * runs) / (runs * others * one.examples)
+    difference = round(float(difference), 12) + 0.0  # of shares, equal means may differ in their last bit
     over_examples = variance_over_examples(one.right.mean(axis=0) - other.right.mean(axis=0), one.size)
     total = over_examples
     squares = over_examples**2 / (len(one.size) - 1)

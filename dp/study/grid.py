@@ -164,7 +164,7 @@ def run_config(study: Study, cell: Cell) -> dict[str, Any]:
         "task": cell.task,
         "source": study.source,
         "variant": cell.variant,
-        "definition": definition.model_dump(),
+        "definition": definition.model_dump(exclude={"budget"}),
         "learned": learned(study, definition),
         "control": own.model_dump() if isinstance(own, Control) else None,
         "seed": cell.seed,
@@ -216,18 +216,16 @@ def _trained_as(study: Study, cell: Cell) -> str:
 
 def _training(study: Study, cell: Cell, in_force: list[str]) -> dict[str, Any]:
     budget = training_of(study.scale, _trained_as(study, cell)).model_dump()
-    for key in (
-        "steps",
-        "start_steps",
-        "evaluate_every",
-        "checkpoint_every",
-    ):  # as many looks at the selection split as any other
+    if budget["starts"] == 1:
+        budget = {key: value for key, value in budget.items() if key not in ("starts", "start_steps")}
+    counted = [key for key in ("steps", "start_steps", "evaluate_every", "checkpoint_every") if key in budget]
+    for key in counted:  # as many looks at the selection split as any other
         budget[key] *= study.definition(cell.variant).budget
     budget["updates_per_step"] = 1  # the temperature goes by the nominal steps of paper.md section 1
     if "update_every_micro_batch" in in_force:
         parts = budget["updates_per_step"] = budget["batch_size"] // budget["micro_batch_size"]
         budget["batch_size"] = budget["micro_batch_size"]
-        for key in ("steps", "start_steps", "evaluate_every", "checkpoint_every"):
+        for key in counted:
             budget[key] *= parts
     if _tunes_prompt_too(study.definition(cell.variant), in_force):
         budget["prompt_optimizer"] = study.scale.training.optimizer.model_dump()

@@ -152,6 +152,11 @@ class Params(Closed):
             for key in ("family", "head"):
                 if getattr(self.backbones[other], key) != getattr(entry, key):
                     raise ValueError(f"backbones.{name}: has another {key} than '{other}', another seed of '{model}'")
+            one, two = (self.backbones[of].source.model_dump() for of in (other, name))
+            if name != other and one == two:
+                raise ValueError(f"backbones.{name}: is the same as '{other}', and no other seed of '{model}'")
+            if ("seed" in one or "seed" in two) and one | {"seed": 0} != two | {"seed": 0}:
+                raise ValueError(f"backbones.{name}.source: differs from '{other}' in more than the seed of '{model}'")
         return self
 
 

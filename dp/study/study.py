@@ -311,6 +311,14 @@ def _check_predictions(study: Study) -> None:
         for task in study.tasks_in(regime)
         for variant in study.variants_on(backbone, regime)
     }
+    null = study.predictions.null_task
+    for backbone, regime in itertools.product(study.scale.backbones, study.scale.regimes):
+        there = study.variants_on(backbone, regime) if null.regime in regime.names else []
+        if null.task in study.tasks_in(regime) and there and null.against not in there:
+            raise ValueError(
+                f"{study.scale.predictions}: null_task.against: '{null.against}' is not run on backbone '{backbone}', "
+                "so nothing there could be compared with it"
+            )
     on = {variant for _, _, variant in evaluated}
     try:
         check_predictions(study.predictions, evaluated, {variant: learned_factors(study, variant) for variant in on})

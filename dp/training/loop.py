@@ -46,7 +46,7 @@ def train(
 ) -> dict[str, Any]:
     """Tune for `steps`, keep the tensors that did best on the selection rows; facts for the record.
 
-    until: end after so many of the steps, as a start does (dp/training/starts.py).
+    until: end after so many of the steps, and leave the state for who goes on (dp/training/starts.py).
     selection: one entry per task. Best is the highest selection accuracy (the mean over tasks), then the lowest
     selection loss, then the earliest. The tensors to save come under "tensors"; the log is `run/steps.jsonl`. A run
     whose fillers overflow (dp/training/overflow.py) ends before that update with the facts of its status and the
@@ -122,16 +122,16 @@ def train(
             state.log(line)
             bar.update()
             bar.set_postfix(loss=f"{total_loss:.3f}", refresh=False)
-            if (step + 1) % budget.evaluate_every == 0 or step + 1 == last:
+            if budget.looks_after(step + 1) or step + 1 == last:
                 best = _select(classifier, selection, config, step + 1, best, state)
-            if stop or (step + 1) % budget.checkpoint_every == 0:
+            if stop or (step + 1) % budget.checkpoint_every == 0 or step + 1 == last < budget.steps:
                 state.save(step + 1, trained, moving, best)
-            if stop and step + 1 < last:
+            if stop and step + 1 < budget.steps:
                 raise Interrupted(f"{run}: stopped after step {step + 1}; the same command resumes there.")
 
-    state.finish(run / "steps.jsonl")
+    log = state.log_file if last < budget.steps and not ended else state.finish(run / "steps.jsonl")
     (run / "failure.json").unlink(missing_ok=True)
-    steps = [line for line in files.read_jsonl(run / "steps.jsonl") if "loss" in line]
+    steps = [line for line in files.read_jsonl(log) if "loss" in line]
     seconds, positions = (sum(line[key] for line in steps) for key in ("seconds", "tokens"))
     return {
         "tensors": best.tensors if best else tensors_of(classifier.kept()),
@@ -216,17 +216,31 @@ class ChoiceCounts:
         return {**counts, "pool": pool}
 
 
-def _select(
-    classifier: Classifier, selection: list[Rows], config: LoopConfig, step: int, best: Best | None, state: State
-) -> Best:
-    """Evaluate on the selection rows; the better of this step and the best so far."""
+def evaluated(
+    classifier: Classifier, selection: list[Rows], config: LoopConfig, step: int
+) -> list[tuple[float, float]]:
+    """Accuracy and loss on the rows of each task, after `step` updates."""
     found = []
     for split, features in selection:
         scores, _ = score(classifier, split, features, config, step)
         labels = torch.tensor([row["label"] for row in split.rows])
         right = (scores.argmax(1) == labels).float().mean().item()
         found.append((right, functional.cross_entropy(scores, labels).item()))
+    return found
+
+
+def means(found: list[tuple[float, float]]) -> tuple[float, float]:
+    """Accuracy and loss over tasks."""
     accuracy, loss = (sum(values) / len(found) for values in zip(*found, strict=True))
+    return accuracy, loss
+
+
+def _select(
+    classifier: Classifier, selection: list[Rows], config: LoopConfig, step: int, best: Best | None, state: State
+) -> Best:
+    """Evaluate on the selection rows; the better of this step and the best so far."""
+    found = evaluated(classifier, selection, config, step)
+    accuracy, loss = means(found)
     better = best is None or (accuracy, -loss) > (best.accuracy, -best.loss)
     by_task = {"by_task": [right for right, _ in found]} if len(found) > 1 else {}
     state.log({"step": step, "selection": {"accuracy": accuracy, "loss": loss} | by_task, "best": better})

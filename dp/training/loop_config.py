@@ -25,7 +25,7 @@ class Budget(Settings):
     evaluate_every: PositiveInt = 500
     checkpoint_every: PositiveInt = 500
     starts: PositiveInt = 1
-    "begun anew with other draws; the one that is ahead on the selection rows after start_steps is trained"
+    "begun with other draws each; the one that is ahead on the selection rows after start_steps goes on"
     start_steps: PositiveInt = 500
     optimizer: Optimizer = Optimizer()
 
@@ -37,9 +37,13 @@ class RunBudget(Budget):
     prompt_optimizer: Optimizer | None = None
 
     @property
-    def updates_of_starts(self) -> int:
-        """Updates before those of the run itself."""
-        return self.starts * self.start_steps if self.starts > 1 else 0
+    def updates_of_other_starts(self) -> int:
+        """Updates of the starts that do not go on."""
+        return (self.starts - 1) * self.start_steps
+
+    def looks_after(self, update: int) -> bool:
+        """Whether there is an evaluation on the selection rows after so many updates, the last ones apart."""
+        return update % self.evaluate_every == 0 or (self.starts > 1 and update == self.start_steps)
 
 
 class Mixing(Configuration):

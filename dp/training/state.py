@@ -128,12 +128,19 @@ class State:
         with files.named(self.log_file), self.log_file.open("a", encoding="utf-8") as log:
             log.write(files.json_line(line))
 
-    def finish(self, log: Path) -> None:
+    def finish(self, log: Path) -> Path:
         """Put the step log in its place and forget the state, in an order that a kill cannot turn into half a state."""
         with replacing(log) as beside:
             shutil.copyfile(self.log_file, beside)
         self.file.unlink(missing_ok=True)
         shutil.rmtree(self.folder)
+        return log
+
+    def move_to(self, run: Path) -> None:
+        """Let another run of the same identity resume from here; it does already where nothing is left here."""
+        if self.folder.exists():
+            shutil.rmtree(run / "state", ignore_errors=True)
+            self.folder.rename(run / "state")
 
 
 def _numbered(optimizers: list[torch.optim.Optimizer]) -> list[tuple[int, torch.optim.Optimizer]]:

@@ -105,7 +105,11 @@ def _train(asked: Record, made: Record) -> list[str]:
     setting = made.get("setting")
     is_frozen = made.get("backbone_frozen")
     frozen = "" if is_frozen is None else f", backbone {'frozen' if is_frozen else 'tuned'}"
-    before = f" (after {made['steps_before']} of its source)" if made.get("steps_before") else ""
+    others, before = made.get("other_starts") or {}, ""
+    if others:
+        before = f" (start {made['start']} of {len(made['starts'])}; {others.get('steps')} of the others)"
+    if made.get("steps_before"):
+        before += f" (after {made['steps_before']} of its source)"
     selected = f"selected step {made.get('selected_step')}"
     if made.get("overflow"):
         selected = f"no step selected: {made['overflow']['why']}"

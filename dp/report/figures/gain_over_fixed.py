@@ -49,9 +49,9 @@ def data(found: Findings) -> list[dict[str, Any]]:
         if any(row["difference"] is None for row in own):  # a run overflowed, so there is no average either
             numbers: tuple[float | None, ...] = (None, None, None)
         else:
-            numbers = average(
-                [(row["difference"], row["low"], row["high"]) for row in own], Regime.parse(regime).is_union
-            )
+            seeds = [name for name in found.study.scale.backbones if found.study.params.model_of(name) == backbone]
+            shared = Regime.parse(regime).is_union or len(seeds) > 1
+            numbers = average([(row["difference"], row["low"], row["high"]) for row in own], dependent=shared)
         gain, low, high = numbers
         rows.append(about | {"task": AVERAGE, "gain": gain, "low": low, "high": high, "labels": together(own),
                              "paper": claimed.get((backbone, variant)) if regime == "full" else None,

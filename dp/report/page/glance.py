@@ -36,7 +36,8 @@ class Matrix:
 def of_predictions(rows: list[Row]) -> list[Matrix]:
     def spot(row: Row, line: int) -> Spot:
         text = OVERFLOW if row["mean"] is None else f"{100 * row['mean']:.1f}"
-        return Spot(text, row["verdict"], tone(row["verdict"]), line)
+        broken = ", as a broken one must" if row["broken"] and row["verdict"] == "fails" else ""
+        return Spot(text, row["verdict"] + broken, tone(row["verdict"]), line)
 
     return _grids("predictions", enumerate(rows, 2), _setting, spot)
 

@@ -14,7 +14,7 @@ from dp.report.findings import Findings
 from dp.report.page import curves
 from dp.results.groups import by_row
 from dp.results.runs import Run
-from dp.results.table import Row
+from dp.results.table import Row, seconds_of
 from dp.study.study import Study
 
 T = TypeVar("T")
@@ -116,7 +116,7 @@ def _run(run: Run, folders: list[str], trainings: list[str], strings: Numbered[s
         strings(run.metrics["collapsed_because"] or run.overflow or ""),
         made.get("selected_step"),
         made.get("steps"),
-        made.get("step_seconds"),
+        seconds_of(run.trained) if run.trained else None,
         *(one and round(100 * one["value"], 4) for one in run.metrics["metrics"].values()),
     ]
 

@@ -171,6 +171,7 @@ COLUMNS: dict[str, list[Column]] = {
     "predictions": [
         VERDICT,
         *WHERE,
+        Column("broken on purpose", plain("broken")),
         Column("predicted, %", interval("predicted_low", "predicted_high", 100), "number", key="predicted"),
         MEAN,
         INTERVAL,
@@ -249,7 +250,7 @@ TABLES = {
         "Numbers are percentages; the difference and its tolerance are in points."),
     "predictions": ("Predicted and measured", "predictions",
         "A prediction holds where the whole interval lies inside the predicted range, fails where it lies wholly "
-        "outside, and is unclear otherwise."),
+        "outside, and is unclear otherwise. What is broken on purpose has the intact variant's range, and must fail."),
     "null": ("The null task", "null_task",
         "Where nothing dynamic can help, a variant fails if it is better (p, Holm below 0.05) or worse by more than "
         "the margin, and holds if it is as good within the margin (same: p below 0.05)."),

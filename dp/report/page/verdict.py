@@ -69,7 +69,7 @@ def of_predictions(rows: list[Row], null: list[Row]) -> Summary:
     count = Counter(row["verdict"] for row in rows if not row["broken"])
     said = predicted.in_words(rows)
     headline = f"{said[0].upper()}{said[1:]}."
-    details = ["Unclear: the interval reaches beyond the predicted range, so the seeds are too few for their spread."]
+    details = ["Unclear: the interval reaches beyond the predicted range, so the runs are too few for their spread."]
     if null:
         said = null_task.in_words(null)
         details.append(f"{said[0].upper()}{said[1:]}.")

@@ -14,8 +14,8 @@ Setting = tuple[str, str, int | None]
 """Backbone, regime and k, as in results.csv."""
 AVERAGE = "average"
 MEANS = (
-    "Accuracy in percent: mean [95 % interval] over runs, or over the reported examples where there is one run or all "
-    "agree."
+    "Accuracy in percent: mean [95 % interval] over runs or, of several pre-trained backbones, over the means on each; "
+    "over the reported examples where there is one or all agree."
 )
 COLLAPSED = (
     "c: collapsed, that is, at the majority class or of one class throughout; c 1/3: one of three runs. The majority "

@@ -9,7 +9,7 @@ from dp.report.findings import Findings
 from dp.report.layout import Column, Group, Table, TableLine
 from dp.report.tables.cells import COLLAPSED, Setting, accuracies, average, percent
 from dp.results.labels import name_of, spelled_out
-from dp.results.table import Row
+from dp.results.table import Row, seconds_of
 
 FIELDS = ("backbone", "regime", "k", "task", "variant", "tasks", "trainings", "trainable", "steps", "seconds",
           "tokens_per_second", "examples_per_second", "peak_memory_mib", "gpu_peak_memory_mib", "mean", "low", "high",
@@ -39,9 +39,10 @@ def table(found: Findings) -> Table:
         Column("accuracy", partial(percent, found.study), "number"),
     ]
     notes = [
-        "trainable: tuned parameters, the most of any training; updates: with those of the run whose choice it keeps.",
-        "seconds: in training steps, mean over trainings, evaluation apart; tokens and examples in a second: mean over "
-        "trainings. memory: the most of any training's process.",
+        "trainable: tuned parameters, the most of any training; updates: with those of all starts, and "
+        "of the run whose choice it keeps.",
+        "seconds: in training steps, all starts included, mean over trainings, evaluation apart; tokens and examples "
+        "in a second: mean over trainings. memory: the most of any training's process.",
         "accuracy: in percent, the mean over as many tasks as the column before says: compare variants of the same "
         "tasks alone.",
         COLLAPSED,
@@ -76,7 +77,7 @@ def _record(found: Findings, setting: Setting, variant: str, own: dict[str, Row]
         "trainings": len(shown),
         "trainable": max(row["trainable"] for row in own.values()),
         "steps": max(row["steps"] for row in own.values()),
-        "seconds": _over(made, "step_seconds", fmean),
+        "seconds": fmean(map(seconds_of, shown.values())) if shown else None,
         "tokens_per_second": _over(made, "tokens_per_second", fmean),
         "examples_per_second": _over(made, "examples_per_second", fmean),
         "peak_memory_mib": _over(made, "peak_memory_mib", max),
