@@ -7,6 +7,7 @@ min_version("9.0")
 
 include: "workflow/common.smk"
 include: "workflow/guards.smk"
+include: "workflow/time_left.smk"
 
 
 localrules:

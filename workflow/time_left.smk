@@ -1,0 +1,38 @@
+"""Beside Snakemake's own `85 of 222 steps done`: how long yet."""
+
+import logging
+import time
+
+from snakemake.settings.types import Quietness
+from snakemake_interface_logger_plugins.common import LogEvent
+
+from dp.planning.time_left import TimeLeft
+
+
+class SayTimeLeft(logging.Handler):
+    """Follows the run's own messages, and says what is left at most every EVERY seconds."""
+
+    EVERY = 10
+
+    def __init__(self):
+        super().__init__()
+        self.run, self.said = None, time.monotonic()
+
+    def emit(self, message):
+        event, now = getattr(message, "event", None), time.monotonic()
+        if event == LogEvent.RUN_INFO:
+            own = {rule: count for rule, count in message.stats.items() if rule not in ("total", "all")}
+            self.run = TimeLeft(own, now)
+        elif self.run and event == LogEvent.JOB_INFO:
+            self.run.started(message.jobid, message.rule_name, now)
+        elif self.run and event == LogEvent.JOB_FINISHED:
+            self.run.finished(message.job_id, now)
+        elif self.run and event == LogEvent.PROGRESS and now > self.said + self.EVERY:
+            words = self.run.in_words(now)
+            if words:
+                self.said = now
+                logging.getLogger("snakemake.logging").info(words)
+
+
+if workflow.is_main_process and not {Quietness.PROGRESS, Quietness.ALL} & set(workflow.output_settings.quiet or ()):
+    logging.getLogger("snakemake.logging").addHandler(SayTimeLeft())
