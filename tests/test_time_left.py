@@ -21,10 +21,13 @@ def test_a_rules_jobs_to_come_take_what_those_before_took():
 
 
 def test_a_rule_that_ended_no_job_yet_makes_it_a_lower_bound():
-    run = TimeLeft({"train": 400, "report": 1}, start=0.0)
+    run = TimeLeft({"train": 400, "evaluate": 400, "report": 1}, start=0.0)
     run.started(1, "train", 0.0)
     run.finished(1, 60.0)
     assert run.in_words(60.0) == "at least 6.7 h left"  # 399 min: a minute each, one at a time
+    run.started(2, "evaluate", 60.0)
+    run.finished(2, 60.0)
+    assert run.in_words(60.0) == "about 6.7 h left", "the report alone is no matter"
     run.finished(7, 61.0)  # of a job whose start was not seen
     assert run.left["train"] == 399
 

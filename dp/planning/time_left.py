@@ -23,7 +23,8 @@ class TimeLeft:
             self.took[rule].append(now - began)
 
     def in_words(self, now: float) -> str | None:
-        """`about 4 min left`; `at least` while a rule has not ended a job yet. None before any has, and at the end.
+        """`about 4 min left`; `at least` while the rules that ended no job yet are a twentieth of what is left or more.
+        None before any has, and at the end.
 
         A rule's jobs to come take the mean of those that ended, as many at once as there were so far on average.
         """
@@ -33,7 +34,8 @@ class TimeLeft:
         if not known or not busy:
             return None
         seconds = known * (now - self.start) / busy
-        sure = "about" if all(rule in self.took for rule in ahead) else "at least"
+        unknown = sum(count for rule, count in ahead.items() if rule not in self.took)
+        sure = "about" if 20 * unknown < sum(ahead.values()) else "at least"
         if seconds < 90:
             return f"{sure} {round(seconds, -1) or 10:.0f} s left"
         return f"{sure} {seconds / 60:.0f} min left" if seconds < 5400 else f"{sure} {seconds / 3600:.1f} h left"
