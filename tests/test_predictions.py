@@ -444,7 +444,8 @@ def test_a_scale_without_predictions_has_no_such_pages(tmp_path, monkeypatch):
 def test_snakemake_knows_the_files_of_predictions(tmp_path, monkeypatch):
     raw = yaml.safe_load(yaml.safe_dump(WRITTEN).replace("alpha", "toy").replace("beta", "toy_choice"))
     predicted_study(tmp_path, monkeypatch, raw, tasks={"made_up": ["toy", "toy_choice"]})
-    for name in ("Snakefile", "dp", "workflow/common.smk", "workflow/guards.smk", "workflow/rules", "environment.yml"):
+    rules = [f"workflow/{path.name}" for path in (ROOT / "workflow").glob("*.smk")]
+    for name in ("Snakefile", "dp", *rules, "workflow/rules", "environment.yml"):
         (tmp_path / name).symlink_to(ROOT / name)
     command = [sys.executable, "-m", "snakemake", "--cores", "1", "-n", "--config", "scale=synthetic", "--", "report"]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -186,9 +186,9 @@ def _compare() -> None:
 
 
 def _with_crlf() -> list[str]:
-    """Files of the project that DVC compares, all of them text, whose lines end as on Windows."""
+    """Text files of the project that DVC compares, whose lines end as on Windows."""
     below = (path for name in SOURCES for path in (Path(name), *Path(name).rglob("*")))
-    text = (path for path in below if path.is_file() and path.suffix != ".pyc")
+    text = (path for path in below if path.is_file() and path.suffix not in (".pyc", ".safetensors"))
     return sorted(str(path) for path in text if b"\r\n" in path.read_bytes())
 
 
