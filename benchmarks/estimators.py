@@ -116,7 +116,7 @@ def trained(world: int, cell: tuple[str, str, str], name: str, seed: int, steps:
     scores, _ = score(model, *reported, config, 0)
     labels = torch.tensor([row["label"] for row in reported.split.rows])
     accuracy = (scores.argmax(1) == labels).float().mean().item()
-    seconds = outcome["step_seconds"] + facts.get("other_starts", {}).get("seconds", 0.0)
+    seconds = table.seconds_of({"made": outcome | facts})
     return {"task": cell[1], "variant": cell[2], "estimator": name, "world": world, "seed": seed, "accuracy": accuracy,
             "seconds": seconds, "passes": outcome["forward_passes_per_row"]}  # fmt: skip
 

@@ -160,7 +160,5 @@ def test_one_start_says_nothing_of_starts_and_too_long_ones_are_refused(tmp_path
     alone.prepare()
     facts = made(alone.train(RUN))
     assert "starts" not in facts and facts["steps_before"] == 0
-    assert (
-        not {"starts", "start_steps"}
-        & files.read_json(paths.train_run("small", RUN) / "config.json")["training"].keys()
-    )
+    asked = files.read_json(paths.train_run("small", RUN) / "config.json")["training"]
+    assert not {"starts", "start_steps"} & asked.keys()

@@ -107,7 +107,7 @@ def _train(asked: Record, made: Record) -> list[str]:
     frozen = "" if is_frozen is None else f", backbone {'frozen' if is_frozen else 'tuned'}"
     others, before = made.get("other_starts") or {}, ""
     if others:
-        before = f" (start {made['start']} of {len(made['starts'])}; {others.get('steps')} of the others)"
+        before = f" (start {made.get('start')} of {len(made.get('starts') or [])}; {others.get('steps')} of the others)"
     if made.get("steps_before"):
         before += f" (after {made['steps_before']} of its source)"
     selected = f"selected step {made.get('selected_step')}"
