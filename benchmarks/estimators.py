@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.progress import track
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
@@ -55,8 +56,8 @@ from dp.training.starts import started
 ESTIMATORS: dict[str, dict[str, Any]] = {
     "straight_through, raw feature (the paper's)": {"estimator": "straight_through", "switches": ["raw_feature"]},
     "straight_through": {"estimator": "straight_through"},
-    "reinforce, 2 samples, raw feature": {"estimator": "reinforce", "switches": ["raw_feature"]},
-    "reinforce, 2 samples": {"estimator": "reinforce"},
+    "reinforce, 3 samples, raw feature": {"estimator": "reinforce", "samples": 3, "switches": ["raw_feature"]},
+    "reinforce, 3 samples": {"estimator": "reinforce", "samples": 3},
     "reinforce, 4 samples": {"estimator": "reinforce", "samples": 4},
     "exact": {"estimator": "exact"},
     "marginal, 2 samples": {"estimator": "marginal", "samples": 2},
@@ -92,7 +93,7 @@ def main() -> None:
     with ProcessPoolExecutor(arguments.jobs, get_context("spawn")) as pool:
         grid = itertools.product(worlds, cells, (ORACLE, "fixed", *names), seeds)
         asked = [(*one, arguments.steps) for one in grid]
-        runs = list(pool.map(trained, *zip(*asked, strict=True)))
+        runs = list(track(pool.map(trained, *zip(*asked, strict=True)), "trainings", len(asked)))
         about = [(cell, name) for cell in cells for name in names if name in EXPECTED]
         gradients = list(pool.map(gradient, *zip(*about, strict=True))) if about else []
     files.write_text(arguments.out / "runs.csv", table.to_csv(runs[0], runs))
@@ -125,7 +126,7 @@ def gradient(cell: tuple[str, str, str], name: str) -> dict[str, Any]:
     """Bias and standard deviation of a choice's gradient under one estimator, relative to the exact one's norm."""
     study = load_study(settings={"scale": SCALE})
     raw = ESTIMATORS[name].get("switches", [])
-    start = "reinforce, 2 samples, raw feature" if raw else "exact"
+    start = "reinforce, 3 samples, raw feature" if raw else "exact"
     rows, selection, config, build, _ = _prepared(study, 0, cell, start, 100)
     model = build(config.seed)
     assert config.choice is not None
@@ -142,7 +143,7 @@ def gradient(cell: tuple[str, str, str], name: str) -> dict[str, Any]:
             value.zero_()
     exact = _gradient(model, rows, "exact", study.scale.prompt.length + 1, 0)
     settings = ESTIMATORS[name]
-    copies = settings.get("samples", 2) if settings["estimator"] == "reinforce" else 1
+    copies = settings.get("samples", 1)
     found = torch.stack([_gradient(model, rows, settings["estimator"], copies, draw) for draw in range(DRAWS)])
     deviation = found.var(0).sum().sqrt()
     return {"task": cell[1], "variant": cell[2], "estimator": name,
