@@ -24,6 +24,7 @@ onstart:
         refuse_uncommitted()
         forget_params()
         heed_signals()
+        start_unlimited()
     start_worker()
 
 
