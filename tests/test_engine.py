@@ -67,6 +67,13 @@ def test_a_log_that_cannot_be_written_ends_no_job(project):
     assert (project / EVALUATION / "record.json").is_file()
 
 
+def test_nothing_is_weighed_while_no_job_begins_or_ends(project, tmp_path):
+    shutil.rmtree(project / EVALUATION)
+    waiting = standing_in(tmp_path, "sleep 5", "return 3")
+    printed, _ = snakemake(project, "--verbose", "--", "evaluate", **waiting)
+    assert log(project) == "" and 1 <= printed.count("Resources before job selection") <= 2
+
+
 def started(project, **more):
     """A Snakemake in a group of its own, once its job is at work."""
     (project / f"results/logs/evaluate/e2e/{RUN}.log").unlink()
