@@ -68,8 +68,8 @@ def test_a_log_that_cannot_be_written_ends_no_job(project):
 
 
 def test_nothing_is_weighed_while_no_job_begins_or_ends(project, tmp_path):
-    for run in (project / "results/evaluate/e2e/tiny-t5/full/toy").iterdir():
-        shutil.rmtree(run)
+    for variant in (project / "results/evaluate/e2e/tiny-t5/full/toy").iterdir():
+        shutil.rmtree(variant)
     waiting = standing_in(tmp_path, "sleep 6", "return 3")
     printed, _ = snakemake(project, "--verbose", "--", "evaluate", **waiting)
     assert log(project) == "" and 1 <= printed.count("Resources before job selection") <= 2
