@@ -62,7 +62,7 @@ def report(runs: list[dict[str, Any]]) -> str:
         found = [row["accuracy"] for row in rows]
         lines.append(f"| {samples} | {updates} | {100 * statistics.fmean(means):.1f}{interval} "
                      f"| {100 * min(found):.1f} | {sum(one >= 0.97 for one in found)}/{len(found)} "
-                     f"| {statistics.median(row['seconds'] for row in rows):.0f} |")  # fmt: skip
+                     f"| {statistics.median(row['seconds'] for row in rows):.1f} |")  # fmt: skip
     return "\n".join(lines) + "\n"
 
 
