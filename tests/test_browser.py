@@ -349,7 +349,8 @@ def test_figures_are_enlarged_turned_over_and_zoomed(browser):
     assert last not in (first, "")
     press(Keys.ESCAPE)
     assert not is_open(browser, "zoom")
-    assert last in browser.switch_to.active_element.get_attribute("aria-label")
+    focused = "return document.activeElement.ariaLabel"  # set by an event that comes after the closing
+    WebDriverWait(browser, 5).until(lambda driver: last in driver.execute_script(focused))
 
 
 def test_hostile_text_is_shown_and_never_run(chromium, pages):

@@ -127,6 +127,7 @@ class Worker:
 @pytest.fixture(scope="module")
 def worker(tmp_path_factory):
     with closing(Worker(tmp_path_factory.mktemp("worker"))) as found:
+        found.facts()  # it has imported, whichever test is the first
         yield found
     wait_until(lambda: not found.socket.parent.exists())
 
