@@ -3,6 +3,7 @@
 A library that is handed a path may take it for a pattern, or find other bytes there than those that were hashed.
 """
 
+import csv
 import gzip
 import io
 import json
@@ -56,6 +57,41 @@ def _jsonl(content: bytes, path: Path, reading: Reading) -> Located:
             raise UserError(f"{where}: is nested too deeply. {AGAIN}") from None
         except ValueError as error:
             raise UserError(f"{where}: malformed JSON ({error}). {AGAIN}") from None
+
+
+def _csv(content: bytes, path: Path, reading: Reading) -> Located:
+    return separated(content, path, reading.separator or ",")
+
+
+def _tsv(content: bytes, path: Path, reading: Reading) -> Located:
+    return separated(content, path, "\t")
+
+
+def separated(content: bytes, path: Path, separator: str) -> Located:
+    """The rows behind a header, as spreadsheets write them: quotes around a field that holds the separator, a line's end
+    or a doubled quote. Blank lines are no rows, and every other one has as many fields as the header."""
+    try:
+        text = b"".join(_lines(content, path)).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not UTF-8 ({error.reason}, byte {error.start}). Save it as UTF-8.") from None
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    header: list[str] = []
+    try:
+        for row in filter(None, reader):
+            where = f"{path}, line {reader.line_num}"
+            if not header:
+                header = row
+                if len(set(header)) < len(header) or "" in header:
+                    raise UserError(f"{where}: {shown(repr(header))} must be a name for each column. Name them apart.")
+            elif len(row) != len(header):
+                raise UserError(
+                    f"{where}: ends a row of {len(row)} fields under a header of {len(header)}, {shown(repr(header))}. "
+                    f"Put quotes around a field that holds {separator!a}, or say which `separator` the file has."
+                )
+            else:
+                yield where, dict(zip(header, row, strict=True))
+    except csv.Error as error:
+        raise UserError(f"{path}, line {reader.line_num}: {error}. Save the table again, with quotes doubled.") from None
 
 
 def _lines(content: bytes, path: Path) -> Iterator[bytes]:
@@ -137,6 +173,8 @@ def _table(path: Path, load: Callable[[], Any]) -> Located:
 
 FORMATS: dict[str, Callable[[bytes, Path, Reading], Located]] = {
     "jsonl": _jsonl,
+    "csv": _csv,
+    "tsv": _tsv,
     "multirc": _multirc,
     "requests": _requests,
     "parquet": _parquet,

@@ -63,11 +63,13 @@ def check(task: Task, splits: dict[str, list[Row]], where: str) -> None:
 def _read(task: Task, reading: Reading, split: str, file: File) -> list[Row]:
     rows, names = [], {name: reading.columns.get(name, name) for name in (*task.fields, LABEL)}
     for number, (where, raw) in enumerate(FORMATS[reading.format](file.content, file.path, reading)):
+        if reading.is_text and (empty := [names[name] for name in names if raw.get(names[name]) == ""]):
+            raise UserError(f"{where}: nothing stands in {empty}, which is needed. Fill it in, or take the row out.")
         fields = {field: _text(_column(task, raw, field, names[field], where), names[field], where)
                   for field in task.fields}  # fmt: skip
         if not any(text.strip() for text in fields.values()):
             raise UserError(f"{where}: nothing stands in {task.fields}, so there is nothing to classify. Leave it out.")
-        label = _class(_column(task, raw, LABEL, names[LABEL], where), reading.classes, where)
+        label = _class(_column(task, raw, LABEL, names[LABEL], where), reading, where)
         rows.append({**_identity(split, number, raw, where), "label": label, "fields": fields})
     return [{key: row[key] for key in ("id", "label", "group", "cluster", "fields")} for row in rows]
 
@@ -103,11 +105,12 @@ def _text(value: Any, column: str, where: str) -> str:
     return value
 
 
-def _class(value: Any, classes: list[bool | int | str], where: str) -> int:
-    for label, known in enumerate(classes):
-        if value == known and type(value) is type(known):
+def _class(value: Any, reading: Reading, where: str) -> int:
+    for label, known in enumerate(reading.classes):
+        written = str(known) if reading.is_text else known
+        if value == written and type(value) is type(written):
             return label
     raise UserError(
-        f"{where}: label {shown(repr(value))} is unknown; the labels are {classes}. Use a labelled split, and the "
-        "official file."
+        f"{where}: label {shown(repr(value))} is unknown; the labels are {reading.classes}. Use a labelled split, and "
+        "the official file."
     )

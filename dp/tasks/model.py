@@ -52,11 +52,20 @@ class Resplit(Closed):
 class Reading(Closed):
     """How the rows of a source file become canonical rows."""
 
-    format: Literal["jsonl", "multirc", "parquet", "arrow", "requests"]
+    format: Literal["jsonl", "csv", "tsv", "multirc", "parquet", "arrow", "requests"]
     columns: dict[str, str] = Field({}, description="field, or label -> column, where the two names differ")
     classes: list[bool | int | str] = Field(description="the file's label value of each class, in class order")
     pattern: str | None = Field(None, description="format requests: the text of a row, each {field} once")
+    separator: Annotated[str, Field(pattern=r"^[^\"\r\n]$")] | None = Field(
+        None, description="format csv: what stands between two columns, where it is no comma"
+    )
     resplit: Resplit | None = Field(None, description="cuts the one file `all` into train and validation")
+
+
+    @property
+    def is_text(self) -> bool:
+        """Whether all that the file holds, labels too, is text."""
+        return self.format in ("csv", "tsv")
 
 
 class SourceFile(Closed):
@@ -233,6 +242,8 @@ def _check_reading(key: str, source: Reading, files: dict[str, object], fields: 
         raise ValueError(f"{key}.classes: must be {classes} label values, one per class")
     if (source.format == "requests") != (source.pattern is not None):
         raise ValueError(f"{key}.pattern: goes with format requests, and only with it")
+    if source.separator is not None and source.format != "csv":
+        raise ValueError(f"{key}.separator: goes with format csv alone; leave it out")
     if source.pattern is not None:
         check_pattern(f"{key}.pattern", source.pattern, fields)
     if source.columns and source.format in ("multirc", "requests"):
