@@ -29,6 +29,7 @@ COMMANDS = MAKING | {
     "why": "show everything that a number rests on",
     "diff": "say what changed between two states of the study: revisions or folders of results",
     "audit": "say whether what lies here is what the code, the parameters and the data say",
+    "predict": "label texts of one's own with what a run tuned",
     "plan": "say what a scale costs before it is run: jobs, hours, disk and download",
     "adopt": "take over results that other code made, with evidence that this code makes the same",
     "status": "say how far a scale is, and how long the rest will take",

@@ -1,7 +1,6 @@
 """The reported split as one run predicts it, and its metrics."""
 
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +23,7 @@ from dp.numerics.devices import device
 from dp.prompts.prompt import Choices
 from dp.results import metrics
 from dp.training import overflow
-from dp.training.state import load_tuned
+from dp.training.tuned import restored
 
 REPORTED = "validation"
 
@@ -114,13 +113,9 @@ def _scores(
     if trained is None:
         return score(classifier(config, backbone, [classes], [], where), reported, features, config, 0, progress)
     made = files.read_json(trained / "record.json")["made"]
-    # The model is built as it was trained: with what a search chose, and for every task that it serves.
-    tuned = ClassifierConfig.model_validate(files.read_json(trained / "config.json"))
-    model = classifier(tuned, backbone, made["classes"], [], where)
-    load_tuned(model.kept(), trained / "tuned.safetensors")
+    model, tuned = restored(trained, backbone, made["classes"], where)
     if config.multitask:
-        number = config.multitask.tasks.index(config.task)
-        reported = replace(reported, tasks=torch.full_like(reported.tasks, number))
+        reported = reported.of_task(config.multitask.tasks.index(config.task))
     if config.control and config.control.instances == "shuffled":
         assert features is not None
         features = features[seeds.other_row(len(reported), config.seed, "shuffled instances")]

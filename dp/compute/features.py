@@ -6,6 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from dp.backbones.backbone import Backbone
 from dp.backbones.families import load
 from dp.backbones.names import Family
 from dp.closed import Configuration
@@ -37,21 +38,34 @@ def features(config: FeaturesConfig, tokens_in: Path, backbone_in: Path, folder:
 
     Raises UserError where one is not finite.
     """
-    with device(config.compute) as where, torch.no_grad():
+    with device(config.compute) as where:
         backbone = load(backbone_in, config.family, config.head, config.compute.dtype, where)
         splits, _ = tokens.load(tokens_in)
         found = {}
         for name, split in splits.items():
-            found[name] = torch.empty(len(split), backbone.hidden_size)
-            batches = evaluation_batches([len(ids) for ids in split.ids], config.batch_size)
-            for numbers in bar(batches, of=f"features {config.task} {name}", unit="batch"):
-                batch = collate(split, numbers, width=config.width).to(where)
-                states = backbone.hidden(Sequence(backbone.embed(batch.ids), batch.mask, batch.mask))
-                counted = batch.mask if config.pooling == "masked_mean" else torch.ones_like(batch.mask)
-                found[name][numbers] = masked_mean(states.float(), counted).cpu()
+            progress = f"features {config.task} {name}"
+            found[name] = of_split(split, backbone, config.width, config.batch_size, where, progress)
         _check(found, splits, config)
         tensors.save(found, folder / "features.safetensors")
     return {"shape": {name: list(value.shape) for name, value in found.items()}}
+
+
+@torch.no_grad()
+def of_split(
+    split: tokens.Split, backbone: Backbone, width: int | None, batch_size: int, device: str, progress: str = ""
+) -> Tensor:
+    """The features [R, H] of a split's rows: means over their tokens, or over all `width` positions of each.
+
+    `progress` names the bar; without it there is none.
+    """
+    found = torch.empty(len(split), backbone.hidden_size)
+    batches = evaluation_batches([len(ids) for ids in split.ids], batch_size)
+    for numbers in bar(batches, of=progress, unit="batch", shown=bool(progress)):
+        batch = collate(split, numbers, width=width).to(device)
+        states = backbone.hidden(Sequence(backbone.embed(batch.ids), batch.mask, batch.mask))
+        counted = batch.mask if width is None else torch.ones_like(batch.mask)
+        found[numbers] = masked_mean(states.float(), counted).cpu()
+    return found
 
 
 def _check(features: dict[str, Tensor], splits: dict[str, tokens.Split], config: FeaturesConfig) -> None:

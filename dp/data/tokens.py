@@ -1,6 +1,6 @@
 """Token ids of one task under one backbone, as one safetensors file and one list of rows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,10 @@ class Split:
             [self.rows[i] for i in numbers],
             self.tasks[numbers],
         )
+
+    def of_task(self, number: int) -> "Split":
+        """The same rows as those of one task of a union."""
+        return replace(self, tasks=torch.full_like(self.tasks, number))
 
 
 def union(splits: list[Split]) -> Split:

@@ -22,6 +22,7 @@ Located = Iterator[tuple[str, dict[str, Any]]]
 
 AGAIN = "Get the file again."
 BOM = "\ufeff"
+SEPARATORS = {"csv": ",", "tsv": "\t"}
 
 
 def get(raw: Any, key: str, where: str, remedy: str = "Use the official file.") -> Any:
@@ -41,6 +42,11 @@ def _items(raw: Any, key: str, where: str) -> list[Any]:
 
 
 def _jsonl(content: bytes, path: Path, reading: Reading) -> Located:
+    return json_lines(content, path)
+
+
+def json_lines(content: bytes, path: Path) -> Located:
+    """One JSON value a line."""
     for number, line in enumerate(_lines(content, path), 1):
         where = f"{path}, line {number}"
         try:
@@ -60,16 +66,16 @@ def _jsonl(content: bytes, path: Path, reading: Reading) -> Located:
 
 
 def _csv(content: bytes, path: Path, reading: Reading) -> Located:
-    return separated(content, path, reading.separator or ",")
+    return separated(content, path, reading.separator or SEPARATORS["csv"])
 
 
 def _tsv(content: bytes, path: Path, reading: Reading) -> Located:
-    return separated(content, path, "\t")
+    return separated(content, path, SEPARATORS["tsv"])
 
 
 def separated(content: bytes, path: Path, separator: str) -> Located:
-    """The rows behind a header, as spreadsheets write them: quotes around a field that holds the separator, a line's end
-    or a doubled quote. Blank lines are no rows, and every other one has as many fields as the header."""
+    """The rows behind a header, as spreadsheets write them: quotes around a field that holds the separator, the end of
+    a line or a doubled quote. Blank lines are no rows, and every other one has as many fields as the header."""
     try:
         text = b"".join(_lines(content, path)).decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -91,7 +97,7 @@ def separated(content: bytes, path: Path, separator: str) -> Located:
             else:
                 yield where, dict(zip(header, row, strict=True))
     except csv.Error as error:
-        raise UserError(f"{path}, line {reader.line_num}: {error}. Save the table again, with quotes doubled.") from None
+        raise UserError(f"{path}, line {reader.line_num}: {error}. Save the table again.") from None
 
 
 def _lines(content: bytes, path: Path) -> Iterator[bytes]:

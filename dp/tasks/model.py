@@ -61,7 +61,6 @@ class Reading(Closed):
     )
     resplit: Resplit | None = Field(None, description="cuts the one file `all` into train and validation")
 
-
     @property
     def is_text(self) -> bool:
         """Whether all that the file holds, labels too, is text."""
@@ -208,6 +207,13 @@ def template(task: Task, family: Family) -> Template:
 def render(task: Task, family: Family, fields: dict[str, str]) -> str:
     """The input text of one row, up to where the label word is read."""
     return template(task, family).text.format_map(fields)
+
+
+def fields_read(task: Task, family: Family) -> list[str]:
+    """The fields that a row's text, or its label words, hold; the others of the task say more about a row."""
+    scored = template(task, family)
+    named = {name for text in (scored.text, *scored.words) for name in fields_of("", text, task.fields)}
+    return [field for field in task.fields if field in named]
 
 
 def released_spans(task: Task, family: Family, fields: dict[str, str]) -> list[tuple[int, int]]:

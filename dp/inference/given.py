@@ -1,0 +1,62 @@
+"""Rows that somebody gives to be predicted, from a table or a list of JSON objects; and predictions as a table."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dp import files
+from dp.errors import UserError, shown
+from dp.inference.tuned import Prediction
+from dp.sources.formats import SEPARATORS, json_lines, separated
+
+ID = "id"
+"""The one column that a row may have beside the fields of its task: predictions carry it on."""
+
+
+def read(path: Path, separator: str | None = None) -> list[dict[str, Any]]:
+    """The rows of a .csv, .tsv or .jsonl file. Raises UserError for one of another kind, or that cannot be read."""
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in (*SEPARATORS, "jsonl"):
+        raise UserError(f"--file: {shown(str(path))} ends in none of .csv, .tsv and .jsonl, so its format is unknown.")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"--file: {shown(str(path))} cannot be read ({error.strerror}).") from None
+    if kind == "jsonl":
+        rows = [row for _, row in json_lines(content, path)]
+        if wrong := next((row for row in rows if not isinstance(row, dict)), None):
+            raise UserError(f"--file: {path}: {shown(repr(wrong))} is no row: a line is one JSON object.")
+        return rows
+    return [row for _, row in separated(content, path, separator or SEPARATORS[kind])]
+
+
+def check_out(path: Path) -> None:
+    """Before anything is computed. Raises UserError for a path of another kind than `write` knows."""
+    if path.suffix not in (".csv", ".jsonl"):
+        raise UserError(f"--out: {shown(str(path))} must end in .csv or .jsonl.")
+
+
+def write(path: Path, names: Sequence[Any], predictions: list[Prediction]) -> None:
+    """Predictions as .csv or .jsonl, a row each."""
+    if path.suffix == ".csv":
+        files.write_text(path, as_csv(names, predictions))
+    else:
+        files.write_jsonl(path, map(as_json, names, predictions))
+
+
+def as_json(name: Any, prediction: Prediction) -> dict[str, Any]:
+    return {ID: name} | prediction._asdict()
+
+
+def as_csv(names: Sequence[Any], predictions: list[Prediction]) -> str:
+    """A column for the probability of each label, and one for each choice; a pool's weights stand in one."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    labels = list(predictions[0].probabilities) if predictions else []
+    table.writerow([ID, "label", *(f"p({label})" for label in labels), "split", "length", "pool", "truncated"])
+    for name, one in zip(names, predictions, strict=True):
+        pool = "" if one.pool is None else " ".join(map(str, one.pool))
+        table.writerow([name, one.label, *one.probabilities.values(), one.split, one.length, pool, one.truncated])
+    return text.getvalue()
