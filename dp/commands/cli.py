@@ -29,6 +29,7 @@ COMMANDS = MAKING | {
     "why": "show everything that a number rests on",
     "diff": "say what changed between two states of the study: revisions or folders of results",
     "audit": "say whether what lies here is what the code, the parameters and the data say",
+    "export-peft": "write what a run tuned as an adapter of the library peft",
     "predict": "label texts of one's own with what a run tuned",
     "plan": "say what a scale costs before it is run: jobs, hours, disk and download",
     "adopt": "take over results that other code made, with evidence that this code makes the same",
@@ -67,7 +68,7 @@ def main(arguments: list[str] | None = None) -> None:
         command.add_argument("--scale", action="append", metavar="NAME", dest="settings", type="scale={}".format,
                              help="short for --set scale=NAME")  # fmt: skip
         if chosen == [name]:
-            module = importlib.import_module(f"dp.commands.{'making' if name in MAKING else name}")
+            module = importlib.import_module(f"dp.commands.{'making' if name in MAKING else name.replace('-', '_')}")
             module.add_arguments(command, *([name] if name in MAKING else []))
     parsed = parser.parse_args(arguments)
     # As `--table "$TABLE"` without that variable gives it. Some commands would take it for what is not asked.

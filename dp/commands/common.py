@@ -6,8 +6,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+from dp import paths
 from dp.closed import one_of
-from dp.jobs.job import Cell
+from dp.errors import UserError, shown
+from dp.jobs.job import RECORD, Cell
+from dp.study import grid
 from dp.study.study import Catalogue, Study, load, load_catalogue, settings_of
 
 # The workflow hands `--config` to its jobs in this variable, as JSON; `--set` goes before it.
@@ -33,3 +36,19 @@ def chosen(study: Study, cells: list[Cell], run: str) -> Cell:
     """The cell of a `--run` among those that a command can make. Raises UserError where it is none of them."""
     known = {cell.run: cell for cell in cells}
     return known[one_of("--run", run, known, f"scale '{study.scale_name}' has no such run")]
+
+
+def trained(arguments: argparse.Namespace) -> Path:
+    """The folder of the run's training. Raises UserError for a run that trains nothing of its own."""
+    if (Path(arguments.run) / RECORD).is_file():
+        return Path(arguments.run)
+    of = study(arguments)
+    trained = {cell.run: cell for cell in grid.trainings(of)}
+    known = trained | {cell.run: cell for cell in grid.cells(of)}
+    cell = known[one_of("--run", arguments.run, known, f"scale '{of.scale_name}' has no such run")]
+    training = grid.training(of, cell)
+    if training is None:
+        raise UserError(f"--run: {shown(cell.variant)} tunes nothing, so there is nothing to predict with.")
+    if training.variant != cell.variant:
+        raise UserError(f"--run: {cell.variant} is a control of {training.variant}; predict with that one.")
+    return paths.train_run(of.scale_name, training.run)

@@ -5,12 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dp import paths
-from dp.closed import one_of
 from dp.commands import common
 from dp.errors import UserError, shown
-from dp.jobs.job import RECORD
-from dp.study import grid
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +29,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError("Give rows in one of three ways: --text, --field for each field of one row, or --file.")
     if arguments.batch_size is not None and arguments.batch_size < 1:
         raise UserError(f"--batch-size: must be 1 or more, not {arguments.batch_size}.")
-    folder = _folder(arguments)
+    folder = common.trained(arguments)
     from dp.inference import given
     from dp.inference.tuned import Tuned
 
@@ -57,22 +53,6 @@ def run(arguments: argparse.Namespace) -> None:
     else:
         for name, one in zip(names, predictions, strict=True):
             print(json.dumps(given.as_json(name, one), ensure_ascii=False))
-
-
-def _folder(arguments: argparse.Namespace) -> Path:
-    """The folder of the run's training. Raises UserError for a run that trains nothing of its own."""
-    if (Path(arguments.run) / RECORD).is_file():
-        return Path(arguments.run)
-    study = common.study(arguments)
-    trained = {cell.run: cell for cell in grid.trainings(study)}
-    known = trained | {cell.run: cell for cell in grid.cells(study)}
-    cell = known[one_of("--run", arguments.run, known, f"scale '{study.scale_name}' has no such run")]
-    training = grid.training(study, cell)
-    if training is None:
-        raise UserError(f"--run: {shown(cell.variant)} tunes nothing, so there is nothing to predict with.")
-    if training.variant != cell.variant:
-        raise UserError(f"--run: {cell.variant} is a control of {training.variant}; predict with that one.")
-    return paths.train_run(study.scale_name, training.run)
 
 
 def _fields(given: list[str]) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from torch import Tensor
+
 from dp import files, paths
 from dp.backbones.families import load as load_backbone
 from dp.classifier.classifier import Classifier
@@ -15,6 +17,7 @@ from dp.compute.features import of_split
 from dp.compute.tokenize import TokensConfig
 from dp.data.choices import answering
 from dp.data.encoding import Example, encode, gather
+from dp.data.tokens import Split
 from dp.errors import UserError, shown
 from dp.jobs import record
 from dp.jobs.inputs import verified
@@ -48,6 +51,7 @@ class Tuned:
 
     def __init__(
         self,
+        folder: Path,
         model: Classifier,
         config: ClassifierConfig,
         task: Task,
@@ -56,10 +60,11 @@ class Tuned:
         step: int,
         pooling: set[str],
     ) -> None:
-        """As `load` calls it. number: of the task in a union. pooling: of the instance feature that is read, if any."""
+        """As `load` calls it. folder: of the training. number: of the task in a union. pooling: of the instance feature
+        that is read, if any."""
         self.task = task
-        self._model, self._config, self._number = model, config, number
-        self._read, self._step, self._pooling = read, step, pooling
+        self.model, self.config, self.folder = model, config, folder
+        self.number, self._read, self._step, self._pooling = number, read, step, pooling
 
     @property
     def fields(self) -> list[str]:
@@ -82,7 +87,7 @@ class Tuned:
         if ended := overflow.of(said["made"]):
             raise UserError(f"{run}: its training ended without a number ({ended['overflow']['why']}).")
         verified(folder)
-        root = _root(folder)
+        root = root_of(folder)
         asked = files.read_json(folder / "config.json")
         tasks = asked["multitask"]["tasks"] if asked["multitask"] else [asked["task"]]
         name = _task(tasks, task)
@@ -96,8 +101,8 @@ class Tuned:
         if "shuffled_feature" in config.switches:
             raise UserError(f"{run}: is broken on purpose: each row reads the feature of another. It predicts nothing.")
         pooling = {Path(path).parent.name for path in said["used"]["inputs"] if "/features/" in path}
-        read = TokensConfig.model_validate(tokens["asked"])
-        return cls(model, config, load_task(name), tasks.index(name), read, said["made"]["selected_step"], pooling)
+        read, step = TokensConfig.model_validate(tokens["asked"]), said["made"]["selected_step"]
+        return cls(folder, model, config, load_task(name), tasks.index(name), read, step, pooling)
 
     def predict(self, rows: Sequence[Mapping[str, str]], batch_size: int | None = None) -> list[Prediction]:
         """A prediction for each row, a mapping from each of `fields` to a text.
@@ -109,28 +114,32 @@ class Tuned:
         """
         if not rows:
             return []
-        split, cut = self._encoded(rows)
-        config = self._config
+        split, cut = self.encoded(rows)
+        scores, choices = self.scores(split, batch_size)
+        return [
+            Prediction(self.task.label_names[int(of_row.argmax())],
+                       dict(zip(self.task.label_names, of_row.softmax(0).tolist(), strict=True)),
+                       **_chosen(choices, number), truncated=truncated)
+            for number, (of_row, truncated) in enumerate(zip(scores, cut, strict=True))
+        ]  # fmt: skip
+
+    def scores(self, split: Split, batch_size: int | None = None) -> tuple[Tensor, Choices | None]:
+        """[R, C] of encoded rows, and what the prompt chose for them."""
+        config = self.config
         if batch_size is not None:
             config = config.model_copy(update={"evaluation_batch_size": batch_size})
         features = None
         if self._pooling:
             width = config.max_tokens if "padded_mean" in self._pooling else None
-            features = of_split(split, self._model.backbone, width, config.evaluation_batch_size, self._model.device)
-        self._model.check_lengths(config.input_width or max(len(ids) for ids in split.ids))
-        scores, choices = score(self._model, split, features, config, self._step)
-        classes = len(self.task.label_names)
-        return [
-            Prediction(self.task.label_names[int(of_row.argmax())],
-                       dict(zip(self.task.label_names, of_row.softmax(0).tolist(), strict=True)),
-                       **_chosen(choices, number), truncated=truncated)
-            for number, (of_row, truncated) in enumerate(zip(scores[:, :classes], cut, strict=True))
-        ]  # fmt: skip
+            features = of_split(split, self.model.backbone, width, config.evaluation_batch_size, self.model.device)
+        self.model.check_lengths(config.input_width or max(len(ids) for ids in split.ids))
+        found, choices = score(self.model, split, features, config, self._step)
+        return found[:, : len(self.task.label_names)], choices
 
-    def _encoded(self, rows: Sequence[Mapping[str, str]]) -> tuple[Any, list[bool]]:
+    def encoded(self, rows: Sequence[Mapping[str, str]]) -> tuple[Split, list[bool]]:
         """The rows as a Split of this task, and which of them were truncated."""
         task, family = self.task, self._read.family
-        tokenizer = self._model.backbone.tokenizer
+        tokenizer = self.model.backbone.tokenizer
         answer_of = answering(tokenizer, task, family, self._read.head)
         truncate = partial(released_spans, task, family) if self._read.truncate_as_released else task.truncate
         made: list[tuple[Example, bool]] = []
@@ -142,10 +151,11 @@ class Tuned:
                                self._read.max_tokens))  # fmt: skip
         no_label = [{"id": str(number), "label": 0} for number in range(1, len(rows) + 1)]
         split = gather([example for example, _ in made], no_label)
-        return split.of_task(self._number), [cut for _, cut in made]
+        return split.of_task(self.number), [cut for _, cut in made]
 
 
-def _root(folder: Path) -> Path:
+def root_of(folder: Path) -> Path:
+    """The project that a training's folder lies in. Raises UserError where there is none."""
     for parent in folder.parents:
         if parent.name == paths.RESULTS.name and (parent.parent / paths.TRAIN) in folder.parents:
             return parent.parent
