@@ -90,7 +90,8 @@ def _adapted(tuned: Tuned) -> Any:
     """peft's model of the same backbone with what was tuned."""
     from peft import LoraConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_model
 
-    config, kept = tuned.config, tuned.model.kept()
+    config = tuned.config
+    kept: dict[str, Tensor] = dict(tuned.model.kept())
     common: dict[str, Any] = {"task_type": TASK_TYPES[config.family]}
     match config.baseline:
         case Lora(rank=rank, alpha=alpha, dropout=dropout):
