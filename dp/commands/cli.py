@@ -29,6 +29,7 @@ COMMANDS = MAKING | {
     "why": "show everything that a number rests on",
     "diff": "say what changed between two states of the study: revisions or folders of results",
     "audit": "say whether what lies here is what the code, the parameters and the data say",
+    "draft-task": "write a first task and scale for a table of one's own",
     "export-peft": "write what a run tuned as an adapter of the library peft",
     "predict": "label texts of one's own with what a run tuned",
     "plan": "say what a scale costs before it is run: jobs, hours, disk and download",

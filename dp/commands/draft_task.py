@@ -1,0 +1,58 @@
+"""`dp draft-task`: from somebody's own table to a task and a scale that run."""
+
+import argparse
+import re
+import statistics
+from pathlib import Path
+
+from dp import files
+from dp.closed import validated
+from dp.errors import UserError
+from dp.sources import draft
+from dp.study.params import Scale
+from dp.tasks import model as tasks
+
+SCALES = Path("workflow") / "scales"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("table", type=Path, help="rows with a label: .csv, .tsv or .jsonl")
+    parser.add_argument("--name", help="of the task (default: the file's)")
+    parser.add_argument("--text", action="append", default=[], metavar="COLUMN", help="a column to read; or several")
+    parser.add_argument("--label", metavar="COLUMN", help="the column with the label")
+    parser.add_argument("--separator", help="what stands between two columns, where it is no comma")
+    split = parser.add_mutually_exclusive_group()
+    split.add_argument("--validation", type=Path, metavar="FILE", help="rows to report on, in a table of their own")
+    split.add_argument("--resplit", type=int, metavar="N", help="report on N rows of the table (default: a quarter)")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write dp/tasks/<name>.yaml and workflow/scales/<name>.yaml, and say what comes next.
+
+    Raises UserError where a file of that name is there, or the table makes no task.
+    """
+    table = draft.read(arguments.table, arguments.separator)
+    validation = draft.read(arguments.validation, arguments.separator) if arguments.validation else None
+    stem = re.sub(r"[^a-z0-9_.-]+", "_", arguments.table.stem.lower()).strip("_.-")
+    name = arguments.name or stem
+    columns = draft.columns_of(table, arguments.text, arguments.label)
+    found = draft.draft(name, table, columns, validation, arguments.resplit, 0)
+    task_path, scale_path = tasks.FOLDER / f"{name}.yaml", SCALES / f"{name}.yaml"
+    for path in (task_path, scale_path):
+        if path.exists():
+            raise UserError(f"{path} is there already. Give the task another name: --name.")
+    task = validated(tasks.Task, found.task, task_path)
+    validated(Scale, found.scale, scale_path)
+    files.write_text(task_path, draft.as_yaml(found.task, "Drafted: read description, templates and words."))
+    files.write_text(scale_path, draft.as_yaml(found.scale, "Drafted: a first budget, no search."))
+    folder = arguments.table.parent.resolve()
+    for split, expected in task.expected.items():
+        counts = ", ".join(f"{label} {n}" for label, n in zip(task.label_names, expected.label_counts, strict=True))
+        print(f"{split}: {expected.rows} rows ({counts})")
+    for field in task.fields:
+        lengths = sorted(len(text[field].split()) for text in found.texts)
+        print(f"{field}: {statistics.median(lengths):.0f} words in the middle, {lengths[-1]} at most")
+    print(f"Wrote {task_path} and {scale_path}. Read both, then:")
+    print(f"  git add {task_path} {scale_path} && git commit -m 'Task {name}'")
+    print(f"  python -m dp plan --scale {name} --set folder={folder}")
+    print(f"  snakemake --cores all --config scale={name} folder={folder}")
