@@ -52,7 +52,8 @@ def run(arguments: argparse.Namespace) -> None:
     for field in task.fields:
         lengths = sorted(len(text[field].split()) for text in found.texts)
         print(f"{field}: {statistics.median(lengths):.0f} words in the middle, {lengths[-1]} at most")
-    print(f"Wrote {task_path} and {scale_path}. Read both, then:")
-    print(f"  git add {task_path} {scale_path} && git commit -m 'Task {name}'")
+    written = Path(*task_path.parts[-3:])
+    print(f"Wrote {written} and {scale_path}. Read both, then:")
+    print(f"  git add {written} {scale_path} && git commit -m 'Task {name}'")
     print(f"  python -m dp plan --scale {name} --set folder={folder}")
     print(f"  snakemake --cores all --config scale={name} folder={folder}")

@@ -176,7 +176,7 @@ def _templates(fields: list[str], words: list[str]) -> dict[str, Any]:
         "causal": (f"{lines}\nQuestion: Is it {' or '.join(words)}?\nAnswer:", spaced),
         "encoder": (" ".join(f"{{{field}}}" for field in fields), spaced),
     }
-    return {family: {"text": asked[family][0], "words": asked[family][1]} for family in ARCHITECTURES}
+    return {family: {"text": asked[family][0], "words": list(asked[family][1])} for family in ARCHITECTURES}
 
 
 def _scale(name: str, table: Table) -> dict[str, Any]:
