@@ -34,6 +34,8 @@ SAMPLE = {
         "choice1": "It was cold.",
         "choice2": "It was noon.",
     },
+    "sst2_val_resplit": {"sentence": "a lake of a film . "},
+    "mrpc_val_resplit": {"sentence1": "The lake froze in May .", "sentence2": "In May , the lake froze ."},
 }
 PLANTED = ("planted_first", "planted_last", "planted_second", "planted_other_feature", "planted_cue_end",
            "planted_cue_distance", "planted_cue_feature", "planted_cue_end_feature")  # fmt: skip
@@ -79,6 +81,14 @@ GOLDEN = {
         "The lake froze.\nEither: It was cold.\nOr: It was noon.\nQuestion: Which of the two was the cause?\nAnswer:"
     ),
     ("copa_val_resplit", "encoder"): "The lake froze. Either: It was cold. Or: It was noon. The cause:",
+    ("sst2_val_resplit", "seq2seq"): " sentence: a lake of a film .  sentiment:",
+    ("sst2_val_resplit", "causal"): "Review: a lake of a film . \nSentiment:",
+    ("sst2_val_resplit", "encoder"): "a lake of a film . ",
+    ("mrpc_val_resplit", "seq2seq"): " sentence1: The lake froze in May . sentence2: In May , the lake froze .",
+    ("mrpc_val_resplit", "causal"): (
+        "The lake froze in May .\nIn May , the lake froze .\nQuestion: Do both sentences say the same? Yes or no?\nAnswer:"
+    ),
+    ("mrpc_val_resplit", "encoder"): "The lake froze in May . In May , the lake froze .",
 }
 GOLDEN |= {(name, family): "w07 w12 w47" for name in PLANTED for family in ("seq2seq", "causal", "encoder")}
 WORDS = {  # paper.md section 2, class order
@@ -91,6 +101,8 @@ WORDS = {  # paper.md section 2, class order
     "toy": ["no", "yes"],
     "toy_choice": ["a red ball", "a blue ball"],
     "copa_val_resplit": ["It was cold.", "It was noon."],
+    "sst2_val_resplit": ["negative", "positive"],
+    "mrpc_val_resplit": ["no", "yes"],
 }
 
 WORDS |= {name: ["no", "yes"] for name in PLANTED}
@@ -135,10 +147,10 @@ def test_a_metric_that_does_not_fit_is_refused_before_a_fetch(tmp_path, monkeypa
 def test_metrics_and_labels():
     named = {name: model.load(name).metrics for name in SAMPLE}
     assert named.pop("multirc") == ["accuracy", "f1a", "exact_match"]
-    assert named.pop("cb") == ["accuracy", "macro_f1"]
+    assert named.pop("cb") == named.pop("mrpc_val_resplit") == ["accuracy", "macro_f1"]
     assert all(names == ["accuracy"] for names in named.values())
     labels = {name: model.load(name).labels for name in SAMPLE}
-    assert {name for name in SAMPLE if "re-split" in labels[name]} == {"copa_val_resplit", "rte_val_resplit"}
+    assert {name for name in SAMPLE if "re-split" in labels[name]} == {name for name in SAMPLE if "_resplit" in name}
     assert {name for name in SAMPLE if "planted-world" in labels[name]} == set(PLANTED)
 
 
