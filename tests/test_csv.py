@@ -11,7 +11,8 @@ from dp.errors import UserError
 from dp.sources import rows as fetch
 from dp.tasks import model
 
-ODD = ["plain", "a, comma", 'she said "no"', "two\nlines", "tab\there", "semi;colon", " spaces ", "Zürich 数据", "1.0", "NA"]
+ODD = ["plain", "a, comma", 'she said "no"', "two\nlines", "tab\there", "semi;colon", " spaces ", "Zürich 数据",
+       "1.0", "NA"]  # fmt: skip
 
 
 def task(content, kind="csv", classes=("bad", "good"), **reading):

@@ -34,6 +34,8 @@ OPTIONS = {
     "export": [],
     "publish": ["--check"],
     "sync": ["--remote", "--no-pull"],
+    "predict": ["--run", "--task", "--text", "--field", "--file", "--batch-size"],
+    "draft-task": ["", "--name", "--text", "--label", "--separator", "--resplit"],
     "nope": [],
 }
 """Command -> options; "" is an argument without a name. Those that write where they are told to are left out."""

@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 import yaml
 from hub_server import Hub, serving
+from transformers import T5Config
 
 from dp import files
 from dp.backbones.definition import BackboneEntry
 from dp.errors import UserError
+from dp.planning.shapes import shape_of
 from dp.sources import hub
 from dp.sources import rows as fetch
 from dp.sources import weights as backbones
@@ -300,3 +302,13 @@ def test_pickled_code_is_not_run(server: Hub, tmp_path):
     with pytest.raises(UserError, match="cannot load"):
         backbones.fetch(definition(kind="hub", repo=REPO, revision="main"), tmp_path / "out")
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_plan_asks_for_the_configuration_alone(server):
+    config = T5Config(vocab_size=40, d_model=8, d_kv=4, d_ff=16, num_layers=2, num_heads=2, decoder_start_token_id=0)
+    content = {"config.json": config.to_json_string().encode(), "model.safetensors": b"weights"}
+    server.push("who/knows", content)
+    source = {"kind": "hub", "repo": "who/knows"}
+    found = shape_of("mine", BackboneEntry.model_validate({"family": "seq2seq", "source": source}))
+    assert (found.layers, found.hidden, found.vocabulary) == (4, 8, 40)
+    assert server.gets("config.json") and not server.gets("model.safetensors")

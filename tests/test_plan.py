@@ -105,8 +105,8 @@ def test_every_backbone_of_params_is_known_before_it_is_here(tmp_path, monkeypat
 
 def test_an_unknown_size_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    definition = load(ROOT).params.backbones["bert-large"]
-    other = definition.model_copy(update={"source": definition.source.model_copy(update={"repo": "who/knows"})})
+    definition = load(ROOT).params.backbones["minilm-l6"]
+    other = definition.model_copy(update={"source": definition.source.model_copy(update={"package": "who-knows==1"})})
     with pytest.raises(UserError, match="fetch-backbone --backbone mine"):
         shape_of("mine", other)
 

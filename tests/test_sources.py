@@ -98,6 +98,20 @@ def test_canonical_rows_of_a_folder(tmp_path):
     }
 
 
+def test_a_folder_file_without_a_digest_is_recorded_with_its_own(tmp_path):
+    pinned = small_cb(tmp_path, lines(*CB_ROWS)).model_dump()
+    del pinned["sources"]["folder"]["files"]["train"]["sha256"]
+    task = model.Task.model_validate(pinned)
+    for train in (CB_ROWS, CB_ROWS[::-1]):
+        content = lines(*train)
+        (tmp_path / "CB/train.jsonl").write_text(content)
+        facts = fetch.fetch(task, "folder", str(tmp_path))[1]
+        assert facts["files"]["CB/train.jsonl"] == hashlib.sha256(content.encode()).hexdigest()
+    (tmp_path / "CB/val.jsonl").write_text(lines(*CB_ROWS[::-1]))
+    with pytest.raises(UserError, match="another version or damaged"):
+        fetch.fetch(task, "folder", str(tmp_path))
+
+
 @pytest.mark.parametrize(
     ("train", "expected", "message"),
     [

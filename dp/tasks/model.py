@@ -72,8 +72,13 @@ class SourceFile(Closed):
     sha256: Sha256
 
 
+class FolderFile(Closed):
+    path: str
+    sha256: Sha256 | None = Field(None, description="what its bytes must be; without it, what they were is recorded")
+
+
 class FolderRows(Reading):
-    files: dict[str, SourceFile] = Field(description="split -> file below the folder")
+    files: dict[str, FolderFile] = Field(description="split -> file below the folder")
 
 
 class PackageRows(Reading):
