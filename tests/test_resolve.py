@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 from small_project import small_study
 
+from dp.errors import UserError
 from dp.jobs.job import Cell
-from dp.study import resolve
+from dp.study import needs, resolve
+from dp.study import study as study_module
 
 TOKENS = "results/tokenize/small/tiny-t5"
 UNION = [{"kind": "full"}, {"kind": "multitask"}]
@@ -64,3 +66,24 @@ def test_tokens_read_of_a_backbone_all_but_its_weights(study):
     assert rows.names == ("train.jsonl", "validation.jsonl", "SHA256SUMS")
     assert words.names == ("config.json", "tokenizer.json", "tokenizer_config.json", "SHA256SUMS")
     assert job.project == ("dp/tasks/toy.yaml",)
+
+
+def test_a_task_with_one_source_is_taken_from_there_whatever_the_scale_says():
+    tasks = {"hub": ["cb", "sst2_val_resplit", "toy"]}
+    study = small_study(["majority", "fixed"], tasks=tasks, source="hub")
+    found = {job.folder.parent.name: job.asked for job in resolve.jobs(study).values() if job.command == "fetch-task"}
+    assert {task: asked["source"] for task, asked in found.items()} == {
+        "cb": "hub", "sst2_val_resplit": "package", "toy": "made_up",
+    }  # fmt: skip
+    for task, source in (("cb", "hub"), ("sst2_val_resplit", "package"), ("toy", "made_up")):
+        folder = f"results/download/tasks/{task}/{source}"
+        evaluation = resolve.evaluation_job(study, Cell("tiny-t5", "full", task, "fixed", 0))
+        assert evaluation.asked["source"] == source
+        tokens = resolve.tokens_job(study, "tiny-t5", task)
+        assert tokens.asked["source"] == source and ("rows", "", folder) in read(tokens)
+
+
+def test_a_task_from_a_folder_needs_the_folder_under_any_source(monkeypatch):
+    monkeypatch.setattr(study_module, "source_kind", lambda task, wanted: "folder")
+    with pytest.raises(UserError, match=r"Task 'toy' comes from a folder\. folder: is not set"):
+        needs.check_tasks(small_study(["fixed"], tasks={"made_up": ["toy"]}))

@@ -95,7 +95,7 @@ class Counter:
 
     def _rows_from(self, task: str, text: float) -> Downloads:
         """What a task's rows come in; `text`: their bytes, which stand for what is not known."""
-        match getattr(load(task).sources, self.study.source):
+        match getattr(load(task).sources, self.study.source_of(task)):
             case PackageRows(package=package):
                 return wheel(package, text)
             case HubRows(repo=repo):

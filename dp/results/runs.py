@@ -102,7 +102,7 @@ def _inputs(study: Study, report: Job, some: list[Cell] | None) -> list[Path]:
     if some is not None:
         jobs = [resolve.evaluation_job(study, cell) for cell in some]
         about = {folder for job in jobs for folder in (job.folder, *job.upstream)}
-        about |= {paths.task_rows(cell.task, study.source) for cell in some}
+        about |= {paths.task_rows(cell.task, study.source_of(cell.task)) for cell in some}
         reads = tuple(one for one in reads if one.folder in about)
     return [one.folder / name for one in reads for name in one.names]
 

@@ -94,7 +94,7 @@ def _shares(study: Study, entry: Planted, runs: tuple[Run, ...], questions: dict
 
 def _questions(study: Study, task: str) -> dict[str, str]:
     """Row id -> the question that it asks."""
-    path = paths.task_rows(task, study.source) / "validation.jsonl"
+    path = paths.task_rows(task, study.source_of(task)) / "validation.jsonl"
     rows = files.read_jsonl(path)
     if "question" not in rows[0]["fields"]:
         raise UserError(f"{path}: the rows have no field 'question', by which planted entries of {task} are told apart")

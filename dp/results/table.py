@@ -38,7 +38,7 @@ def rows(study: Study, runs: Iterable[Run]) -> list[Row]:
         first = members[0].metrics
         _same_examples(members)
         common = key._asdict() | {
-            "source": study.source,
+            "source": study.source_of(key.task),
             "protocol": protocol(study, key.variant),
             "split": first["split"],
             "n": first["n"],

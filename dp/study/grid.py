@@ -102,8 +102,8 @@ def switches(study: Study, variant: str) -> list[str]:
 
 def rows_config(study: Study | Catalogue, task: str) -> dict[str, Any]:
     """What decides the canonical rows of a task."""
-    folder = study.params.folder if study.source == "folder" else None
-    return {"task": task, "source": study.source, "folder": folder}
+    source = study.source_of(task)
+    return {"task": task, "source": source, "folder": study.params.folder if source == "folder" else None}
 
 
 def backbone_config(study: Study | Catalogue, backbone: str) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def tokens_config(study: Study, backbone: str, task: str) -> dict[str, Any]:
         "family": study.params.backbones[backbone].family,
         "head": study.params.backbones[backbone].head,
         "task": task,
-        "source": study.source,
+        "source": study.source_of(task),
         "rows": study.scale.rows.model_dump(),
         "max_tokens": study.scale.max_tokens,
     } | ({"truncate_as_released": True} if as_released else {})
@@ -162,7 +162,7 @@ def run_config(study: Study, cell: Cell) -> dict[str, Any]:
         "regime": cell.regime,
         "multitask": _multitask(study, cell.regime) if cell.parsed_regime.is_union and trained else None,
         "task": cell.task,
-        "source": study.source,
+        "source": study.source if cell.task == UNION else study.source_of(cell.task),
         "variant": cell.variant,
         "definition": definition.model_dump(exclude={"budget"}),
         "learned": learned(study, definition),

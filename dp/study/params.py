@@ -15,6 +15,7 @@ from dp.prompts.prompt_config import Choice, Init, LayerPrefix, Prompt
 from dp.study.protocols import Switch
 from dp.study.search import Search
 from dp.study.variants import Variant
+from dp.tasks.model import Kind
 from dp.training.loop_config import Budget
 
 # Scales (design section 9)
@@ -92,12 +93,10 @@ class Scale(Closed):
 
     description: str
     backbones: list[Name] = Field(min_length=1)
-    tasks: dict[Literal["package", "folder", "hub", "made_up"], list[Name]] = Field(
+    tasks: dict[Kind, list[Name]] = Field(
         min_length=1, description="task source -> tasks; params.yaml's `source` chooses"
     )
-    source: Literal["package", "folder", "hub", "made_up"] = Field(
-        description="the source unless params.yaml names one"
-    )
+    source: Kind = Field(description="the source unless params.yaml names one")
     regimes: list[Annotated[Full | FewShot | Multitask, Field(discriminator="kind")]] = Field(
         min_length=1, description="several entries of one kind add up, each with its own tasks and variants"
     )
@@ -124,7 +123,7 @@ class Params(Closed):
     """`params.yaml`."""
 
     scale: Name
-    source: Literal["package", "folder", "hub", "made_up"] | None = None
+    source: Kind | None = None
     folder: str | None = Field(
         None, description="the folder of the tasks' files (SuperGLUE: <Task>/{train,val}.jsonl), for source: folder"
     )

@@ -38,7 +38,7 @@ def jobs(study: Study) -> dict[Path, Job]:
 
 def rows_job(study: Study | Catalogue, task: str) -> Job:
     """The canonical rows of a task."""
-    folder, asked = paths.task_rows(task, study.source), grid.rows_config(study, task)
+    folder, asked = paths.task_rows(task, study.source_of(task)), grid.rows_config(study, task)
     return Job(folder, "fetch-task", asked, FILES["fetch-task"], project=project_files("fetch-task", task))
 
 
@@ -50,7 +50,7 @@ def backbone_job(study: Study | Catalogue, name: str) -> Job:
 
 def tokens_job(study: Study, backbone: str, task: str) -> Job:
     """Token ids of a task under a backbone, and its splits. Of the backbone it reads all but the weights."""
-    rows = Upstream("rows", paths.task_rows(task, study.source), outputs_of("fetch-task"))
+    rows = Upstream("rows", paths.task_rows(task, study.source_of(task)), outputs_of("fetch-task"))
     words = Upstream("backbone", paths.backbone(backbone), outputs_of("fetch-backbone", without="model.safetensors"))
     folder, asked = paths.tokens(study.scale_name, backbone, task), grid.tokens_config(study, backbone, task)
     return Job(folder, "tokenize", asked, FILES["tokenize"], (rows, words), project_files("tokenize", task),
@@ -114,7 +114,7 @@ def parameters(study: Study) -> str:
 def _report_of(study: Study, before: dict[Path, Job]) -> Job:
     shown = {one.folder for job in before.values() for one in job.reads if one.role == "tuned"}
     asked_about = study.predictions.tasks_with_questions if study.predictions else []
-    questions = {paths.task_rows(task, study.source) for task in asked_about}
+    questions = {paths.task_rows(task, study.source_of(task)) for task in asked_about}
 
     def names(job: Job) -> tuple[str, ...]:
         match job.command:

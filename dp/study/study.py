@@ -18,6 +18,7 @@ from dp.study.prediction_file import read as read_predictions
 from dp.study.protocols import BROKEN, in_force, is_pool
 from dp.study.search import settings
 from dp.study.variants import Baseline, Control, Prompted, Variant
+from dp.tasks.model import Kind, source_kind
 
 NO_FOLDER = "folder: is not set; source 'folder' needs the path of the folder that holds the tasks' files"
 UNION = "all"
@@ -33,12 +34,16 @@ class Study(Closed):
     predictions: Predictions | None = None
 
     @property
-    def source(self) -> str:
+    def source(self) -> Kind:
+        """Of the scale's tasks, but of those that have another one only (`source_of`)."""
         return self.params.source or self.scale.source
+
+    def source_of(self, task: str) -> Kind:
+        return source_kind(task, self.source)
 
     @property
     def tasks(self) -> list[str]:
-        return self.scale.tasks[self.source]  # type: ignore[index]
+        return self.scale.tasks[self.source]
 
     @property
     def models(self) -> list[str]:
@@ -147,8 +152,11 @@ class Catalogue:
     params: Params
     root: Path
 
+    def source_of(self, task: str) -> Kind:
+        return source_kind(task, self.source)
+
     @property
-    def source(self) -> str:
+    def source(self) -> Kind:
         """Raises UserError where the scale does not load, or the source lacks its folder."""
         source = self.params.source or _scale(self.root, self.params)[0].source
         if source == "folder" and not self.params.folder:

@@ -138,8 +138,8 @@ class Task(Closed):
     sources: Sources
 
     @property
-    def source_kinds(self) -> list[str]:
-        return [kind for kind in Sources.model_fields if getattr(self.sources, kind) is not None]
+    def source_kinds(self) -> list[Kind]:
+        return [kind for kind in get_args(Kind) if getattr(self.sources, kind) is not None]
 
     @model_validator(mode="after")
     def is_consistent(self) -> "Task":
@@ -182,6 +182,12 @@ def names() -> list[str]:
 def load(name: str) -> Task:
     """The task of `dp/tasks/<name>.yaml`. Raises UserError for an unknown task or a file that is not a valid task."""
     return read(file_of(name))
+
+
+def source_kind(name: str, wanted: Kind) -> Kind:
+    """Where a task's rows come from: the source wanted, or the task's only one, whatever is wanted."""
+    kinds: list[Kind] = load(name).source_kinds
+    return kinds[0] if len(kinds) == 1 else wanted
 
 
 def file_of(name: str) -> Path:
