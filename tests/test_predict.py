@@ -14,16 +14,17 @@ from dp import files, paths
 from dp.commands import common
 from dp.commands.cli import main
 from dp.errors import UserError
-from dp.inference import Tuned, adapter
+from dp.inference import Tuned, adapter, given
 from dp.study import grid
 
 BACKBONES = ["tiny-t5", "tiny-llama", "tiny-bert", "tiny-encoder"]
 DEFINED = {
     "raw": {"position": "instance", "switches": ["raw_feature"]},
     "padded": {"position": "instance", "switches": ["padded_feature", "padded_inputs"]},
+    "drawn": {"position": "instance", "switches": ["gumbel_at_evaluation"]},
 }
 VARIANTS = ["fixed", "postfix", "adap_pos", "adap_ins_pos", "adap_ins_length", "adap_ins_vec", "adap_vec", "residual",
-            "smop", "lora", "p-tuning-v2", "finetune", "linear-probe", "raw", "padded"]  # fmt: skip
+            "smop", "lora", "p-tuning-v2", "finetune", "linear-probe", "raw", "padded", "drawn"]  # fmt: skip
 """One of each kind: where it stands, how long it is, what it says, what it reads; and the baselines."""
 CHANGES = {
     "backbones": BACKBONES,
@@ -73,7 +74,7 @@ def folder_of(project, cell):
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_predictions_are_those_of_the_evaluation_whatever_the_batch(here, backbone):
     for cell in grid.cells(here.study):
-        if cell.backbone != backbone:
+        if cell.backbone != backbone or cell.variant == "drawn":
             continue
         expected = here.evaluate(cell.run)
         tuned = Tuned.load(folder_of(here, cell), cell.task if cell.parsed_regime.is_union else None)
@@ -125,11 +126,15 @@ def test_the_command_takes_rows_in_three_ways(here, tmp_path, capsys):
         (["--run", RUN, "--text", "a", "--out", "found.txt"], r"must end in .csv or .jsonl"),
         (["--run", RUN, "--file", "rows.xlsx"], "its format is unknown"),
         (["--run", RUN, "--file", "absent.csv"], "absent.csv cannot be read"),
+        (["--run", RUN, "--file", "params.yaml/rows.csv"], "cannot be read"),
+        (["--run", RUN, "--text", "a", "--out", "params.yaml/found.csv"], "params.yaml is no folder"),
+        (["--run", RUN, "--text", "a", "--device", "cuda"], "device: is cuda, but torch finds no GPU"),
         (["--run", RUN.replace("seed0", "seed1"), "--text", "a"], "has no such run; the nearest"),
         (["--run", "tiny-t5/multitask/toy/adap_pos/seed0", "--text", "a"], "--task: the run serves toy, toy_choice"),
     ],
 )
-def test_what_cannot_be_predicted_is_said(here, capsys, arguments, message):
+def test_what_cannot_be_predicted_is_said(here, capsys, monkeypatch, arguments, message):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(SystemExit) as stop:
         main(["predict", *arguments])
     assert stop.value.code == 2 and re.search(message, capsys.readouterr().err)
@@ -147,6 +152,38 @@ def test_nothing_is_predicted_with_what_was_changed_since(here, tmp_path):
     alone = Path(shutil.copytree(here.root / paths.train_run("small", RUN), tmp_path / "alone"))
     with pytest.raises(UserError, match="lies in no project"):
         Tuned.load(alone)
+
+
+@pytest.mark.parametrize("text", ["", "  \n", "a\0b", "a\ud800b"])
+def test_a_row_that_training_would_refuse_is_refused(here, text):
+    tuned = Tuned.load(paths.train_run("small", RUN))
+    rows = rows_of("toy")[:2]
+    with pytest.raises(UserError, match=r"row 3: .*(nothing stands in|is no text)"):
+        tuned.predict([*rows, dict.fromkeys(rows[0], text)])
+
+
+def test_a_prediction_does_not_depend_on_its_neighbours(here):
+    tuned = Tuned.load(paths.train_run("small", "tiny-llama/full/toy/drawn/seed0"))
+    row = rows_of("toy")[0]
+    found = tuned.predict([row] * 40)
+    assert {one.split for one in found} == {found[0].split}
+    assert len({row["split"] for row in here.evaluate("tiny-llama/full/toy/drawn/seed0")}) > 1, "it draws"
+
+
+def test_results_may_lie_elsewhere(here, tmp_path):
+    project = Path(shutil.copytree(here.root, tmp_path / "copy"))
+    (project / "results").rename(tmp_path / "store")
+    (project / "results").symlink_to(tmp_path / "store")
+    Tuned.load(project / paths.train_run("small", RUN))
+
+
+def test_ids_are_texts_or_numbers(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    no_id = "is neither a text nor"
+    for line, message in (('{"id": [1]}', no_id), ('{"id": "\\ud800"}', no_id), ("[1]", "is no row"), ("", "no rows")):
+        path.write_text(f"{line}\n" if line else "")
+        with pytest.raises(UserError, match=message):
+            given.read(path)
 
 
 def test_a_task_that_says_something_else_now(here, tmp_path):
@@ -207,3 +244,18 @@ def test_an_adapter_that_scores_otherwise_is_not_written(here, tmp_path, monkeyp
     with pytest.raises(UserError, match="peft's scores differ from the run's by"):
         adapter.export(run, tmp_path / "adapter")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_tuned_in_another_dtype_is_held_against_peft_in_float32(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(common.SETTINGS_VARIABLE, raising=False)
+    in_a_clean_tree(monkeypatch)
+    made = Project(tmp_path, ["fixed"], backbones=["tiny-llama"], compute={"device": "cpu", "dtype": "bfloat16"})
+    made.prepare()
+    made.train("tiny-llama/full/toy/fixed/seed0")
+    check = adapter.export(paths.train_run("small", "tiny-llama/full/toy/fixed/seed0"), tmp_path / "adapter")
+    assert check.difference < 1e-5
+    assert "The run computed in bfloat16" in (tmp_path / "adapter/README.md").read_text()
+    (paths.task_rows("toy", "made_up") / "validation.jsonl").unlink()
+    with pytest.raises(UserError, match="fetch-task --task toy"):
+        adapter.export(paths.train_run("small", "tiny-llama/full/toy/fixed/seed0"), tmp_path / "other")

@@ -7,7 +7,7 @@ from small_project import small_study
 
 from dp.errors import UserError
 from dp.jobs.job import Cell
-from dp.study import needs, resolve
+from dp.study import resolve
 from dp.study import study as study_module
 
 TOKENS = "results/tokenize/small/tiny-t5"
@@ -85,5 +85,5 @@ def test_a_task_with_one_source_is_taken_from_there_whatever_the_scale_says():
 
 def test_a_task_from_a_folder_needs_the_folder_under_any_source(monkeypatch):
     monkeypatch.setattr(study_module, "source_kind", lambda task, wanted: "folder")
-    with pytest.raises(UserError, match=r"Task 'toy' comes from a folder\. folder: is not set"):
-        needs.check_tasks(small_study(["fixed"], tasks={"made_up": ["toy"]}))
+    with pytest.raises(UserError, match="folder: is not set"):
+        small_study(["fixed"], tasks={"made_up": ["toy"]})

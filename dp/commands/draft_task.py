@@ -2,15 +2,17 @@
 
 import argparse
 import re
+import shlex
 import statistics
 from collections.abc import Callable
 from pathlib import Path
 
-from dp import files, paths
+from dp import files, paths, yaml12
 from dp.closed import validated
-from dp.errors import UserError
-from dp.sources import draft
+from dp.errors import UserError, shown
+from dp.sources import draft, rows
 from dp.study.params import Scale
+from dp.study.study import UNION
 from dp.tasks import model as tasks
 
 SCALES = Path("workflow") / "scales"
@@ -36,31 +38,38 @@ def run(arguments: argparse.Namespace) -> None:
     validation = draft.read(arguments.validation, arguments.separator) if arguments.validation else None
     stem = re.sub(r"[^a-z0-9_.-]+", "_", arguments.table.stem.lower()).strip("_.-")
     name = arguments.name or stem
+    if not Path("params.yaml").is_file():
+        raise UserError("There is no params.yaml here. Call this in the project's folder.")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,99}", name) or name == UNION:
+        raise UserError(f"'{shown(name)}' is no name for a task: small letters, digits, _ and -. Give one: --name.")
     columns = draft.columns_of(table, arguments.text, arguments.label)
     found = draft.draft(name, table, columns, validation, arguments.resplit, 0)
     task_path, scale_path = tasks.FOLDER / f"{name}.yaml", SCALES / f"{name}.yaml"
     for path in (task_path, scale_path):
         if path.exists():
             raise UserError(f"{path} is there already. Give the task another name: --name.")
-    task = validated(tasks.Task, found.task, task_path)
-    validated(Scale, found.scale, scale_path)
-    files.write_text(task_path, draft.as_yaml(found.task, "Drafted: read description, templates and words."))
-    files.write_text(scale_path, draft.as_yaml(found.scale, "Drafted: a first budget, no search."))
     folder = arguments.table.parent.resolve()
+    task_text = draft.as_yaml(found.task, "Drafted: read description, templates and words.")
+    scale_text = draft.as_yaml(found.scale, "Drafted: a first budget, no search.")
+    task = validated(tasks.Task, yaml12.parse(task_text, str(task_path)), task_path)
+    validated(Scale, yaml12.parse(scale_text, str(scale_path)), scale_path)
+    rows.fetch(task, "folder", str(folder))
+    backbone = found.scale["backbones"][0]
+    count, unit = _counter(paths.backbone(backbone) / "tokenizer.json", backbone)
+    lengths = {field: sorted(count(text[field]) for text in found.texts) for field in task.fields}
+    files.write_text(scale_path, scale_text)
+    files.write_text(task_path, task_text)
     for split, expected in task.expected.items():
         counts = ", ".join(f"{label} {n}" for label, n in zip(task.label_names, expected.label_counts, strict=True))
         print(f"{split}: {expected.rows} rows ({counts})")
-    backbone = found.scale["backbones"][0]
-    tokenizer = paths.backbone(backbone) / "tokenizer.json"
-    count, unit = _counter(tokenizer, backbone)
-    for field in task.fields:
-        lengths = sorted(count(text[field]) for text in found.texts)
-        print(f"{field}: {statistics.median(lengths):.0f} {unit} in the middle, {lengths[-1]} at most")
+    for field, sizes in lengths.items():
+        print(f"{field}: {statistics.median(sizes):.0f} {unit} in the middle, {sizes[-1]} at most")
     written = Path(*task_path.parts[-3:])
     print(f"Wrote {written} and {scale_path}. Read both, then:")
     print(f"  git add {written} {scale_path} && git commit -m 'Task {name}'")
-    print(f"  python -m dp plan --scale {name} --set folder={folder}")
-    print(f"  snakemake --cores all --config scale={name} folder={folder}")
+    setting = shlex.quote(f"folder={folder}")
+    print(f"  python -m dp plan --scale {name} --set {setting}")
+    print(f"  snakemake --cores all --config scale={name} {setting}")
 
 
 def _counter(tokenizer: Path, backbone: str) -> tuple[Callable[[str], int], str]:

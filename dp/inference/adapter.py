@@ -42,7 +42,9 @@ def export(run: Path, out: Path, task: str | None = None) -> Check:
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out: {out} is there already. Name a folder that is not, or remove it.")
-    tuned = Tuned.load(run, task, "cpu")
+    if below := next((parent for parent in out.parents if parent.exists() and not parent.is_dir()), None):
+        raise UserError(f"--out: {below} is no folder. Name another.")
+    tuned = Tuned.load(run, task, "cpu", "float32")
     _refuse(tuned)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.", suffix=".part") as beside:
@@ -133,17 +135,20 @@ def _base(tuned: Tuned) -> Any:
 
 
 def _name_base(folder: Path, tuned: Tuned) -> None:
-    """The backbone's name in the adapter's configuration: its repository, or where the project has it."""
-    path = folder / "adapter_config.json"
-    files.write_json(path, files.read_json(path) | {"base_model_name_or_path": card.base_of(tuned)})
+    """The backbone's name in the adapter's configuration: its repository and commit, or where the project has it."""
+    path, base = folder / "adapter_config.json", card.base_of(tuned)
+    named = {"base_model_name_or_path": base.name, "revision": base.commit}
+    files.write_json(path, files.read_json(path) | named)
 
 
 def _check(tuned: Tuned, folder: Path) -> Check:
     from peft import PeftModel
 
     model = PeftModel.from_pretrained(_base(tuned), folder, **OFFLINE).eval()
-    source = files.read_json(tuned.folder / "config.json")["source"]
-    reported = root_of(tuned.folder) / paths.task_rows(tuned.task.name, source) / "validation.jsonl"
+    reported = root_of(tuned.folder) / paths.task_rows(tuned.task.name, tuned.source) / "validation.jsonl"
+    if not reported.is_file():
+        get = f"python -m dp fetch-task --task {tuned.task.name}"
+        raise UserError(f"{reported}: is not here, and peft's scores are held against the run's on its rows. {get}")
     rows = [row["fields"] for row in files.read_jsonl(reported)[:CHECKED]]
     split, _ = tuned.encoded(rows)
     ours, _ = tuned.scores(split, 1)

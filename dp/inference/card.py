@@ -1,5 +1,7 @@
 """The model card of an adapter: what a stranger must know to score a text with it as this project does."""
 
+from typing import NamedTuple
+
 from dp import files, paths
 from dp.backbones.families import FAMILIES
 from dp.backbones.names import Family
@@ -27,11 +29,17 @@ SCORE: dict[Family, str] = {
 }
 
 
-def base_of(tuned: Tuned) -> str:
-    """The backbone's repository, where it came from one, or where the project has it."""
+class Base(NamedTuple):
+    """name: the backbone's repository, if it came from one, or where the project has it. commit: of the repository."""
+
+    name: str
+    commit: str | None
+
+
+def base_of(tuned: Tuned) -> Base:
     folder = paths.backbone(tuned.config.backbone)
     made = files.read_json(root_of(tuned.folder) / folder / "record.json")["made"]
-    return str(made.get("repo", folder.as_posix()))
+    return Base(made.get("repo", folder.as_posix()), made.get("commit"))
 
 
 def text(tuned: Tuned, rows: int, difference: float) -> str:
@@ -42,9 +50,12 @@ def text(tuned: Tuned, rows: int, difference: float) -> str:
     words = dict(zip(task.label_names, scored.words, strict=True))
     fields = ", ".join(tuned.fields)
     run = tuned.folder.relative_to(root_of(tuned.folder)).as_posix()
+    at = f"{base.name!r}, revision={base.commit!r}" if base.commit else repr(base.name)
+    dtype = config.compute.dtype
+    computed = "" if dtype == "float32" else f" The run computed in {dtype}; these scores are of float32."
     return f"""---
 library_name: peft
-base_model: {base}
+base_model: {base.name}
 ---
 
 # {config.variant} on {task.name}, {config.backbone}
@@ -69,9 +80,9 @@ import torch
 from peft import PeftModel
 from transformers import {auto}, AutoTokenizer
 
-BASE, ADAPTER = {base!r}, "."
-tokenizer = AutoTokenizer.from_pretrained(BASE)
-model = PeftModel.from_pretrained({auto}.from_pretrained(BASE), ADAPTER).eval()
+ADAPTER = "."
+tokenizer = AutoTokenizer.from_pretrained({at})
+model = PeftModel.from_pretrained({auto}.from_pretrained({at}), ADAPTER).eval()
 words = {{label: tokenizer(word, add_special_tokens=False)["input_ids"][0] for label, word in {words!r}.items()}}
 
 
@@ -82,5 +93,5 @@ def scores(**fields):
     return {{label: logits[word].item() for label, word in words.items()}}
 ```
 
-On {rows} reported rows these scores and the run's own differ by at most {difference:.0e} of the largest.
+On {rows} reported rows these scores and the run's own differ by at most {difference:.0e} of the largest.{computed}
 """

@@ -9,7 +9,8 @@ from typing import Any
 from dp import files
 from dp.errors import UserError, shown
 from dp.inference.tuned import Prediction
-from dp.sources.formats import SEPARATORS, json_lines, separated
+from dp.sources.formats import SEPARATORS, json_lines, separated, separator_of
+from dp.sources.read import NO_TEXT
 
 ID = "id"
 """The one column that a row may have beside the fields of its task: predictions carry it on."""
@@ -24,18 +25,25 @@ def read(path: Path, separator: str | None = None) -> list[dict[str, Any]]:
         content = path.read_bytes()
     except OSError as error:
         raise UserError(f"--file: {shown(str(path))} cannot be read ({error.strerror}).") from None
-    if kind == "jsonl":
-        rows = [row for _, row in json_lines(content, path)]
-        if wrong := next((row for row in rows if not isinstance(row, dict)), None):
-            raise UserError(f"--file: {path}: {shown(repr(wrong))} is no row: a line is one JSON object.")
-        return rows
-    return [row for _, row in separated(content, path, separator or SEPARATORS[kind])]
+    mark = separator_of(kind, separator)
+    rows = [row for _, row in (json_lines(content, path) if kind == "jsonl" else separated(content, path, mark))]
+    for row in rows:
+        if not isinstance(row, dict):
+            raise UserError(f"--file: {path}: {shown(repr(row))} is no row: a line is one JSON object.")
+        name = row.get(ID, "")
+        if not isinstance(name, str | int) or (isinstance(name, str) and NO_TEXT.search(name)):
+            raise UserError(f"--file: {path}: the id {shown(repr(name))} is neither a text nor a whole number.")
+    if not rows:
+        raise UserError(f"--file: {path}: holds no rows.")
+    return rows
 
 
 def check_out(path: Path) -> None:
     """Before anything is computed. Raises UserError for a path of another kind than `write` knows."""
     if path.suffix not in (".csv", ".jsonl"):
         raise UserError(f"--out: {shown(str(path))} must end in .csv or .jsonl.")
+    if below := next((parent for parent in path.parents if parent.exists() and not parent.is_dir()), None):
+        raise UserError(f"--out: {shown(str(below))} is no folder. Name another.")
 
 
 def write(path: Path, names: Sequence[Any], predictions: list[Prediction]) -> None:

@@ -1,10 +1,12 @@
 """What was tuned, put to use: a label and probabilities for texts of one's own."""
 
+import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+import torch
 from torch import Tensor
 
 from dp import files, paths
@@ -24,6 +26,7 @@ from dp.jobs.inputs import verified
 from dp.jobs.project import project_digest
 from dp.numerics.devices import is_cpu
 from dp.prompts.prompt import Choices
+from dp.sources.read import NO_TEXT
 from dp.tasks.model import Task, fields_read, file_of, released_spans, render
 from dp.tasks.model import load as load_task
 from dp.training import overflow
@@ -59,10 +62,11 @@ class Tuned:
         read: TokensConfig,
         step: int,
         pooling: set[str],
+        source: str,
     ) -> None:
         """As `load` calls it. folder: of the training. number: of the task in a union. pooling: of the instance feature
-        that is read, if any."""
-        self.task = task
+        that is read, if any. source: of the task's rows."""
+        self.task, self.source = task, source
         self.model, self.config, self.folder = model, config, folder
         self.number, self._read, self._step, self._pooling = number, read, step, pooling
 
@@ -72,15 +76,18 @@ class Tuned:
         return fields_read(self.task, self._read.family)
 
     @classmethod
-    def load(cls, run: str | Path, task: str | None = None, device: str = "auto") -> Self:
+    def load(cls, run: str | Path, task: str | None = None, device: str = "auto", dtype: str | None = None) -> Self:
         """A run from the folder of its training, within the project that made it.
 
-        task: which one, of a run that serves several. device: cpu, cuda, or auto: a GPU where there is one.
+        task: which one, of a run that serves several. device: cpu, cuda, or auto: a GPU where there is one. dtype: of
+        the backbone, float32 or bfloat16; None: the run's. A run that draws its choices when it is evaluated
+        (gumbel_at_evaluation) takes the most probable here, or a row's prediction would depend on its neighbours.
 
         Raises UserError where that is no training, or one without numbers; where its files, its backbone's or its
-        task's are others than it was trained with; where `task` is missing or is none of its own.
+        task's are others than it was trained with; where `task` is missing or is none of its own; where there is no GPU
+        and `device` is cuda.
         """
-        folder = Path(run).resolve()
+        folder = Path(os.path.abspath(run))  # links stay: results may lie elsewhere
         said = record.read(folder)
         if said["command"] != "train":
             raise UserError(f"{run}: is made by `{said['command']}` and holds nothing that was tuned. Name a training.")
@@ -95,14 +102,20 @@ class Tuned:
         tokens = record.read(root / paths.tokens(asked["scale"], asked["backbone"], name))
         _check_task(name, tokens["used"]["inputs"])
         where = "cpu" if is_cpu(device) else "cuda"
+        if where == "cuda" and not torch.cuda.is_available():
+            raise UserError("device: is cuda, but torch finds no GPU; leave it at auto, or say cpu.")
         backbone = load_backbone(root / paths.backbone(asked["backbone"]), asked["family"], asked["backbone_head"],
-                                 asked["compute"]["dtype"], where)  # fmt: skip
+                                 dtype or asked["compute"]["dtype"], where)  # fmt: skip
         model, config = restored(folder, backbone, said["made"]["classes"], where)
         if "shuffled_feature" in config.switches:
             raise UserError(f"{run}: is broken on purpose: each row reads the feature of another. It predicts nothing.")
+        config = config.model_copy(
+            update={"switches": [one for one in config.switches if one != "gumbel_at_evaluation"]}
+        )
         pooling = {Path(path).parent.name for path in said["used"]["inputs"] if "/features/" in path}
         read, step = TokensConfig.model_validate(tokens["asked"]), said["made"]["selected_step"]
-        return cls(folder, model, config, load_task(name), tasks.index(name), read, step, pooling)
+        source = tokens["asked"]["source"]
+        return cls(folder, model, config, load_task(name), tasks.index(name), read, step, pooling, source)
 
     def predict(self, rows: Sequence[Mapping[str, str]], batch_size: int | None = None) -> list[Prediction]:
         """A prediction for each row, a mapping from each of `fields` to a text.
@@ -192,8 +205,12 @@ def _check_fields(task: Task, needed: list[str], fields: Mapping[str, str], numb
             hint = nearest(name, task.fields)
             raise UserError(f"row {number}: there is no field {shown(repr(name))}{hint}; {wanted}.")
     for name in needed:
-        if not isinstance(fields.get(name), str):
+        if not isinstance(text := fields.get(name), str):
             raise UserError(f"row {number}: '{name}' is missing, or is no text; {wanted}.")
+        if found := NO_TEXT.search(text):
+            raise UserError(f"row {number}: '{name}' holds U+{ord(found[0]):04X}, which is no text. Take it out.")
+    if not any(fields[name].strip() for name in needed):
+        raise UserError(f"row {number}: nothing stands in {', '.join(needed)}, so there is nothing to predict.")
 
 
 def _chosen(choices: Choices | None, row: int) -> dict[str, Any]:

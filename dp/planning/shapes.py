@@ -80,8 +80,8 @@ def config_of(name: str, backbone: BackboneEntry) -> dict[str, Any]:
                 return _gguf_config(quantized[0])
     found = known().get(origin(backbone), {}).get("config")
     if found is None and isinstance(source, HubSource):
-        fetched = hub.obtain(source.repo, source.revision, "model", lambda _: ["config.json"])
-        return _config(fetched.paths["config.json"])
+        fetched = hub.obtain(source.repo, source.revision, "model", lambda names: [*({*names} & {"config.json"})])
+        found = _config(fetched.paths["config.json"]) if fetched.paths else None
     if found is None:
         raise UserError(
             f"backbones.{name}: its size is not known before it is here; get it first: "

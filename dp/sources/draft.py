@@ -5,12 +5,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
-from dp import files
+from dp import files, yaml12
 from dp.backbones.names import ARCHITECTURES
 from dp.errors import UserError, shown
-from dp.sources.formats import SEPARATORS, json_lines, separated
+from dp.sources.formats import SEPARATORS, json_lines, separated, separator_of
 from dp.sources.resplit import held_out
 from dp.tasks.model import LABEL, RESPLIT
 
@@ -41,7 +39,7 @@ class Draft(NamedTuple):
 
 
 def read(path: Path, separator: str | None) -> Table:
-    """A .csv, .tsv or .jsonl file. Raises UserError where it cannot be read, or has no row."""
+    """A .csv, .tsv or .jsonl file. Raises UserError where it cannot be read, has no row, or a row lacks a column."""
     kind = path.suffix.lower().removeprefix(".")
     if kind not in (*SEPARATORS, "jsonl"):
         raise UserError(f"{shown(str(path))} ends in none of .csv, .tsv and .jsonl.")
@@ -51,11 +49,14 @@ def read(path: Path, separator: str | None) -> Table:
         raise UserError(f"{shown(str(path))} cannot be read ({error.strerror}).") from None
     if kind == "csv" and separator is None and b";" in (header := content.split(b"\n")[0]) and b"," not in header:
         separator = ";"
-    mark = separator or SEPARATORS.get(kind, "")
+    mark = separator_of(kind, separator)
     rows = [row for _, row in (json_lines(content, path) if kind == "jsonl" else separated(content, path, mark))]
     if not rows or not all(isinstance(row, dict) for row in rows):
         raise UserError(f"{path}: holds no rows with named columns.")
-    return Table(path, kind, separator if kind == "csv" else None, list(rows[0]), rows)
+    for number, row in enumerate(rows, 1):
+        if missing := rows[0].keys() - row.keys():
+            raise UserError(f"{path}: row {number} has no {shown(', '.join(sorted(missing)))}, as the first one has.")
+    return Table(path, kind, mark if kind == "csv" and mark != SEPARATORS["csv"] else None, list(rows[0]), rows)
 
 
 def columns_of(table: Table, texts: list[str], label: str | None) -> Columns:
@@ -71,6 +72,7 @@ def columns_of(table: Table, texts: list[str], label: str | None) -> Columns:
             which = f"could be any of {', '.join(chosen)}" if chosen else f"is none of {', '.join(table.columns)}"
             raise UserError(f"{table.path}: the label {shown(which)}. Say which column holds it: --label COLUMN.")
         label = chosen[0]
+    _check_labels(table, label)
     if not 2 <= len(values[label]) <= MOST_CLASSES:
         raise UserError(
             f"{table.path}: '{label}' has {len(values[label])} values, and a label has 2 to {MOST_CLASSES}."
@@ -80,6 +82,15 @@ def columns_of(table: Table, texts: list[str], label: str | None) -> Columns:
         if not texts:
             raise UserError(f"{table.path}: no column holds sentences. Say which ones are read: --text COLUMN.")
     return Columns(texts, label)
+
+
+def _check_labels(table: Table, label: str) -> None:
+    for number, row in enumerate(table.rows, 1):
+        if not isinstance(row[label], str | int) or not str(row[label]).strip():
+            said = f"'{label}' is {shown(repr(row[label]))}, and a label is a text or a whole number"
+            raise UserError(f"{table.path}: row {number}: {said}. Fill it in, or take the row out.")
+    if len({type(row[label]) for row in table.rows}) > 1:
+        raise UserError(f"{table.path}: '{label}' holds texts and numbers. Write all as texts, or all as numbers.")
 
 
 def _is_text(table: Table, column: str) -> bool:
@@ -95,15 +106,21 @@ def draft(name: str, table: Table, columns: Columns, validation: Table | None, h
     """
     if validation and (missing := {*columns.texts, columns.label} - {*validation.columns}):
         raise UserError(f"{validation.path}: has no column {', '.join(sorted(missing))}, as {table.path} has.")
+    if validation:
+        _check_labels(validation, columns.label)
+    if validation and (validation.format, validation.separator) != (table.format, table.separator):
+        raise UserError(f"{validation.path} and {table.path} must have one format, and one separator.")
     if validation and validation.path.parent.resolve() != table.path.parent.resolve():
         raise UserError(f"{validation.path} and {table.path} must lie in one folder.")
     tables = {"train": table, "validation": validation} if validation else {"all": table}
     classes = _sorted({row[columns.label] for one in tables.values() if one for row in one.rows})
     labels = {key: [classes.index(row[columns.label]) for row in one.rows] for key, one in tables.items() if one}
     if not validation:
-        held = held or max(len(classes), round(HELD_OUT * len(table.rows)))
-        if not len(classes) <= held <= len(table.rows) - len(classes):
-            most = len(table.rows) - len(classes)
+        held = max(len(classes), round(HELD_OUT * len(table.rows))) if held is None else held
+        most = len(table.rows) - len(classes)
+        if most < len(classes):
+            raise UserError(f"{table.path}: {len(table.rows)} rows of {len(classes)} classes make no two splits.")
+        if not len(classes) <= held <= most:
             raise UserError(
                 f"--resplit: must be from {len(classes)} to {most}: either split needs a row of each of the "
                 f"{len(classes)} classes, and the table has {len(table.rows)} rows."
@@ -113,6 +130,11 @@ def draft(name: str, table: Table, columns: Columns, validation: Table | None, h
         pairs = list(zip(ids, labels.pop("all"), strict=True))
         labels = {"train": [label for one, label in pairs if one not in out],
                   "validation": [label for one, label in pairs if one in out]}  # fmt: skip
+    for split, found in labels.items():
+        for number, label in enumerate(classes):
+            if number not in found:
+                remedy = "Report more or fewer rows (--resplit), or merge it with another class."
+                raise UserError(f"{table.path}: no row of '{shown(str(label))}' would be in {split}. {remedy}")
     fields = _fields(columns.texts)
     texts = [{field: str(row[column]) for field, column in fields.items()} for row in table.rows]
     longest = max(fields, key=lambda field: sum(len(text[field]) for text in texts))
@@ -152,8 +174,8 @@ def _fields(columns: list[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for number, column in enumerate(columns, 1):
         field = re.sub(r"[^a-z0-9_]+", "_", column.lower()).strip("_")
-        if not re.match(r"[a-z]", field) or field in (*found, LABEL):
-            field = f"text{number}"
+        while not re.match(r"[a-z]", field) or field in (*found, LABEL):
+            field, number = f"text{number}", number + 1
         found[field] = column
     return found
 
@@ -199,4 +221,4 @@ def _scale(name: str, table: Table) -> dict[str, Any]:
 
 def as_yaml(value: dict[str, Any], comment: str) -> str:
     """In the order given, with a comment in front."""
-    return f"# {comment}\n" + yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=110)
+    return f"# {comment}\n" + yaml12.dump(value, sort_keys=False, width=110)

@@ -7,6 +7,7 @@ import csv
 import gzip
 import io
 import json
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -65,6 +66,21 @@ def json_lines(content: bytes, path: Path) -> Located:
             raise UserError(f"{where}: malformed JSON ({error}). {AGAIN}") from None
 
 
+def separator_of(kind: str, given: str | None) -> str:
+    """What stands between two columns of a .csv, .tsv or .jsonl file. `given`: by a person, who may type \\t.
+
+    Raises UserError for what can stand between no columns, and for a kind of file that has its own.
+    """
+    if given is None:
+        return SEPARATORS.get(kind, "")
+    mark = "\t" if given == "\\t" else given
+    if kind != "csv":
+        raise UserError(f"--separator: a .{kind} file has its own; leave it out.")
+    if len(mark) != 1 or mark in '"\r\n':
+        raise UserError(f"--separator: {shown(repr(given))} must be one character, and no quote or end of a line.")
+    return mark
+
+
 def _csv(content: bytes, path: Path, reading: Reading) -> Located:
     return separated(content, path, reading.separator or SEPARATORS["csv"])
 
@@ -80,6 +96,7 @@ def separated(content: bytes, path: Path, separator: str) -> Located:
         text = b"".join(_lines(content, path)).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: is not UTF-8 ({error.reason}, byte {error.start}). Save it as UTF-8.") from None
+    csv.field_size_limit(sys.maxsize)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     header: list[str] = []
     try:

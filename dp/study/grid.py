@@ -3,11 +3,12 @@
 from dataclasses import replace
 from typing import Any
 
+from dp.errors import UserError
 from dp.jobs.job import Cell
 from dp.prompts.released import RANDOM_RANGE
 from dp.study import protocols, search
 from dp.study.params import Multitask, Part
-from dp.study.study import UNION, Catalogue, Study, head_of, init_of, length_of, training_of
+from dp.study.study import NO_FOLDER, UNION, Catalogue, Study, head_of, init_of, length_of, training_of
 from dp.study.variants import Baseline, Control, Prompted
 from dp.training.trials import applied
 
@@ -101,8 +102,10 @@ def switches(study: Study, variant: str) -> list[str]:
 
 
 def rows_config(study: Study | Catalogue, task: str) -> dict[str, Any]:
-    """What decides the canonical rows of a task."""
+    """What decides the canonical rows of a task. Raises UserError where its folder is not set."""
     source = study.source_of(task)
+    if source == "folder" and not study.params.folder:
+        raise UserError(f"Task '{task}': {NO_FOLDER}.")
     return {"task": task, "source": source, "folder": study.params.folder if source == "folder" else None}
 
 

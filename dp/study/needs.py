@@ -7,7 +7,7 @@ from dp.errors import UserError
 from dp.jobs import record
 from dp.paths import backbone as folder_of
 from dp.study import grid
-from dp.study.study import NO_FOLDER, UNION, Study, head_of, length_of
+from dp.study.study import UNION, Study, head_of, length_of
 from dp.study.variants import LearnedBy, Prompted
 from dp.tasks.model import load, template
 
@@ -23,10 +23,8 @@ def check_fetched(study: Study) -> None:
 
 
 def check_tasks(study: Study) -> None:
-    """Raises UserError for a task without a file, without its folder, or not meant for a family of the scale."""
+    """Raises UserError for a task that there is none of, or that is not meant for a backbone's family."""
     for task in study.tasks:
-        if study.source_of(task) == "folder" and not study.params.folder:
-            raise UserError(f"Task '{task}' comes from a folder. {NO_FOLDER}.")
         for backbone in study.scale.backbones:
             template(load(task), study.params.backbones[backbone].family)
 

@@ -19,6 +19,7 @@ from dp.study.protocols import BROKEN, in_force, is_pool
 from dp.study.search import settings
 from dp.study.variants import Baseline, Control, Prompted, Variant
 from dp.tasks.model import Kind, source_kind
+from dp.tasks.model import names as task_names
 
 NO_FOLDER = "folder: is not set; source 'folder' needs the path of the folder that holds the tasks' files"
 UNION = "all"
@@ -76,7 +77,9 @@ class Study(Closed):
         _check_names(self)
         if self.source not in self.scale.tasks:
             raise ValueError(f"source: '{self.source}' has no tasks in this scale; it has {sorted(self.scale.tasks)}")
-        if self.source == "folder" and not self.params.folder:
+        if not self.params.folder and any(
+            self.source_of(task) == "folder" for task in self.tasks if task in task_names()
+        ):
             raise ValueError(NO_FOLDER)
         _check_repeats(self)
         _check_protocol(self)
@@ -157,11 +160,8 @@ class Catalogue:
 
     @property
     def source(self) -> Kind:
-        """Raises UserError where the scale does not load, or the source lacks its folder."""
-        source = self.params.source or _scale(self.root, self.params)[0].source
-        if source == "folder" and not self.params.folder:
-            raise UserError(f"{self.root / 'params.yaml'}: {NO_FOLDER}.")
-        return source
+        """Raises UserError where the scale does not load."""
+        return self.params.source or _scale(self.root, self.params)[0].source
 
 
 def load_catalogue(root: Path = Path(), settings: dict[str, Any] | None = None) -> Catalogue:
