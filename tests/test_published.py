@@ -34,9 +34,7 @@ def _make_current():
     record = {key: value for key, value in files.read_json(path).items() if key != "seal"}
     record["asked"] = jobs(study)[paths.report("demo")].asked
     record["used"]["code"]["modules"] = closure.modules("report")
-    of_jobs = {name: digest for name, digest in record["used"]["inputs"].items() if not project.is_of_project(name)}
-    of_project = {name: project.project_digest(name) for name in project.project_files("report")}
-    record["used"]["inputs"] = of_jobs | of_project
+    record["used"]["inputs"] = {name: project.project_digest(name) for name in project.project_files("report")}
     families = {(job.command, job.family) for job in jobs(study).values()}
     code = {command: sorted(closure.code_digest(*one) for one in families if one[0] == command)
             for command in record["made"]["code"]}  # fmt: skip
@@ -140,12 +138,21 @@ def test_only_three_scales_are_published_and_only_from_a_report(here, capsys):
 
 
 def test_publishing_copies_the_report_and_removes_what_was_there(here):
-    shutil.copytree(FOLDER, here / "results/report/demo")
-    shutil.copytree(FOLDER, here / "kept")
+    report = here / "results/report/demo"
+    shutil.copytree(FOLDER, report)
+    record = {key: value for key, value in files.read_json(FOLDER / "record.json").items() if key != "seal"}
+    of_project = record["used"]["inputs"]
+    of_jobs = {f"results/{kind}/{seed}": "0" * 64 for kind in ("evaluate", "train") for seed in range(5000)}
+    used = {"inputs": of_project | of_jobs, "code": record["used"]["code"]}
+    whole = sealed(record | {"used": used})
+    files.write_json(report / "record.json", whole)
     (FOLDER / "results.csv").write_text("old")
     (FOLDER / "old.csv").write_text("old")
-    record = files.read_json(FOLDER / "record.json")
     cli.main(["publish", "--set", "scale=demo"])
     assert found() == []
     assert not (FOLDER / "old.csv").exists()
-    assert files.read_json(FOLDER / "record.json") == record
+    short = files.read_json(FOLDER / "record.json")
+    assert {key for key in whole if short[key] != whole[key]} == {"used", "seal"}
+    jobs_files = {"files": 10_000, "digest": files.digest(of_jobs), "seal": whole["seal"]}
+    assert short["used"] == used | {"inputs": of_project, "jobs": jobs_files}
+    assert (FOLDER / "record.json").stat().st_size < 100_000 < (report / "record.json").stat().st_size

@@ -3,12 +3,14 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from dp import files, paths
 from dp.closed import one_of
 from dp.errors import UserError
 from dp.jobs import record
 from dp.jobs.closure import code_digest
+from dp.jobs.job import RECORD
 from dp.jobs.project import is_of_project, project_digest
 from dp.jobs.stale import changed_modules, first_difference
 from dp.study.resolve import jobs, parameters
@@ -23,7 +25,7 @@ FILES = {
     "planted": _PREDICTED,
     "ablation": ("prices.csv", "results.csv", "comparisons.csv", "tables/protocol.csv", "tables/protocol.md"),
 }
-"""Scale -> the files of its report that are committed below docs/, with the report's record."""
+"""Scale -> the files of its report that are committed below docs/, with the report's record in short."""
 
 
 def folder_of(scale: str) -> Path:
@@ -38,7 +40,7 @@ def remedy(scale: str) -> str:
 
 
 def publish(study: Study) -> None:
-    """Copy FILES and the record of the scale's report below docs/.
+    """Copy FILES of the scale's report below docs/, with its record in short.
 
     Raises UserError for a scale that is not published, and where a clean tree would make another report now.
     """
@@ -48,13 +50,27 @@ def publish(study: Study) -> None:
     found = list(problems(study, report))
     if found:
         raise UserError(f"publish: {report} is not what a commit makes: {'; '.join(found)}. {remedy(scale)}.")
-    kept = {folder / name for name in (*FILES[scale], "record.json")}
-    for path in kept:
-        with files.replacing(path) as beside:
-            shutil.copyfile(report / path.relative_to(folder), beside)
+    for name in FILES[scale]:
+        with files.replacing(folder / name) as beside:
+            shutil.copyfile(report / name, beside)
+    files.write_json(folder / RECORD, in_short(record.read(report)))
+    kept = {folder / name for name in (*FILES[scale], RECORD)}
     for path in folder.rglob("*"):
         if path.is_file() and path not in kept:
             path.unlink()
+
+
+def in_short(report: dict[str, Any]) -> dict[str, Any]:
+    """A report's record with one digest in place of those of the jobs' files: megabytes, that only their owner can use.
+
+    `used.jobs` has their number, the digest of the mapping path -> sha256, and the seal of the report's own record.
+    """
+    inputs = report["used"]["inputs"]
+    own = {path: digest for path, digest in inputs.items() if is_of_project(path)}
+    others = {path: digest for path, digest in inputs.items() if path not in own}
+    of_jobs = {"files": len(others), "digest": files.digest(others), "seal": report["seal"]}
+    rest = {key: value for key, value in report.items() if key != "seal"}
+    return record.sealed(rest | {"used": report["used"] | {"inputs": own, "jobs": of_jobs}})
 
 
 def problems(study: Study, folder: Path | None = None, of_code: bool = True) -> Iterator[str]:
