@@ -17,6 +17,7 @@ from synthetic_results import N, one, predictions, report, reseal, study_in, unp
 
 from dp import files, paths
 from dp.errors import UserError
+from dp.report.figures import planted_choices
 from dp.results import separation
 from dp.results.predicted import verdict
 from dp.results.table import summary
@@ -354,8 +355,17 @@ def test_planted_choices_csv(made):
         ("3 runs", "word 2, feature 0", "0"): pytest.approx(1 / 6, abs=1e-6),
         ("3 runs", "word 2, feature 0", "3"): pytest.approx(5 / 6, abs=1e-6),
     }
-    assert {row["runs"] for row in details if row["factor"] == "pool"} == {"seed0", "seed1", "seed2"}
+    assert {row["runs"] for row in details if row["factor"] == "pool"} == {"3 runs"}
     assert "no" not in {row["planted"] for row in details if "planted" in row}
+
+
+def test_prompts_of_a_pool_are_told_by_what_they_serve_and_not_by_their_number():
+    """One run has the question's prompts the other way round, one has two of three for the second."""
+    first, second = [[0.9, 0.1, 0.0], [0.2, 0.7, 0.1]], [[0.1, 0.0, 0.9], [0.7, 0.1, 0.2]]
+    third = [[0.2, 0.7, 0.1], [0.35, 0.25, 0.4]]
+    ordered = [planted_choices._in_order({"a": np.array(a), "b": np.array(b)}) for a, b in (first, second, third)]
+    assert [one["a"].tolist() for one in ordered] == [[0.9, 0.1, 0.0], [0.9, 0.1, 0.0], [0.7, 0.1, 0.2]]
+    assert [one["b"].tolist() for one in ordered] == [[0.2, 0.7, 0.1], [0.2, 0.7, 0.1], [0.25, 0.4, 0.35]]
 
 
 def test_predictions_md(made):

@@ -9,6 +9,7 @@ from dp.report.figures import style
 from dp.report.findings import Findings
 from dp.results.groups import grouped
 from dp.results.labels import name_of
+from dp.statistics.intervals import Floats
 
 ABOUT = "What was chosen for each question (or task) by the variants that are predicted to tell them apart."
 COLUMNS = ("backbone", "regime", "k", "task", "factor", "variant", "runs", "group", "value", "share", "labels")
@@ -16,23 +17,27 @@ ACROSS = 4
 
 
 def data(found: Findings) -> list[dict[str, Any]]:
-    """One row per group and candidate; split, length: means over runs. Prompts of two runs' pools have nothing in
-    common but a number, so a pool is told by run (`runs` is its seed)."""
+    """One row per group and candidate: means over runs. Prompts of two runs' pools have nothing in common but a number,
+    so those of each run are put in the order of the groups that they serve.
+    """
     rows = []
     for one in found.separations:
         if one.about["planted"] == "no":
             continue
-        told = {run.draw: shares for run, shares in zip(one.runs, one.shares, strict=True)}
-        if one.about["factor"] != "pool":
-            mean = {group: np.mean([shares[group] for shares in one.shares], axis=0) for group in one.shares[0]}
-            told = {f"{len(one.runs)} runs": mean}
+        told = [_in_order(shares) for shares in one.shares] if one.about["factor"] == "pool" else one.shares
         rows += [
-            one.about | {"runs": name, "group": group, "value": value, "share": float(share)}
-            for name, shares in told.items()
-            for group, vector in shares.items()
-            for value, share in enumerate(vector)
+            one.about | {"runs": f"{len(one.runs)} runs", "group": group, "value": value, "share": float(share)}
+            for group in told[0]
+            for value, share in enumerate(np.mean([shares[group] for shares in told], axis=0))
         ]
     return rows
+
+
+def _in_order(shares: dict[str, Floats]) -> dict[str, Floats]:
+    """The prompts of a pool by the group that gives each the most weight; those of one group, the heaviest first."""
+    table = np.array(list(shares.values()))  # [groups, prompts]
+    order = np.lexsort((-table.max(axis=0), table.argmax(axis=0)))
+    return {group: vector[order] for group, vector in shares.items()}
 
 
 def draw(rows: style.Rows) -> Figure:
@@ -52,7 +57,7 @@ def draw(rows: style.Rows) -> Figure:
                             yticklabels=groups if panel is line[0] else False, clip_on=False)  # fmt: skip
             axes.tick_params(rotation=0)
             axes.set_title(f"{first['variant']}\n{first['runs']}", fontsize=8)
-            axes.set_xlabel({"split": "split s (vectors in front)", "pool": "prompt of the pool"}.get(
+            axes.set_xlabel({"split": "split s (vectors in front)", "pool": "prompt of the pool, in order"}.get(
                 first["factor"], first["factor"]))  # fmt: skip
         about = line[0][0]
         where = name_of((about["backbone"], about["regime"], about["k"])).replace(", ", "\n", 1)
@@ -60,7 +65,8 @@ def draw(rows: style.Rows) -> Figure:
         row[0].set_ylabel("\n".join([where, *task, about["factor"]]), rotation=0, ha="right", va="center", labelpad=10)
     text = (
         "Per cent of the rows of a question (or task) for which each candidate was chosen, or the mean weight of each "
-        "prompt of a pool; below 5 is not written. Where the factor tells two questions apart, their rows differ."
+        "prompt of a pool; below 5 is not written. Where the factor tells two questions apart, their rows differ.\n"
+        "The prompts of each run's pool are in the order of the groups that give them the most weight, then averaged."
     )
     style.caption(figure, rows, text)
     return figure
