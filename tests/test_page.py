@@ -9,12 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 from report_page import HOSTILE, claims, found_in, full, page_in, row_of, with_rows
+from small_project import small_study
 from synthetic_results import change
 
 from dp import files
 from dp.report import findings
 from dp.report.page import build, curves, lineage, tables, verdict
-from dp.results import jobs, runs, steps
+from dp.results import comparisons, jobs, runs, steps
 
 VOID = {"meta", "link", "img", "input", "br", "rect"}
 
@@ -410,3 +411,23 @@ def test_backbones_that_a_scale_lacks_are_one_reason():
     assert "because none was run (the scale has no backbone a, b, c)." in verdict.of_claims(rows).headline
     rows[0]["reason"] = "evaluations are missing"
     assert "no backbone b; and 2 more" in verdict.of_claims(rows).headline
+
+
+def test_whether_a_dynamic_prompt_helps_is_said_first():
+    """Controls, broken variants and what learns no choice are not counted, nor is what has no number."""
+    names = ["fixed", "lora", "adap_pos", "adap_ins_pos", "adap_ins_vec", "adap_ins_pos-shuffled"]
+    broken = {"position": "instance", "switches": ["backwards"]}
+    study = small_study([*names, "turned"], {"turned": broken})
+
+    def row(variant, difference, p, half=0.03):
+        limits = {"low": difference - half, "high": difference + half} if half else {"low": None, "high": None}
+        return {"variant": variant, "difference": difference, "p_holm": p} | limits
+
+    others = [row("lora", -0.5, 0.0), row("adap_ins_pos-shuffled", 0.6, 0.0), row("turned", -0.7, 0.0)]
+    assert comparisons.in_words(study, others) is None
+    own = [row("adap_pos", 0.04, 0.01), row("adap_ins_pos", -0.012, 0.05), row("adap_ins_vec", -0.1, 0.04, half=None)]
+    none = {"variant": "adap_pos", "difference": None, "p_holm": None, "low": None, "high": None}
+    assert comparisons.in_words(study, [*others, *own, none]) == (
+        "Of 3 comparisons of a dynamic prompt with fixed 1 are better and 1 worse (p < 0.05 after Holm's correction). "
+        "The differences go from -10.0 to +4.0 points; their 95 % intervals from -4.2 to +7.0."
+    )

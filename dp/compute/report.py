@@ -22,7 +22,7 @@ def report(study: Study, folder: Path) -> dict[str, Any]:
     read, made_before = runs.read(study), jobs.read(study)
     found = findings.find(study, read)
     texts = {
-        "results.md": results_page.document(study, found.results, read, FIGURES),
+        "results.md": results_page.document(study, found.results, found.comparisons, read, FIGURES),
         "reproducibility.md": checklist.document(study, found.results, read, made_before),
     }
     texts |= {f"{name}.csv": table.to_csv(*of_table) for name, of_table in found.csv.items()}

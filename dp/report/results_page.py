@@ -7,6 +7,7 @@ from operator import itemgetter
 from dp.escapes import markdown as escaped
 from dp.report import markdown
 from dp.report.markdown import Marked
+from dp.results import comparisons
 from dp.results.groups import grouped
 from dp.results.labels import spelled_out
 from dp.results.runs import Run
@@ -14,9 +15,14 @@ from dp.results.table import Row
 from dp.study.study import Study
 
 
-def document(study: Study, table: list[Row], runs: list[Run], figures: Iterable[str]) -> str:
-    """The Markdown text, from the rows of results.csv and, for the sizes of splits, the runs' token records."""
-    parts = [f"# Results of scale {study.scale_name}", escaped(study.scale.description), HOW_TO_READ]
+def document(study: Study, table: list[Row], compared: list[Row], runs: list[Run], figures: Iterable[str]) -> str:
+    """The Markdown text, from the rows of results.csv and comparisons.csv and, for the sizes of splits, the runs' token
+    records.
+    """
+    parts = [f"# Results of scale {study.scale_name}", escaped(study.scale.description)]
+    if said := comparisons.in_words(study, compared):
+        parts.append(f"**{said}**")
+    parts.append(HOW_TO_READ)
     sections = grouped(table, itemgetter("backbone", "regime", "k", "metric"))
     for (backbone, regime, k, metric), rows in sections.items():
         shots = f" ({k} per label)" if k else ""

@@ -12,11 +12,14 @@ from dp.results.table import OVERFLOW, Row, made_from, overflowed
 from dp.statistics.intervals import Floats, Ints
 from dp.statistics.p_values import holm
 from dp.statistics.paired import Difference, compare
-from dp.study.study import Study
+from dp.study.protocols import BROKEN
+from dp.study.study import Study, learned_factors
 
 COLUMNS = ("backbone", "regime", "k", "task", "variant", "against", "n", "seeds", "difference", "low", "high", "p",
            "p_holm", "test", "labels", "runs")  # fmt: skip
 AGAINST = "fixed"
+LEVEL = 0.05
+"""Below it, a difference is called one."""
 FAMILY = ("backbone", "regime", "k")
 
 
@@ -34,6 +37,29 @@ def rows(study: Study, runs: list[Run]) -> list[Row]:
             numbers = {"against": AGAINST, "n": members[0].metrics["n"], "seeds": len(members)}
             found.append(key._asdict() | numbers | tested(members, base) | made_from(members, base))
     return corrected(found)
+
+
+def in_words(study: Study, found: list[Row]) -> str | None:
+    """Whether what is learned to be chosen helps, from the rows of comparisons.csv; None where nothing is."""
+    own = [row for row in found if row["difference"] is not None and _is_dynamic(study, row["variant"])]
+    if not own:
+        return None
+    clear = [row["difference"] for row in own if row["p_holm"] < LEVEL]
+    better, worse = sum(value > 0 for value in clear), sum(value < 0 for value in clear)
+    low, high = (100 * limit(row[key] for row in own) for limit, key in ((min, "difference"), (max, "difference")))
+    ends = [100 * row[key] for row in own for key in ("low", "high") if row[key] is not None]
+    reach = f"; their 95 % intervals from {min(ends):+.1f} to {max(ends):+.1f}" if ends else ""
+    return (
+        f"Of {len(own)} comparisons of a dynamic prompt with {AGAINST} {better} are better and {worse} worse (p < "
+        f"{LEVEL} after Holm's correction). The differences go from {low:+.1f} to {high:+.1f} points{reach}."
+    )
+
+
+def _is_dynamic(study: Study, variant: str) -> bool:
+    """Whether a variant learns a choice, as it is meant to."""
+    if study.is_control(variant) or not learned_factors(study, variant):
+        return False
+    return not {*study.params.variants[variant].switches} & {*BROKEN}  # type: ignore[union-attr]
 
 
 def tested(members: list[Run], base: list[Run], same_runs: bool = False) -> Row:

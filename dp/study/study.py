@@ -19,7 +19,6 @@ from dp.study.protocols import BROKEN, in_force, is_pool
 from dp.study.search import settings
 from dp.study.variants import Baseline, Control, Prompted, Variant
 from dp.tasks.model import Kind, source_kind
-from dp.tasks.model import names as task_names
 
 NO_FOLDER = "folder: is not set; source 'folder' needs the path of the folder that holds the tasks' files"
 UNION = "all"
@@ -77,9 +76,7 @@ class Study(Closed):
         _check_names(self)
         if self.source not in self.scale.tasks:
             raise ValueError(f"source: '{self.source}' has no tasks in this scale; it has {sorted(self.scale.tasks)}")
-        if not self.params.folder and any(
-            self.source_of(task) == "folder" for task in self.tasks if task in task_names()
-        ):
+        if not self.params.folder and any(self.source_of(task) == "folder" for task in self.tasks):
             raise ValueError(NO_FOLDER)
         _check_repeats(self)
         _check_protocol(self)

@@ -185,8 +185,11 @@ def load(name: str) -> Task:
 
 
 def source_kind(name: str, wanted: Kind) -> Kind:
-    """Where a task's rows come from: the source wanted, or the task's only one, whatever is wanted."""
-    kinds: list[Kind] = load(name).source_kinds
+    """Where a task's rows come from: the source wanted, or the task's only one, whatever is wanted.
+
+    A task without a file is refused where it is read (`load`).
+    """
+    kinds = load(name).source_kinds if (FOLDER / f"{name}.yaml").is_file() else []
     return kinds[0] if len(kinds) == 1 else wanted
 
 

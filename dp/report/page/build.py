@@ -14,6 +14,7 @@ from dp.jobs.made import Made
 from dp.report.figures import all_figures
 from dp.report.findings import Findings
 from dp.report.page import glance, lineage, tables, verdict
+from dp.results import comparisons
 from dp.results.groups import grouped
 from dp.results.jobs import by_jobs, packages, surroundings
 from dp.results.labels import WORDS, spelled_out
@@ -52,6 +53,7 @@ def document(found: Findings, folder: Path, made: list[Made]) -> str:
         warnings=_warnings(found.results),
         collapse=verdict.of_collapse(found.results),
         overflow=verdict.of_overflow(found.results),
+        dynamic=comparisons.in_words(study, found.comparisons),
         claims=verdict.of_claims(found.claims),
         predictions=verdict.of_predictions(found.predictions, found.null_task) if found.predictions else None,
         predicted_maps=glance.of_predictions(found.predictions),
