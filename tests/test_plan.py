@@ -421,16 +421,16 @@ def write_trainings(study, rate, threads=1, **environment):
 
 
 def test_a_wheel_is_downloaded_whole_and_once():
-    """Rows of `open` are some kB in a wheel of 145 MB, which two tasks share; the backbone's wheel comes on top."""
+    """Rows of `open` are some kB in a wheel of 145 MB; the backbone's wheel comes on top."""
     study = load(ROOT, {"scale": "open"})
     found = plan(study, [])
     by_name = {line.name: line.cost.download for line in found.lines}
-    assert by_name == {"smollm2-135m": 93e6, "rows and report": 145e6}
-    assert found.total.cost.download == 238e6
+    assert by_name == {"minilm-l6": 84e6, "rows and report": 145e6}
+    assert found.total.cost.download == 229e6
     once = Cost(downloads=frozenset({("wheel", 5.0)}))
     assert (once + once).download == 5 and (once + Cost(downloads=frozenset({("other", 5.0)}))).download == 10
     official = plan(load(ROOT, {"scale": "open", "source": "folder", "folder": "x"}), [])
-    assert official.total.cost.download == 93e6
+    assert official.total.cost.download == 84e6
 
 
 def test_a_configuration_that_is_none_is_named(tmp_path, monkeypatch):
