@@ -4,8 +4,11 @@ import json
 from collections import Counter
 
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 
-from dp import yaml12
+from dp import paths, yaml12
 from dp.closed import validated
 from dp.commands.cli import main
 from dp.errors import UserError
@@ -193,6 +196,20 @@ def test_nothing_is_written_that_the_fetch_would_refuse(tmp_path, command):
         assert "is no name for a task" in command(path, "--label", "Verdict", "--name", name).err
     (tmp_path / "params.yaml").unlink()
     assert "no params.yaml here" in command(path, "--label", "Verdict", "--name", "other").err
+
+
+def test_lengths_are_the_backbones_tokens_where_it_is_here(tmp_path, command):
+    """Whatever its tokenizer cuts or fills up."""
+    words = Tokenizer(WordLevel({"[PAD]": 0, "[UNK]": 1}, unk_token="[UNK]"))
+    words.pre_tokenizer = Whitespace()
+    words.enable_padding(length=30)
+    words.enable_truncation(30)
+    folder = paths.backbone("minilm-l6")
+    folder.mkdir(parents=True)
+    words.save(str(folder / "tokenizer.json"))
+    table = [{"text": "word " * (5 if n < 39 else 50), "label": n % 2} for n in range(40)]
+    said = command(put(tmp_path / "mine.csv", table)).out
+    assert "text: 5 tokens of minilm-l6 in the middle, 50 at most" in said
 
 
 def test_what_is_no_table(tmp_path):

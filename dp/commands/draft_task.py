@@ -80,4 +80,5 @@ def _counter(tokenizer: Path, backbone: str) -> tuple[Callable[[str], int], str]
 
     pieces = Tokenizer.from_file(str(tokenizer))
     pieces.no_truncation()
+    pieces.no_padding()
     return lambda text: len(pieces.encode(text, add_special_tokens=False)), f"tokens of {backbone}"
