@@ -59,7 +59,7 @@ DEPENDENTS = {
     "dp/jobs/adoption.py": {"report"},
     "dp/study/resolve.py": set(),
     "dp/report/figures/style.py": {"report"},
-    "dp/tasks/model.py": {"fetch-task", "tokenize", "fetch-backbone"},
+    "dp/tasks/model.py": {"fetch-task", "tokenize", "fetch-backbone", "report"},
     "dp/sources/hub.py": {"fetch-task", "fetch-backbone"},
     "dp/compute/choose.py": {"choose"},
     "dp/training/trials.py": {"train", "choose", "report"},

@@ -44,6 +44,8 @@ def small(tmp_path_factory):
 
 def test_every_file_of_the_project_that_a_command_opens_makes_its_jobs_stale(small, monkeypatch):
     monkeypatch.chdir(small.root)
+    # What a task's file says of its source stands in `asked`.
+    monkeypatch.setattr("dp.study.study.source_kind", lambda task, wanted: wanted)
     run = "tiny-t5/full/toy/fixed/seed0"
     calls = {
         "fetch-task": ["--task", "toy"],

@@ -14,7 +14,7 @@ from dp import files, paths
 from dp.commands import common
 from dp.commands.cli import main
 from dp.errors import UserError
-from dp.inference import Tuned, adapter, given
+from dp.inference import Predictor, adapter, given
 from dp.study import grid
 
 BACKBONES = ["tiny-t5", "tiny-llama", "tiny-bert", "tiny-encoder"]
@@ -77,7 +77,7 @@ def test_predictions_are_those_of_the_evaluation_whatever_the_batch(here, backbo
         if cell.backbone != backbone or cell.variant == "drawn":
             continue
         expected = here.evaluate(cell.run)
-        tuned = Tuned.load(folder_of(here, cell), cell.task if cell.parsed_regime.is_union else None)
+        tuned = Predictor.load(folder_of(here, cell), cell.task if cell.parsed_regime.is_union else None)
         for size in (None, 1, 7):
             found = tuned.predict(rows_of(cell.task), size)
             assert [one.label for one in found] == [tuned.task.label_names[row["prediction"]] for row in expected], cell
@@ -145,25 +145,25 @@ def test_nothing_is_predicted_with_what_was_changed_since(here, tmp_path):
     run = project / paths.train_run("small", RUN)
     (project / paths.backbone("tiny-llama") / "config.json").write_text("{}")
     with pytest.raises(UserError, match="is not the file that the run was trained on"):
-        Tuned.load(run)
+        Predictor.load(run)
     (run / "tuned.safetensors").write_bytes(b"")
     with pytest.raises(UserError, match="its bytes differ from its record"):
-        Tuned.load(run)
+        Predictor.load(run)
     alone = Path(shutil.copytree(here.root / paths.train_run("small", RUN), tmp_path / "alone"))
     with pytest.raises(UserError, match="lies in no project"):
-        Tuned.load(alone)
+        Predictor.load(alone)
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "a\0b", "a\ud800b"])
 def test_a_row_that_training_would_refuse_is_refused(here, text):
-    tuned = Tuned.load(paths.train_run("small", RUN))
+    tuned = Predictor.load(paths.train_run("small", RUN))
     rows = rows_of("toy")[:2]
     with pytest.raises(UserError, match=r"row 3: .*(nothing stands in|is no text)"):
         tuned.predict([*rows, dict.fromkeys(rows[0], text)])
 
 
 def test_a_prediction_does_not_depend_on_its_neighbours(here):
-    tuned = Tuned.load(paths.train_run("small", "tiny-llama/full/toy/drawn/seed0"))
+    tuned = Predictor.load(paths.train_run("small", "tiny-llama/full/toy/drawn/seed0"))
     row = rows_of("toy")[0]
     found = tuned.predict([row] * 40)
     assert {one.split for one in found} == {found[0].split}
@@ -174,7 +174,7 @@ def test_results_may_lie_elsewhere(here, tmp_path):
     project = Path(shutil.copytree(here.root, tmp_path / "copy"))
     (project / "results").rename(tmp_path / "store")
     (project / "results").symlink_to(tmp_path / "store")
-    Tuned.load(project / paths.train_run("small", RUN))
+    Predictor.load(project / paths.train_run("small", RUN))
 
 
 def test_ids_are_texts_or_numbers(tmp_path):
@@ -194,7 +194,7 @@ def test_a_task_that_says_something_else_now(here, tmp_path):
     files.write_json(tokens / "record.json", record)
     reseal(tokens / "record.json")
     with pytest.raises(UserError, match="is another than when the run was trained"):
-        Tuned.load(project / paths.train_run("small", RUN))
+        Predictor.load(project / paths.train_run("small", RUN))
 
 
 # peft
@@ -229,7 +229,7 @@ def test_a_stranger_gets_the_scores_by_the_card_alone(here, tmp_path, monkeypatc
     (code,) = re.findall(r"```python\n(.*?)```", card, flags=re.S)
     space = {}
     exec(code.replace("ADAPTER = ", "ADAPTER = ").replace('"."', repr(str(tmp_path / "adapter"))), space)
-    tuned = Tuned.load(run)
+    tuned = Predictor.load(run)
     for row, prediction in zip(rows_of("toy")[:4], tuned.predict(rows_of("toy")[:4]), strict=True):
         scores = space["scores"](**row)
         assert list(scores) == tuned.task.label_names

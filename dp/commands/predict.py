@@ -31,12 +31,12 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(f"--batch-size: must be 1 or more, not {arguments.batch_size}.")
     folder = common.trained(arguments)
     from dp.inference import given
-    from dp.inference.tuned import Tuned
+    from dp.inference.predictor import Predictor
 
     if arguments.out:
         given.check_out(arguments.out)
     rows = given.read(arguments.file, arguments.separator) if arguments.file else []
-    tuned = Tuned.load(folder, arguments.task, arguments.device)
+    tuned = Predictor.load(folder, arguments.task, arguments.device)
     if arguments.field:
         rows = [_fields(arguments.field)]
     if arguments.text:

@@ -1,5 +1,5 @@
-"""Use of what was tuned: `Tuned.load(folder).predict(rows)`."""
+"""Use of what was tuned: `Predictor.load(folder).predict(rows)`."""
 
-from dp.inference.tuned import Prediction, Tuned
+from dp.inference.predictor import Predicted, Predictor
 
-__all__ = ["Prediction", "Tuned"]
+__all__ = ["Predicted", "Predictor"]

@@ -15,7 +15,7 @@ from dp.classifier.classifier_config import Lora
 from dp.data.tokens import Split
 from dp.errors import UserError
 from dp.inference import card
-from dp.inference.tuned import Tuned, root_of
+from dp.inference.predictor import Predictor, root_of
 from dp.prompts.choice import Moment
 from dp.prompts.prompt_config import LayerPrefix
 from dp.tasks.model import template
@@ -44,7 +44,7 @@ def export(run: Path, out: Path, task: str | None = None) -> Check:
         raise UserError(f"--out: {out} is there already. Name a folder that is not, or remove it.")
     if below := next((parent for parent in out.parents if parent.exists() and not parent.is_dir()), None):
         raise UserError(f"--out: {below} is no folder. Name another.")
-    tuned = Tuned.load(run, task, "cpu", "float32")
+    tuned = Predictor.load(run, task, "cpu", "float32")
     _refuse(tuned)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.", suffix=".part") as beside:
@@ -65,7 +65,7 @@ def export(run: Path, out: Path, task: str | None = None) -> Check:
     return check
 
 
-def _refuse(tuned: Tuned) -> None:
+def _refuse(tuned: Predictor) -> None:
     """Raises UserError where peft has nothing that would do the same."""
     config, definition = tuned.config, tuned.config.definition
     prompt = tuned.model.prompt
@@ -88,7 +88,7 @@ def _refuse(tuned: Tuned) -> None:
         raise UserError(f"{config.variant} {why}, so it cannot be expressed there. `python -m dp predict` applies it.")
 
 
-def _adapted(tuned: Tuned) -> Any:
+def _adapted(tuned: Predictor) -> Any:
     """peft's model of the same backbone with what was tuned."""
     from peft import LoraConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_model
 
@@ -118,7 +118,7 @@ def _adapted(tuned: Tuned) -> Any:
 
 
 @torch.no_grad()
-def _vectors(tuned: Tuned) -> Tensor:
+def _vectors(tuned: Predictor) -> Tensor:
     """[P, H]: the prompt of the run's task, computed where it has a network or a pool."""
     assert tuned.model.prompt is not None
     task = torch.tensor([tuned.number])
@@ -128,20 +128,20 @@ def _vectors(tuned: Tuned) -> Tensor:
     return vectors[0]
 
 
-def _base(tuned: Tuned) -> Any:
+def _base(tuned: Predictor) -> Any:
     """The backbone as transformers reads it."""
     folder = root_of(tuned.folder) / paths.backbone(tuned.config.backbone)
     return FAMILIES[tuned.config.family].pretrained(folder, tuned.config.backbone_head, **OFFLINE).eval()
 
 
-def _name_base(folder: Path, tuned: Tuned) -> None:
+def _name_base(folder: Path, tuned: Predictor) -> None:
     """The backbone's name in the adapter's configuration: its repository and commit, or where the project has it."""
     path, base = folder / "adapter_config.json", card.base_of(tuned)
     named = {"base_model_name_or_path": base.name, "revision": base.commit}
     files.write_json(path, files.read_json(path) | named)
 
 
-def _check(tuned: Tuned, folder: Path) -> Check:
+def _check(tuned: Predictor, folder: Path) -> Check:
     from peft import PeftModel
 
     model = PeftModel.from_pretrained(_base(tuned), folder, **OFFLINE).eval()
@@ -157,7 +157,7 @@ def _check(tuned: Tuned, folder: Path) -> Check:
 
 
 @torch.no_grad()
-def _scores(tuned: Tuned, model: Any, split: Split, row: int) -> Tensor:
+def _scores(tuned: Predictor, model: Any, split: Split, row: int) -> Tensor:
     """[C], by peft."""
     ids, outputs = split.ids[row][None], split.outputs[row]
     given: dict[str, Tensor] = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from dp import files, paths
 from dp.backbones.families import FAMILIES
 from dp.backbones.names import Family
-from dp.inference.tuned import Tuned, root_of
+from dp.inference.predictor import Predictor, root_of
 from dp.tasks.model import template
 
 READING: dict[Family, str] = {
@@ -36,13 +36,13 @@ class Base(NamedTuple):
     commit: str | None
 
 
-def base_of(tuned: Tuned) -> Base:
+def base_of(tuned: Predictor) -> Base:
     folder = paths.backbone(tuned.config.backbone)
     made = files.read_json(root_of(tuned.folder) / folder / "record.json")["made"]
     return Base(made.get("repo", folder.as_posix()), made.get("commit"))
 
 
-def text(tuned: Tuned, rows: int, difference: float) -> str:
+def text(tuned: Predictor, rows: int, difference: float) -> str:
     """The card. rows, difference: of the check against the run."""
     config, task, family = tuned.config, tuned.task, tuned.config.family
     said = files.read_json(tuned.folder / "record.json")

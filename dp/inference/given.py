@@ -8,7 +8,7 @@ from typing import Any
 
 from dp import files
 from dp.errors import UserError, shown
-from dp.inference.tuned import Prediction
+from dp.inference.predictor import Predicted
 from dp.sources.formats import SEPARATORS, json_lines, separated, separator_of
 from dp.sources.read import NO_TEXT
 
@@ -46,7 +46,7 @@ def check_out(path: Path) -> None:
         raise UserError(f"--out: {shown(str(below))} is no folder. Name another.")
 
 
-def write(path: Path, names: Sequence[Any], predictions: list[Prediction]) -> None:
+def write(path: Path, names: Sequence[Any], predictions: list[Predicted]) -> None:
     """Predictions as .csv or .jsonl, a row each."""
     if path.suffix == ".csv":
         files.write_text(path, as_csv(names, predictions))
@@ -54,11 +54,11 @@ def write(path: Path, names: Sequence[Any], predictions: list[Prediction]) -> No
         files.write_jsonl(path, map(as_json, names, predictions))
 
 
-def as_json(name: Any, prediction: Prediction) -> dict[str, Any]:
+def as_json(name: Any, prediction: Predicted) -> dict[str, Any]:
     return {ID: name} | prediction._asdict()
 
 
-def as_csv(names: Sequence[Any], predictions: list[Prediction]) -> str:
+def as_csv(names: Sequence[Any], predictions: list[Predicted]) -> str:
     """A column for the probability of each label, and one for each choice; a pool's weights stand in one."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")

@@ -56,8 +56,8 @@ def in_words(study: Study, found: list[Row]) -> str | None:
 
 
 def _is_dynamic(study: Study, variant: str) -> bool:
-    """Whether a variant learns a choice, as it is meant to."""
-    if study.is_control(variant) or not learned_factors(study, variant):
+    """Whether a variant of the study learns a choice, as it is meant to."""
+    if variant not in study.params.variants or study.is_control(variant) or not learned_factors(study, variant):
         return False
     return not {*study.params.variants[variant].switches} & {*BROKEN}  # type: ignore[union-attr]
 

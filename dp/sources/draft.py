@@ -18,7 +18,7 @@ HELD_OUT = 0.25
 """Share of the one table's rows that are reported, where nobody says how many."""
 
 
-class Table(NamedTuple):
+class TableFile(NamedTuple):
     path: Path
     format: str
     separator: str | None
@@ -38,7 +38,7 @@ class Draft(NamedTuple):
     """The fields of every row."""
 
 
-def read(path: Path, separator: str | None) -> Table:
+def read(path: Path, separator: str | None) -> TableFile:
     """A .csv, .tsv or .jsonl file. Raises UserError where it cannot be read, has no row, or a row lacks a column."""
     kind = path.suffix.lower().removeprefix(".")
     if kind not in (*SEPARATORS, "jsonl"):
@@ -56,10 +56,10 @@ def read(path: Path, separator: str | None) -> Table:
     for number, row in enumerate(rows, 1):
         if missing := rows[0].keys() - row.keys():
             raise UserError(f"{path}: row {number} has no {shown(', '.join(sorted(missing)))}, as the first one has.")
-    return Table(path, kind, mark if kind == "csv" and mark != SEPARATORS["csv"] else None, list(rows[0]), rows)
+    return TableFile(path, kind, mark if kind == "csv" and mark != SEPARATORS["csv"] else None, list(rows[0]), rows)
 
 
-def columns_of(table: Table, texts: list[str], label: str | None) -> Columns:
+def columns_of(table: TableFile, texts: list[str], label: str | None) -> Columns:
     """Which columns are read. Raises UserError where one is not there, or nobody can tell."""
     for name in [*texts, *([label] if label else [])]:
         if name not in table.columns:
@@ -84,7 +84,7 @@ def columns_of(table: Table, texts: list[str], label: str | None) -> Columns:
     return Columns(texts, label)
 
 
-def _check_labels(table: Table, label: str) -> None:
+def _check_labels(table: TableFile, label: str) -> None:
     for number, row in enumerate(table.rows, 1):
         if not isinstance(row[label], str | int) or not str(row[label]).strip():
             said = f"'{label}' is {shown(repr(row[label]))}, and a label is a text or a whole number"
@@ -93,13 +93,15 @@ def _check_labels(table: Table, label: str) -> None:
         raise UserError(f"{table.path}: '{label}' holds texts and numbers. Write all as texts, or all as numbers.")
 
 
-def _is_text(table: Table, column: str) -> bool:
+def _is_text(table: TableFile, column: str) -> bool:
     """Whether most rows have more than one word there."""
     several = sum(len(str(row.get(column)).split()) > 1 for row in table.rows)
     return 2 * several > len(table.rows)
 
 
-def draft(name: str, table: Table, columns: Columns, validation: Table | None, held: int | None, seed: int) -> Draft:
+def draft(
+    name: str, table: TableFile, columns: Columns, validation: TableFile | None, held: int | None, seed: int
+) -> Draft:
     """The task `name`, and a scale of the same name over it.
 
     held: rows of the one table that are reported. Raises UserError where the tables differ, or are too small.
@@ -201,7 +203,7 @@ def _templates(fields: list[str], words: list[str]) -> dict[str, Any]:
     return {family: {"text": asked[family][0], "words": list(asked[family][1])} for family in ARCHITECTURES}
 
 
-def _scale(name: str, table: Table) -> dict[str, Any]:
+def _scale(name: str, table: TableFile) -> dict[str, Any]:
     return {
         "description": f"Prompts on {table.path.name} with MiniLM, for two CPU cores.",
         "backbones": ["minilm-l6"], "source": "folder", "tasks": {"folder": [name]}, "regimes": [{"kind": "full"}],

@@ -33,7 +33,7 @@ from dp.training import overflow
 from dp.training.tuned import restored
 
 
-class Prediction(NamedTuple):
+class Predicted(NamedTuple):
     """Of one row. probabilities: by label, in class order; they add up to 1.
 
     split, length, pool: what the prompt chose for it, None where the variant has no such choice: how many of its
@@ -49,8 +49,8 @@ class Prediction(NamedTuple):
     truncated: bool
 
 
-class Tuned:
-    """A trained run, ready to predict: `Tuned.load("results/train/<scale>/<run>").predict([{"forecast": "..."}])`."""
+class Predictor:
+    """A trained run: `Predictor.load("results/train/<scale>/<run>").predict([{"forecast": "They say ..."}])`."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class Tuned:
         source = tokens["asked"]["source"]
         return cls(folder, model, config, load_task(name), tasks.index(name), read, step, pooling, source)
 
-    def predict(self, rows: Sequence[Mapping[str, str]], batch_size: int | None = None) -> list[Prediction]:
+    def predict(self, rows: Sequence[Mapping[str, str]], batch_size: int | None = None) -> list[Predicted]:
         """A prediction for each row, a mapping from each of `fields` to a text.
 
         batch_size: rows that go through the backbone together; None: as many as when the run was evaluated. It changes
@@ -130,7 +130,7 @@ class Tuned:
         split, cut = self.encoded(rows)
         scores, choices = self.scores(split, batch_size)
         return [
-            Prediction(self.task.label_names[int(of_row.argmax())],
+            Predicted(self.task.label_names[int(of_row.argmax())],
                        dict(zip(self.task.label_names, of_row.softmax(0).tolist(), strict=True)),
                        **_chosen(choices, number), truncated=truncated)
             for number, (of_row, truncated) in enumerate(zip(scores, cut, strict=True))
