@@ -46,5 +46,6 @@ def test_a_table_becomes_a_task_a_report_and_a_prediction(tmp_path):
     assert all("re-split" in row["labels"] and row["source"] == "folder" for row in found)
     run_name = "tiny-t5/full/balls/adap_ins_pos/seed0"
     settings = ["--set", "scale=balls", "--set", f"folder={mine}"]
-    said = json.loads(dp("predict", "--run", run_name, "--text", "the dog has a red ball.", *settings))
+    printed = dp("predict", "--run", run_name, "--text", "the dog has a red ball.", *settings)
+    said = json.loads(printed.splitlines()[0])  # behind it, what libraries say on stderr
     assert said["label"] in ("0", "1") and sum(said["probabilities"].values()) == pytest.approx(1)
