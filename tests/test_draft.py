@@ -214,7 +214,7 @@ def test_lengths_are_the_backbones_tokens_where_it_is_here(tmp_path, command):
 
 def test_what_is_no_table(tmp_path):
     for name, content, message in [("t.xlsx", "", "ends in none of"), ("t.csv", "a,b\n", "holds no rows"),
-                                   ("t.jsonl", "[1]\n", "holds no rows")]:  # fmt: skip
+                                   ("t.jsonl", "[1]\n", "is no row")]:  # fmt: skip
         (tmp_path / name).write_text(content)
         with pytest.raises(UserError, match=message):
             draft.read(tmp_path / name, None)

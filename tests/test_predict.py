@@ -177,6 +177,11 @@ def test_results_may_lie_elsewhere(here, tmp_path):
     Predictor.load(project / paths.train_run("small", RUN))
 
 
+def test_a_table_is_read_as_it_was_drafted_from(tmp_path):
+    (tmp_path / "rows.csv").write_text("id;statement\n1;a, b\n")
+    assert given.read(tmp_path / "rows.csv") == [{"id": "1", "statement": "a, b"}]
+
+
 def test_ids_are_texts_or_numbers(tmp_path):
     path = tmp_path / "rows.jsonl"
     no_id = "is neither a text nor"

@@ -9,7 +9,7 @@ from typing import Any
 from dp import files
 from dp.errors import UserError, shown
 from dp.inference.predictor import Predicted
-from dp.sources.formats import SEPARATORS, json_lines, separated, separator_of
+from dp.sources import own_table
 from dp.sources.read import NO_TEXT
 
 ID = "id"
@@ -17,24 +17,12 @@ ID = "id"
 
 
 def read(path: Path, separator: str | None = None) -> list[dict[str, Any]]:
-    """The rows of a .csv, .tsv or .jsonl file. Raises UserError for one of another kind, or that cannot be read."""
-    kind = path.suffix.lower().removeprefix(".")
-    if kind not in (*SEPARATORS, "jsonl"):
-        raise UserError(f"--file: {shown(str(path))} ends in none of .csv, .tsv and .jsonl, so its format is unknown.")
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"--file: {shown(str(path))} cannot be read ({error.strerror}).") from None
-    mark = separator_of(kind, separator)
-    rows = [row for _, row in (json_lines(content, path) if kind == "jsonl" else separated(content, path, mark))]
+    """The rows of a table. Raises UserError as `own_table.read`, and for an id that is no text and no whole number."""
+    rows = own_table.read(path, separator).rows
     for row in rows:
-        if not isinstance(row, dict):
-            raise UserError(f"--file: {path}: {shown(repr(row))} is no row: a line is one JSON object.")
         name = row.get(ID, "")
         if not isinstance(name, str | int) or (isinstance(name, str) and NO_TEXT.search(name)):
             raise UserError(f"--file: {path}: the id {shown(repr(name))} is neither a text nor a whole number.")
-    if not rows:
-        raise UserError(f"--file: {path}: holds no rows.")
     return rows
 
 

@@ -41,7 +41,8 @@ def rows(study: Study, runs: list[Run]) -> list[Row]:
 
 def in_words(study: Study, found: list[Row]) -> str | None:
     """Whether what is learned to be chosen helps, from the rows of comparisons.csv; None where nothing is."""
-    own = [row for row in found if row["difference"] is not None and _is_dynamic(study, row["variant"])]
+    dynamic = {name for name in study.scale.variants if _is_dynamic(study, name)}
+    own = [row for row in found if row["difference"] is not None and row["variant"] in dynamic]
     if not own:
         return None
     clear = [row["difference"] for row in own if row["p_holm"] < LEVEL]
@@ -56,8 +57,8 @@ def in_words(study: Study, found: list[Row]) -> str | None:
 
 
 def _is_dynamic(study: Study, variant: str) -> bool:
-    """Whether a variant of the study learns a choice, as it is meant to."""
-    if variant not in study.params.variants or study.is_control(variant) or not learned_factors(study, variant):
+    """Whether a variant learns a choice, as it is meant to."""
+    if study.is_control(variant) or not learned_factors(study, variant):
         return False
     return not {*study.params.variants[variant].switches} & {*BROKEN}  # type: ignore[union-attr]
 

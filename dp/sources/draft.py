@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from dp import files, yaml12
 from dp.backbones.names import ARCHITECTURES
 from dp.errors import UserError, shown
-from dp.sources.formats import SEPARATORS, json_lines, separated, separator_of
+from dp.sources import own_table
+from dp.sources.formats import SEPARATORS
 from dp.sources.resplit import held_out
 from dp.tasks.model import LABEL, RESPLIT
 
@@ -39,20 +40,8 @@ class Draft(NamedTuple):
 
 
 def read(path: Path, separator: str | None) -> TableFile:
-    """A .csv, .tsv or .jsonl file. Raises UserError where it cannot be read, has no row, or a row lacks a column."""
-    kind = path.suffix.lower().removeprefix(".")
-    if kind not in (*SEPARATORS, "jsonl"):
-        raise UserError(f"{shown(str(path))} ends in none of .csv, .tsv and .jsonl.")
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{shown(str(path))} cannot be read ({error.strerror}).") from None
-    if kind == "csv" and separator is None and b";" in (header := content.split(b"\n")[0]) and b"," not in header:
-        separator = ";"
-    mark = separator_of(kind, separator)
-    rows = [row for _, row in (json_lines(content, path) if kind == "jsonl" else separated(content, path, mark))]
-    if not rows or not all(isinstance(row, dict) for row in rows):
-        raise UserError(f"{path}: holds no rows with named columns.")
+    """A table with named columns. Raises UserError as `own_table.read`, and where a row lacks a column of the first."""
+    kind, mark, rows = own_table.read(path, separator)
     for number, row in enumerate(rows, 1):
         if missing := rows[0].keys() - row.keys():
             raise UserError(f"{path}: row {number} has no {shown(', '.join(sorted(missing)))}, as the first one has.")
