@@ -41,7 +41,7 @@ def audit(study: Study, full: bool = False) -> Audit:
     found += mixed(study, asked, settings)
     found += numbers.collapsed(study, looks)
     found += numbers.seeds(study, looks)
-    astray, unread = orphans.orphans(study, asked, looks, digests)
+    astray, unread = orphans.orphans(study, jobs(study.whole), looks, digests)
     unrecorded, unchecked = unlocked()
     found = sorted([*found, *astray, *unrecorded], key=lambda one: KINDS.index(one.kind))
     notes = [*_adopted(asked), *unread, *unchecked, *_elsewhere(study, asked)]

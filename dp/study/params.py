@@ -127,6 +127,9 @@ class Params(Closed):
     folder: str | None = Field(
         None, description="the folder of the tasks' files (SuperGLUE: <Task>/{train,val}.jsonl), for source: folder"
     )
+    tasks: list[Name] | None = Field(
+        None, min_length=1, description="some of the scale's tasks, for a part of its grid; null: all of them"
+    )
     allow_dirty: bool = Field(
         False, strict=False, description="admit numbers made from a dirty tree, labelled dirty-tree"
     )  # Snakemake hands `--config allow_dirty=true` over as a word

@@ -43,7 +43,17 @@ class Study(Closed):
 
     @property
     def tasks(self) -> list[str]:
-        return self.scale.tasks[self.source]
+        """The scale's tasks of the source, or those of them that `params.yaml` names."""
+        return self._named(self.scale.tasks[self.source])
+
+    @property
+    def whole(self) -> "Study":
+        """The same with all tasks of the scale, for where its results lie: its folder may not be set."""
+        params = self.params.model_copy(update={"tasks": None, "folder": self.params.folder or "."})
+        return self.model_copy(update={"params": params})
+
+    def _named(self, tasks: list[str]) -> list[str]:
+        return [task for task in tasks if self.params.tasks is None or task in self.params.tasks]
 
     @property
     def models(self) -> list[str]:
@@ -57,7 +67,7 @@ class Study(Closed):
         return [name for name in named if name not in left_out]
 
     def tasks_in(self, regime: Part) -> list[str]:
-        return regime.tasks or self.tasks
+        return self._named(regime.tasks) if regime.tasks else self.tasks
 
     def definition(self, variant: str) -> Prompted | Baseline:
         """What a variant's runs are made by: its own definition, or that of the variant it controls."""
@@ -76,6 +86,7 @@ class Study(Closed):
         _check_names(self)
         if self.source not in self.scale.tasks:
             raise ValueError(f"source: '{self.source}' has no tasks in this scale; it has {sorted(self.scale.tasks)}")
+        _check_tasks(self)
         if not self.params.folder and any(self.source_of(task) == "folder" for task in self.tasks):
             raise ValueError(NO_FOLDER)
         _check_repeats(self)
@@ -206,12 +217,28 @@ def _check_names(study: Study) -> None:
                 raise ValueError(f"{key}: '{name}' is not defined in params.yaml{nearest(name, known)}")
 
 
+def _check_tasks(study: Study) -> None:
+    """Tasks that `params.yaml` names are the scale's; a union of some of them would be another training."""
+    if study.params.tasks is None:
+        return
+    known = study.scale.tasks[study.source]
+    once("params.yaml's tasks", study.params.tasks)
+    for task in study.params.tasks:
+        if task not in known:
+            raise ValueError(f"params.yaml's tasks: '{task}' is not in this scale's tasks{nearest(task, known)}")
+    if any(isinstance(regime, Multitask) for regime in study.scale.regimes):
+        raise ValueError(
+            "params.yaml's tasks: this scale trains on the union of its tasks, so it takes all; leave it null"
+        )
+
+
 def _check_regimes(study: Study) -> None:
     """Every part of the grid lies within the scale, and holds the variants that its own ones need."""
     scale, unions = study.scale, []
+    tasks = scale.tasks[study.source]
     for number, regime in enumerate(scale.regimes):
         where = f"regimes.{number}"
-        for key, names, known in (("tasks", regime.tasks, study.tasks), ("variants", regime.variants, scale.variants)):
+        for key, names, known in (("tasks", regime.tasks, tasks), ("variants", regime.variants, scale.variants)):
             for name in names or []:
                 if name not in known:
                     raise ValueError(f"{where}.{key}: '{name}' is not in this scale's {key}{nearest(name, known)}")

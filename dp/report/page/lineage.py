@@ -96,7 +96,9 @@ def _prefix(phase: Path, study: Study) -> str:
 
 def _command(study: Study) -> str:
     """How Snakemake is called for files of this report, which follow it."""
-    settings = {"scale": study.scale_name, "source": study.params.source, "folder": study.params.folder}
+    params = study.params
+    tasks = f"[{','.join(params.tasks)}]" if params.tasks else None
+    settings = {"scale": study.scale_name, "source": params.source, "folder": params.folder, "tasks": tasks}
     config = [shlex.quote(f"{key}={value}") for key, value in settings.items() if value is not None]
     return " ".join(["snakemake --cores all --config", *config, "--"])
 
