@@ -41,8 +41,9 @@ def params_with(defined: dict[str, Any]) -> dict[str, Any]:
 
 
 def small_study(variants: list[str], defined: dict[str, Any] | None = None, **changes: Any) -> Study:
-    """The study of the small scale over `variants`. Raises UserError as `dp.study.study.load` does."""
-    params = validated(Params, params_with(defined or {}), Path("params.yaml"))
+    """The study of the small scale over `variants`, of `some_tasks` where named. Raises UserError as `load` does."""
+    part = {"tasks": named} if (named := changes.pop("some_tasks", None)) is not None else {}
+    params = validated(Params, params_with(defined or {}) | part, Path("params.yaml"))
     scale = validated(Scale, SCALE | {"variants": variants} | changes, Path("small.yaml"))
     return validated(Study, {"params": params, "scale_name": "small", "scale": scale}, Path("small.yaml"))
 

@@ -419,6 +419,17 @@ def test_prune_removes_folders_that_became_empty(here):
     assert RESULTS_CSV.exists()
 
 
+def test_results_of_tasks_left_out_of_a_part_are_no_orphans(here):
+    part = load(Path(), {"scale": "synthetic", "tasks": ["alpha"]})
+    report("tasks=[alpha]")
+    assert "A part of the scale: 1 of 2 tasks, without beta." in (REPORT / "results.md").read_text()
+    assert "1 of 2 tasks, without beta" in (REPORT / "report.html").read_text()
+    assert "tasks=[alpha]" in (REPORT / "report.html").read_text()
+    assert not [one for one in audit.audit(part).findings if one.kind != "dirty-tree"]
+    astray = [path for _, path, _ in litter()]
+    assert {one.path for one in audit.audit(part).findings if one.kind == "orphaned"} == {*astray}
+
+
 def test_what_lies_behind_a_link_is_no_orphan(here):
     Path("results/train").rename("elsewhere")
     Path("elsewhere/synthetic/stray").write_text("")

@@ -5,8 +5,10 @@ from collections import Counter
 import pytest
 from small_project import SCALE, small_study
 
+from dp import paths
 from dp.jobs.job import Cell
 from dp.study import grid
+from dp.study.resolve import jobs
 
 BACKBONES, TASKS, SEEDS = ["tiny-t5", "tiny-encoder"], ["toy", "second", "third"], [3, 5]
 REGIMES = [
@@ -243,6 +245,22 @@ def test_the_mixture_concerns_multitask_alone():
     found = stale(regimes=[*REGIMES[:2], {"kind": "multitask", "alpha": 0.7, "cap": 9}])
     assert {one.regime for one in found} == {"multitask"}
     assert {one for one in BEFORE if one.regime == "multitask" and one.variant in TRAINED} <= found
+
+
+def test_a_part_of_the_tasks_asks_the_same_of_fewer_jobs():
+    """Named in any order; a regime with tasks of its own keeps those of them; no run is made anew for it."""
+    parts = {
+        "regimes": [{"kind": "full"}, {"kind": "fewshot", "k": [2], "sample_seeds": [0], "tasks": ["toy", "second"]}]
+    }
+    every, part = study(**parts), study(some_tasks=["third", "second"], **parts)
+    whole, fewer = ({folder: job.asked for folder, job in jobs(one).items()} for one in (every, part))
+    report = paths.report("small")
+    assert (part.tasks, part.part_of_tasks) == (["second", "third"], "2 of 3 tasks, without toy")
+    assert every.part_of_tasks is None and "tasks" not in whole[report]
+    assert fewer.pop(report)["tasks"] == ["second", "third"]
+    assert fewer == {folder: asked for folder, asked in whole.items() if folder != report and "toy" not in folder.parts}
+    assert "second" in {cell.task for cell in grid.cells(part) if cell.regime != "full"}
+    assert jobs(part.whole).keys() == whole.keys()
 
 
 def test_another_task_concerns_the_union_and_no_single_task():

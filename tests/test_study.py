@@ -1,13 +1,15 @@
 """What a scale may not ask for is refused before any job, with the key and the remedy."""
 
 import re
+import shutil
 
 import pytest
+from conftest import ROOT
 from small_project import small_study
 
 from dp.errors import UserError
 from dp.study import grid
-from dp.study.study import head_of
+from dp.study.study import head_of, load
 
 FEW_AXES = {"method": "grid", "trials": 4, "space": {"lr_factor": [0.3, 1, 3], "pool": [2, 4]}}
 LABEL_WORDS = {"length": 4, "init": {"kind": "label_words"}}
@@ -50,6 +52,31 @@ def test_names_must_be_defined(changes, key, name, right):
 )  # fmt: skip
 def test_tasks_and_overrides_must_make_sense(changes, message):
     refused(message, ["fixed"], **changes)
+
+
+THREE = {"tasks": {"made_up": ["toy", "second", "third"]}}
+
+
+@pytest.mark.parametrize(
+    ("named", "changes", "message"),
+    [
+        (["secnd"], {}, "params.yaml's tasks: 'secnd' is not in this scale's tasks; the nearest valid name is "
+         "'second'"),
+        (["toy", "toy"], {}, "params.yaml's tasks: 'toy' stands there twice; take one out"),
+        (["toy", "second"], {"regimes": [{"kind": "full"}, {"kind": "multitask"}]},
+         "params.yaml's tasks: this scale trains on the union of its tasks, so it takes all; leave it null"),
+        (["toy"], {"regimes": [{"kind": "full", "tasks": ["second"]}]},
+         "tasks: 'toy' is in no regime, so it would never run; add it to one or take it out"),
+    ],
+)  # fmt: skip
+def test_a_part_of_the_tasks_is_of_the_scale_and_of_no_union(named, changes, message):
+    refused(message, ["fixed"], some_tasks=named, **THREE | changes)
+
+
+def test_an_empty_part_is_refused(tmp_path):
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    with pytest.raises(UserError, match="tasks"):
+        load(tmp_path, {"tasks": []})
 
 
 @pytest.mark.parametrize(

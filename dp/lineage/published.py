@@ -23,6 +23,16 @@ _PREDICTED = (
 FILES = {
     "demo": _PREDICTED,
     "planted": _PREDICTED,
+    "text": (
+        "results.csv",
+        "comparisons.csv",
+        "aggregates.csv",
+        "choices.csv",
+        "figures/gain_over_fixed.csv",
+        "figures/gain_over_fixed.png",
+        "figures/split_by_input_length.csv",
+        "figures/split_by_input_length.png",
+    ),
     "ablation": ("prices.csv", "results.csv", "comparisons.csv", "tables/protocol.csv", "tables/protocol.md"),
 }
 """Scale -> the files of its report that are committed below docs/, with the report's record in short."""

@@ -20,6 +20,8 @@ def document(study: Study, table: list[Row], compared: list[Row], runs: list[Run
     records.
     """
     parts = [f"# Results of scale {study.scale_name}", escaped(study.scale.description)]
+    if study.part_of_tasks:
+        parts.append(f"A part of the scale: {study.part_of_tasks}.")
     if said := comparisons.in_words(study, compared):
         parts.append(f"**{said}**")
     parts.append(HOW_TO_READ)

@@ -20,6 +20,7 @@ def report_config(study: Study) -> dict[str, Any]:
     models = {name: model for name in study.scale.backbones if (model := study.params.model_of(name)) != name}
     return {"scale": study.scale_name, "source": study.source, "allow_dirty": study.params.allow_dirty,
             "runs": [cell.run for cell in cells(study)], **({"models": models} if models else {}),
+            **({"tasks": study.tasks} if study.part_of_tasks else {}),
             "predictions": study.predictions.model_dump(mode="json") if study.predictions else None}  # fmt: skip
 
 

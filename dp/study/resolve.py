@@ -107,8 +107,9 @@ def report_job(study: Study) -> Job:
 
 
 def parameters(study: Study) -> str:
-    """One digest of what the parameters decide in all jobs before the report."""
-    return files.digest({one.folder.as_posix(): one.asked for one in jobs(study).values() if one.command != "report"})
+    """One digest of what the parameters decide in all jobs before the report, wherever the folder of the tasks lies."""
+    asked = {one.folder.as_posix(): one.asked for one in jobs(study).values() if one.command != "report"}
+    return files.digest({job: own | ({"folder": None} if "folder" in own else {}) for job, own in asked.items()})
 
 
 def _report_of(study: Study, before: dict[Path, Job]) -> Job:

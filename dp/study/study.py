@@ -47,6 +47,13 @@ class Study(Closed):
         return self._named(self.scale.tasks[self.source])
 
     @property
+    def part_of_tasks(self) -> str | None:
+        """In words: which of the scale's tasks these are, where they are not all."""
+        every = self.scale.tasks[self.source]
+        without = [task for task in every if task not in self.tasks]
+        return f"{len(self.tasks)} of {len(every)} tasks, without {', '.join(without)}" if without else None
+
+    @property
     def whole(self) -> "Study":
         """The same with all tasks of the scale, for where its results lie: its folder may not be set."""
         params = self.params.model_copy(update={"tasks": None, "folder": self.params.folder or "."})
