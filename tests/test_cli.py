@@ -37,6 +37,12 @@ def said(capsys, *arguments):
 SMOKE = ("--set", "scale=smoke")
 
 
+def test_a_prediction_needs_no_folder_of_tasks(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(ROOT)
+    call = ("predict", "--scale", "text", "--run", "minilm-l6/full/cb/fixed/seed7", "--text", "a")
+    assert "scale 'text' has no such run; the nearest is" in said(capsys, *call)
+
+
 def test_an_unknown_run_names_the_nearest(capsys):
     message = said(capsys, "train", "--run", "tiny-t5/full/toy/adap_po/seed0", *SMOKE)
     assert message.startswith("dp train: --run tiny-t5/full/toy/adap_po/seed0: scale 'smoke' has no such run")

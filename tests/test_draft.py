@@ -13,6 +13,7 @@ from dp.closed import validated
 from dp.commands.cli import main
 from dp.errors import UserError
 from dp.sources import draft, rows
+from dp.sources.overlap import near_copies
 from dp.study.params import Scale
 from dp.tasks import model as tasks
 from dp.tasks.model import Task
@@ -59,6 +60,14 @@ def test_a_table_becomes_a_task_whose_rows_are_its_own(tmp_path, name, separator
         for row in split:
             number = int(row["fields"]["the_text"].split()[2].rstrip(","))
             assert task.label_names[row["label"]] == TABLE[number]["Verdict"]
+
+
+def test_near_copies_are_counted():
+    train = ["The soup was cold.", "We shall come again"]
+    reported = ["the soup was COLD, really", "soup was here and there too", "We shall", "another thing"]
+    # 4 of 5 words, 2 of 8, 2 of 4, none
+    assert near_copies(train, reported) == (2, 4)
+    assert near_copies(["a b"] * 3000, ["a b"] * 2500 + ["c d"] * 2500) == (500, 1000)
 
 
 def test_a_second_table_is_reported_on(tmp_path):
@@ -133,14 +142,14 @@ def test_columns_of_almost_one_name_are_all_read(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({5: {"label": ""}}, "row 6: 'label' is ''"),
-        ({5: {"label": None}}, "row 6: 'label' is None"),
-        ({5: {"label": ["a"]}}, r"row 6: 'label' is \['a'\]"),
+        ({5: {"label": ""}}, "t.jsonl, line 6: 'label' is ''"),
+        ({5: {"label": None}}, "line 6: 'label' is None"),
+        ({5: {"label": ["a"]}}, r"line 6: 'label' is \['a'\]"),
         ({5: {"label": "1"}}, "holds texts and numbers"),
         ({n: {"label": 2} for n in range(1)}, "no row of '2' would be in"),
     ],
 )
-def test_labels_that_are_none_are_named_by_row(tmp_path, change, message):
+def test_labels_that_are_none_are_named_by_line(tmp_path, change, message):
     table = [{"text": f"a b {n}", "label": n % 2} | change.get(n, {}) for n in range(40)]
     path = put(tmp_path / "t.jsonl", table)
     with pytest.raises(UserError, match=message):
@@ -160,7 +169,7 @@ def test_tables_that_are_not_alike(tmp_path):
     assert task.sources.folder.separator == "\t" and len(found["train"]) == 30
     lost = put(tmp_path / "t.jsonl", TABLE)
     lost.write_text(lost.read_text() + '{"Id": 1}\n')
-    with pytest.raises(UserError, match="row 41 has no The text, Verdict, note"):
+    with pytest.raises(UserError, match=r"t\.jsonl, line 41: has no The text, Verdict, note"):
         draft.read(lost, None)
 
 
@@ -191,7 +200,8 @@ def test_nothing_is_written_that_the_fetch_would_refuse(tmp_path, command):
     said = command(put(path, TABLE), "--label", "Verdict").out
     assert f"'folder={folder}'" in said and "the_text: 8 words" in said
     assert (tmp_path / "tasks/mine.yaml").is_file() and (tmp_path / "workflow/scales/mine.yaml").is_file()
-    assert "is there already" in command(path, "--label", "Verdict").err
+    assert "is there already. Delete it" in command(path, "--label", "Verdict").err
+    assert "Beware: 10 of 10 reported rows" in said  # they are all of one pattern
     for name in ("all", "../mine", "Ü"):
         assert "is no name for a task" in command(path, "--label", "Verdict", "--name", name).err
     (tmp_path / "params.yaml").unlink()

@@ -130,6 +130,7 @@ def test_the_command_takes_rows_in_three_ways(here, tmp_path, capsys):
         (["--run", RUN, "--text", "a", "--out", "params.yaml/found.csv"], "params.yaml is no folder"),
         (["--run", RUN, "--text", "a", "--device", "cuda"], "device: is cuda, but torch finds no GPU"),
         (["--run", RUN.replace("seed0", "seed1"), "--text", "a"], "has no such run; the nearest"),
+        (["--run", "results/train/small/gone/seed0", "--text", "a"], "gone/seed0 holds no record.json: no training"),
         (["--run", "tiny-t5/multitask/toy/adap_pos/seed0", "--text", "a"], "--task: the run serves toy, toy_choice"),
     ],
 )

@@ -40,9 +40,12 @@ def chosen(study: Study, cells: list[Cell], run: str) -> Cell:
 
 def trained(arguments: argparse.Namespace) -> Path:
     """The folder of the run's training. Raises UserError for a run that trains nothing of its own."""
-    if (Path(arguments.run) / RECORD).is_file():
-        return Path(arguments.run)
-    of = study(arguments)
+    run = Path(arguments.run)
+    if (run / RECORD).is_file():
+        return run
+    if run.parts[:1] == paths.RESULTS.parts or run.is_dir():
+        raise UserError(f"--run: {shown(str(run))} holds no {RECORD}: no training ended there.")
+    of = load(Path(), {"folder": "."} | _settings(arguments))  # what is predicted comes from no task's folder
     trained = {cell.run: cell for cell in grid.trainings(of)}
     known = trained | {cell.run: cell for cell in grid.cells(of)}
     cell = known[one_of("--run", arguments.run, known, f"scale '{of.scale_name}' has no such run")]

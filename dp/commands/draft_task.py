@@ -11,6 +11,7 @@ from dp import files, paths, yaml12
 from dp.closed import validated
 from dp.errors import UserError, shown
 from dp.sources import draft, rows
+from dp.sources.overlap import near_copies
 from dp.study.params import Scale
 from dp.study.study import UNION
 from dp.tasks import model as tasks
@@ -47,13 +48,13 @@ def run(arguments: argparse.Namespace) -> None:
     task_path, scale_path = tasks.FOLDER / f"{name}.yaml", SCALES / f"{name}.yaml"
     for path in (task_path, scale_path):
         if path.exists():
-            raise UserError(f"{path} is there already. Give the task another name: --name.")
+            raise UserError(f"{path} is there already. Delete it to draft anew, or give the task another name: --name.")
     folder = arguments.table.parent.resolve()
     task_text = draft.as_yaml(found.task, "Drafted: read description, templates and words.")
     scale_text = draft.as_yaml(found.scale, "Drafted: a first budget, no search.")
     task = validated(tasks.Task, yaml12.parse(task_text, str(task_path)), task_path)
     validated(Scale, yaml12.parse(scale_text, str(scale_path)), scale_path)
-    rows.fetch(task, "folder", str(folder))
+    splits, *_ = rows.fetch(task, "folder", str(folder))
     backbone = found.scale["backbones"][0]
     count, unit = _counter(paths.backbone(backbone) / "tokenizer.json", backbone)
     lengths = {field: sorted(count(text[field]) for text in found.texts) for field in task.fields}
@@ -64,11 +65,18 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"{split}: {expected.rows} rows ({counts})")
     for field, sizes in lengths.items():
         print(f"{field}: {statistics.median(sizes):.0f} {unit} in the middle, {sizes[-1]} at most")
+    texts = {split: [" ".join(row["fields"].values()) for row in own] for split, own in splits.items()}
+    copies, looked_at = near_copies(texts["train"], texts["validation"])
+    if copies:
+        print(
+            f"Beware: {copies} of {looked_at} reported rows share half of their words or more with one to learn from. "
+            "Numbers on them say little of other texts; report on rows of another origin: --validation FILE."
+        )
     written = Path(*task_path.parts[-3:])
     print(f"Wrote {written} and {scale_path}. Read both, then:")
     print(f"  git add {written} {scale_path} && git commit -m 'Task {name}'")
     setting = shlex.quote(f"folder={folder}")
-    print(f"  python -m dp plan --scale {name} --set {setting}")
+    print(f"  python -m dp plan --scale {name} --measure --set {setting}")
     print(f"  snakemake --cores all --config scale={name} {setting}")
 
 

@@ -25,6 +25,7 @@ class TableFile(NamedTuple):
     separator: str | None
     columns: list[str]
     rows: list[dict[str, Any]]
+    places: list[str]
 
 
 class Columns(NamedTuple):
@@ -41,11 +42,12 @@ class Draft(NamedTuple):
 
 def read(path: Path, separator: str | None) -> TableFile:
     """A table with named columns. Raises UserError as `own_table.read`, and where a row lacks a column of the first."""
-    kind, mark, rows = own_table.read(path, separator)
-    for number, row in enumerate(rows, 1):
+    kind, mark, rows, places = own_table.read(path, separator)
+    for place, row in zip(places, rows, strict=True):
         if missing := rows[0].keys() - row.keys():
-            raise UserError(f"{path}: row {number} has no {shown(', '.join(sorted(missing)))}, as the first one has.")
-    return TableFile(path, kind, mark if kind == "csv" and mark != SEPARATORS["csv"] else None, list(rows[0]), rows)
+            raise UserError(f"{place}: has no {shown(', '.join(sorted(missing)))}, as the first row has.")
+    named = mark if kind == "csv" and mark != SEPARATORS["csv"] else None
+    return TableFile(path, kind, named, list(rows[0]), rows, places)
 
 
 def columns_of(table: TableFile, texts: list[str], label: str | None) -> Columns:
@@ -74,10 +76,10 @@ def columns_of(table: TableFile, texts: list[str], label: str | None) -> Columns
 
 
 def _check_labels(table: TableFile, label: str) -> None:
-    for number, row in enumerate(table.rows, 1):
+    for place, row in zip(table.places, table.rows, strict=True):
         if not isinstance(row[label], str | int) or not str(row[label]).strip():
             said = f"'{label}' is {shown(repr(row[label]))}, and a label is a text or a whole number"
-            raise UserError(f"{table.path}: row {number}: {said}. Fill it in, or take the row out.")
+            raise UserError(f"{place}: {said}. Fill it in, or take the row out.")
     if len({type(row[label]) for row in table.rows}) > 1:
         raise UserError(f"{table.path}: '{label}' holds texts and numbers. Write all as texts, or all as numbers.")
 

@@ -11,6 +11,8 @@ class OwnTable(NamedTuple):
     format: str
     separator: str  # empty for .jsonl
     rows: list[dict[str, Any]]
+    places: list[str]
+    """Of each row, in words: file and line."""
 
 
 def read(path: Path, separator: str | None = None) -> OwnTable:
@@ -28,10 +30,11 @@ def read(path: Path, separator: str | None = None) -> OwnTable:
     if kind == "csv" and separator is None and b";" in (header := content.split(b"\n")[0]) and b"," not in header:
         separator = ";"
     mark = separator_of(kind, separator)
-    rows = [row for _, row in (json_lines(content, path) if kind == "jsonl" else separated(content, path, mark))]
-    for row in rows:
+    located = list(json_lines(content, path) if kind == "jsonl" else separated(content, path, mark))
+    places, rows = [place for place, _ in located], [row for _, row in located]
+    for place, row in located:
         if not isinstance(row, dict):
-            raise UserError(f"{path}: {shown(repr(row))} is no row: a line is one JSON object.")
+            raise UserError(f"{place}: {shown(repr(row))} is no row: a line is one JSON object.")
     if not rows:
         raise UserError(f"{path}: holds no rows.")
-    return OwnTable(kind, mark, rows)
+    return OwnTable(kind, mark, rows, places)

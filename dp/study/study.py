@@ -20,7 +20,10 @@ from dp.study.search import settings
 from dp.study.variants import Baseline, Control, Prompted, Variant
 from dp.tasks.model import Kind, source_kind
 
-NO_FOLDER = "folder: is not set; source 'folder' needs the path of the folder that holds the tasks' files"
+NO_FOLDER = (
+    "folder: is not set; source 'folder' needs the path of the folder that holds the tasks' files: `folder=...` behind "
+    "--config or --set, or in params.yaml"
+)
 UNION = "all"
 """Where other runs have a task, a multitask training has this."""
 
