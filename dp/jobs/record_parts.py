@@ -89,6 +89,7 @@ class _Trained(_Made):
     start: NonNegativeInt | None = None
     starts: list[dict[str, Any]] = []
     other_starts: dict[str, Any] = {}
+    stopped: str | None = None
     trials: int
     setting: Setting
     selection: _Selection | None = None

@@ -142,7 +142,8 @@ def work_of(own: Shape, told: dict[str, Any]) -> Work:
     """The work of a recorded training's steps, by the tokens that it says it had."""
     config, made = LoopConfig.model_validate(told["asked"]), told["made"]
     what = tuned(own, config, made["classes"])._replace(copies=made.get("forward_passes_per_row", 1))
-    rows = config.training.steps * config.training.batch_size * what.copies
+    config = config.model_copy(update={"training": config.training.model_copy(update={"steps": made["steps"]})})
+    rows = made["steps"] * config.training.batch_size * what.copies
     tokens = made["tokens_per_second"] * made["step_seconds"]
     text = tokens / rows - what.vectors - what.beside
     return updates(own, config, what, text / (1 - made["padding_share"]))

@@ -27,10 +27,10 @@ Row = dict[str, Any]
 def rows(study: Study, runs: Iterable[Run]) -> list[Row]:
     """The rows of results.csv, keyed by COLUMNS, in the order of the grid.
 
-    `seeds` counts runs, `backbones` the pre-training seeds that they are of; `steps` counts updates with those of the
-    run whose choice it keeps; `trials` is the number of settings tried and `chosen` what the selection split chose;
-    `seconds` is the mean time in training steps, starts included; `truncated` counts reported inputs that were cut. A
-    row one of whose runs overflowed has no number: what happened to survive is no fair sample of the seeds. Raises
+    `seeds` counts runs, `backbones` the pre-training seeds that they are of; `steps` is the mean number of updates, with
+    those of the run whose choice it keeps; `trials` is the number of settings tried and `chosen` what the selection split
+    chose; `seconds` is the mean time in training steps, starts included; `truncated` counts reported inputs that were
+    cut. A row one of whose runs overflowed has no number: what happened to survive is no fair sample of the seeds. Raises
     UserError where runs of one row report different examples.
     """
     table = []
@@ -46,7 +46,7 @@ def rows(study: Study, runs: Iterable[Run]) -> list[Row]:
             "seeds": len(members),
             "majority": first["majority"],
             "collapsed": "" if overflowed(members) else _collapsed(members),
-            "steps": max(updates_of(run.trained) for run in members),
+            "steps": round(fmean(updates_of(run.trained) for run in members)),
             "trials": max(_trained(run, "trials") for run in members),
             "chosen": ";".join(dict.fromkeys(_setting(run) for run in members)),
             "trainable": max(_trained(run, "trainable_parameters") for run in members),

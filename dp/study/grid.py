@@ -221,15 +221,19 @@ def _training(study: Study, cell: Cell, in_force: list[str]) -> dict[str, Any]:
     budget = training_of(study.scale, _trained_as(study, cell)).model_dump()
     if budget["starts"] == 1:
         budget = {key: value for key, value in budget.items() if key not in ("starts", "start_steps")}
-    counted = [key for key in ("steps", "start_steps", "evaluate_every", "checkpoint_every") if key in budget]
-    for key in counted:  # as many looks at the selection split as any other
-        budget[key] *= study.definition(cell.variant).budget
+    if budget["stop"] is None:
+        del budget["stop"]
+    times = study.definition(cell.variant).budget
     budget["updates_per_step"] = 1  # the temperature goes by the nominal steps of paper.md section 1
     if "update_every_micro_batch" in in_force:
         parts = budget["updates_per_step"] = budget["batch_size"] // budget["micro_batch_size"]
         budget["batch_size"] = budget["micro_batch_size"]
-        for key in counted:
-            budget[key] *= parts
+        times *= parts
+    for key in ("steps", "start_steps", "evaluate_every", "checkpoint_every"):  # as many looks as any other
+        if key in budget:
+            budget[key] *= times
+    if "stop" in budget:
+        budget["stop"]["after"] *= times
     if _tunes_prompt_too(study.definition(cell.variant), in_force):
         budget["prompt_optimizer"] = study.scale.training.optimizer.model_dump()
     return budget

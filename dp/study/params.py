@@ -85,6 +85,13 @@ class Training(Budget):
             )
         if self.starts > 1 and self.start_steps >= self.steps:
             raise ValueError(f"start_steps {self.start_steps} must be below steps {self.steps}, of which it is a part")
+        if self.stop:
+            least = max(self.optimizer.warmup_steps, self.start_steps if self.starts > 1 else 0)
+            if not least <= self.stop.after < self.steps:
+                raise ValueError(
+                    f"stop.after {self.stop.after} must be at least {least}, the end of warm-up and of the starts, and "
+                    f"below steps {self.steps}"
+                )
         return self
 
 

@@ -131,6 +131,10 @@ def learned_factors(study: Study, variant: str) -> set[str]:
 def training_of(scale: Scale, variant: str) -> Training:
     """The scale's training budget with the variant's overrides merged in, validated."""
     changes = {key: value for key, value in scale.overrides.get(variant, {}).items() if key != "prompt"}
+    if "stop" in changes:
+        raise ValueError(
+            f"overrides.{variant}.stop: the stopping rule is the scale's, equal for every variant; take it out"
+        )
     merged = _merge(scale.training.model_dump(), changes)
     try:
         return Training.model_validate(merged)

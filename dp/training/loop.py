@@ -26,6 +26,7 @@ from dp.training.loop_config import LoopConfig, Mixing, RunBudget
 from dp.training.optimizers import learning_rate, optimizers
 from dp.training.signals import stop_requests
 from dp.training.state import Best, State, tensors_of
+from dp.training.stopping import exhausted
 
 
 class Rows(NamedTuple):
@@ -46,7 +47,8 @@ def train(
 ) -> dict[str, Any]:
     """Tune for `steps`, keep the tensors that did best on the selection rows; facts for the record.
 
-    until: end after so many of the steps, and leave the state for who goes on (dp/training/starts.py).
+    until: end after so many of the steps, and leave the state for who goes on (dp/training/starts.py). A run also ends
+    where the stopping rule says so (dp/training/stopping.py); "steps" counts the updates that were made.
     selection: one entry per task. Best is the highest selection accuracy (the mean over tasks), then the lowest
     selection loss, then the earliest. The tensors to save come under "tensors"; the log is `run/steps.jsonl`. A run
     whose fillers overflow (dp/training/overflow.py) ends before that update with the facts of its status and the
@@ -71,11 +73,13 @@ def train(
     micro, copies, choice = budget.micro_batch_size, classifier.copies, config.choice
     ends = budget.steps // (budget.updates_per_step if "short_schedule" in switches else 1)
     last = min(until or budget.steps, budget.steps)
-    has_fillers, ended = overflow.learns_through_fillers(config), {}
+    has_fillers, ended, made = overflow.learns_through_fillers(config), {}, done
     bar = progress_bar(total=last, initial=done, unit="step", of=str(run))
 
     with stop_requests() as stop, bar:
         for step in range(done, last):
+            if best and exhausted(budget, step, best.step):
+                break
             started = time.perf_counter()
             nominal = step // budget.updates_per_step
             tau = temperature(nominal, choice.temperature) if choice else 1.0
@@ -120,6 +124,7 @@ def train(
                     **chosen.line(classifier.prompt_length), "tokens_per_second": round(positions / seconds, 1),
                     "seconds": round(seconds, 4)}  # fmt: skip
             state.log(line)
+            made = step + 1
             bar.update()
             bar.set_postfix(loss=f"{total_loss:.3f}", refresh=False)
             if budget.looks_after(step + 1) or step + 1 == last:
@@ -135,7 +140,7 @@ def train(
     seconds, positions = (sum(line[key] for line in steps) for key in ("seconds", "tokens"))
     return {
         "tensors": best.tensors if best else tensors_of(classifier.kept()),
-        "steps": last,
+        "steps": made,
         "step_seconds": round(seconds, 3),
         "tokens_per_second": round(positions / seconds, 1) if steps else None,
         "examples_per_second": round(len(steps) * budget.batch_size / seconds, 2) if steps else None,
@@ -148,7 +153,15 @@ def train(
         "backbone_frozen": config.definition.baseline != "finetune",
         "forward_passes_per_row": copies,
         "padding_share": round(padding_share(batches, lengths, width), 4),
+        **({"stopped": _stopped(budget, made)} if budget.stop else {}),
     } | ended  # fmt: skip
+
+
+def _stopped(budget: RunBudget, made: int) -> str:
+    """Why a run under a stopping rule ended, in words."""
+    if made == budget.steps or budget.stop is None:
+        return "all steps are made"
+    return f"after {made} of {budget.steps} steps: {budget.stop.patience} looks without a better one"
 
 
 def clip_norm(step: int, budget: RunBudget, once_a_step: bool) -> float | None:

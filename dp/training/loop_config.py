@@ -17,6 +17,15 @@ class Optimizer(Settings):
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
 
 
+class Stop(Settings):
+    """When a run ends before its steps are done: equal for every variant (dp/training/stopping.py)."""
+
+    patience: PositiveInt
+    "looks at the selection rows, one after another, of which none is better than the best before"
+    after: PositiveInt
+    "updates that every run makes, whatever its looks say: beyond warm-up, and the start_steps of several starts"
+
+
 class Budget(Settings):
     steps: PositiveInt = 20000
     batch_size: PositiveInt = 32
@@ -27,6 +36,8 @@ class Budget(Settings):
     starts: PositiveInt = 1
     "begun with other draws each; the one that is ahead on the selection rows after start_steps goes on"
     start_steps: PositiveInt = 500
+    stop: Stop | None = None
+    "null: every run makes all its steps"
     optimizer: Optimizer = Optimizer()
 
 

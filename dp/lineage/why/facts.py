@@ -110,6 +110,8 @@ def _train(asked: Record, made: Record) -> list[str]:
         before = f" (start {made.get('start')} of {len(made.get('starts') or [])}; {others.get('steps')} of the others)"
     if made.get("steps_before"):
         before += f" (after {made['steps_before']} of its source)"
+    if made.get("stopped"):
+        before += f" ({made['stopped']})"
     selected = f"selected step {made.get('selected_step')}"
     if made.get("overflow"):
         selected = f"no step selected: {made['overflow']['why']}"
