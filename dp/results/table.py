@@ -27,10 +27,10 @@ Row = dict[str, Any]
 def rows(study: Study, runs: Iterable[Run]) -> list[Row]:
     """The rows of results.csv, keyed by COLUMNS, in the order of the grid.
 
-    `seeds` counts runs, `backbones` the pre-training seeds that they are of; `steps` is the mean number of updates, with
-    those of the run whose choice it keeps; `trials` is the number of settings tried and `chosen` what the selection split
-    chose; `seconds` is the mean time in training steps, starts included; `truncated` counts reported inputs that were
-    cut. A row one of whose runs overflowed has no number: what happened to survive is no fair sample of the seeds. Raises
+    `seeds` counts runs, `backbones` the pre-training seeds that they are of; `steps` is the mean of updates, with those
+    of the run whose choice it keeps; `trials` is the number of settings tried, `chosen` what the selection split chose;
+    `seconds` is the mean time in training steps, starts included; `truncated` counts reported inputs that were cut. A
+    row one of whose runs overflowed has no number: what happened to survive is no fair sample of the seeds. Raises
     UserError where runs of one row report different examples.
     """
     table = []
