@@ -1,8 +1,10 @@
 """The stopping rule: when a run ends, that it is the beginning of the one that goes on, and that it is one for all."""
 
+import importlib.util
 import shutil
 
 import pytest
+from conftest import ROOT
 from small_project import Project, small_study
 
 from dp import files, paths
@@ -61,6 +63,21 @@ def expected_stop(log):
             if since >= RULE["patience"] and line["step"] >= RULE["after"]:
                 return line["step"]
     return TRAINING["steps"]
+
+
+def test_the_replay_of_a_log_is_what_the_rule_does(whole):
+    """benchmarks/patience.py, with the log of a whole run: where it stops, and what is selected by then."""
+    spec = importlib.util.spec_from_file_location("patience", ROOT / "benchmarks" / "patience.py")
+    patience = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(patience)
+    budget = RunBudget.model_validate(TRAINING | {"updates_per_step": 1})
+    for variant in VARIANTS:
+        log = [line for line in whole[variant] if "selection" in line]
+        looks = [(line["step"], line["selection"]["accuracy"], line["selection"]["loss"]) for line in log]
+        stop = expected_stop(whole[variant])
+        reached, best = [max(found, key=lambda look: (look[1], -look[2])) for found in (looks[: stop // 2], looks)]
+        found = patience.replayed(patience.Run(variant, budget, looks), RULE["patience"], RULE["after"])
+        assert found == (reached == best, pytest.approx(100 * (best[1] - reached[1])), pytest.approx(1 - stop / 40))
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
