@@ -1,5 +1,6 @@
 """A plan's counts against the grid, its shapes against real models and passes, its speeds against known answers."""
 
+import json
 import subprocess
 import sys
 
@@ -19,7 +20,8 @@ from dp.errors import UserError
 from dp.planning import measure, speeds, work
 from dp.planning import row_lengths as inputs
 from dp.planning.costs import Cost, Counter, needed
-from dp.planning.estimate import plan, select
+from dp.planning.estimate import plan, select, stopped_at_once
+from dp.planning.levers import levers
 from dp.planning.printed import size
 from dp.planning.row_lengths import Inputs, inputs_of
 from dp.planning.shapes import known, shape, shape_of
@@ -388,6 +390,54 @@ def test_alike_samples_give_a_rate_alone():
     assert found.rate == pytest.approx(5e10) and found.layer == 0
 
 
+RULE = {"steps": 100, "batch_size": 32, "micro_batch_size": 16, "evaluate_every": 5,
+        "stop": {"patience": 3, "after": 12}, "optimizer": {"warmup_steps": 0}}  # fmt: skip
+
+
+def test_an_assumed_h100_stands_in_where_no_gpu_was_measured(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study = small_study(["fixed"], compute={"device": "auto", "dtype": "bfloat16"})
+    found = plan(study, [])
+    assert list(found.speeds) == [("gpu", speeds.H100)]
+    assert found.total.hours["gpu", speeds.H100] == sum(line.hours.get(("gpu", speeds.H100), 0) for line in found.lines)
+    in_float32 = plan(small_study(["fixed"], compute={"device": "auto"}), [])
+    assert list(in_float32.speeds) == [("gpu", speeds.H100), ("gpu", speeds.THEIRS)]
+    assert not plan(small_study(["fixed"]), []).speeds  # on a CPU
+    measured = fitted("gpu", "a card", "tiny-t5", 1.0, [Sample(Work(1e12, 1.0), 1.0)])
+    assert list(plan(study, [measured]).speeds) == [("gpu", "a card")]
+    rate = speeds.of_an_h100("bfloat16")
+    assert rate.seconds(Work(flops=989e12, layers=1000)) == pytest.approx(1 / 0.4 + 0.15)
+
+
+def test_the_fewest_steps_of_a_rule_price_the_least(tmp_path, monkeypatch):
+    """After 12 updates come the looks at 15, 20 and so on, and the fourth is the first that three found no better."""
+    monkeypatch.chdir(tmp_path)
+    where = {"compute": {"device": "auto", "dtype": "bfloat16"}}
+    found = plan(small_study(["fixed"], training=RULE, **where), [])
+    alone = {key: value for key, value in RULE.items() if key != "stop"}
+    assert found.fewest.cost == plan(small_study(["fixed"], training=alone | {"steps": 20}, **where), []).total.cost
+    assert found.total.cost == plan(small_study(["fixed"], training=alone, **where), []).total.cost
+    late = RULE | {"stop": {"patience": 1, "after": 42}}
+    assert stopped_at_once(small_study(["fixed"], training=late)).scale.training.steps == 45
+    assert plan(small_study(["fixed"], training=alone), []).fewest is None
+
+
+def test_levers_say_what_each_thing_costs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study = small_study(["fixed", "adap_ins_pos"], training=RULE, prompt={"length": 8}, max_tokens=480, source="hub",
+                        tasks={"hub": ["cb"]}, compute={"device": "auto", "dtype": "bfloat16"})  # fmt: skip
+    cells = grid.cells(study)
+    found = {one.done: one.hours for one in levers(study, cells)}
+    first = found.pop("as it is, all steps made")
+    assert first == pytest.approx(plan(study, []).total.hours["gpu", speeds.H100])
+    assert found["the backbone in float32"] > first
+    assert found["every input padded to 480 tokens"] > 1.001 * first  # of a tiny model launches are most
+    assert found["every candidate tried for each row"] > first > found["one of them tried"]
+    assert found["micro-batches of 8 rows"] > first > found["micro-batches of 32 rows"]
+    assert found["every training stopped as soon as its rule can"] < first
+    assert len(found) == 7
+
+
 def test_the_papers_figure_gives_back_its_own_time():
     own = shape_of_config("google/t5-large-lm-adapt")
     passes = Work(80_000 * flops(own, 8, 500, backward="frozen") + 40 * flops(own, 277, 500))
@@ -414,7 +464,7 @@ def write_trainings(study, rate, threads=1, **environment):
         rows = config["training"]["steps"] * config["training"]["batch_size"] * what.copies
         tokens = rows * (10.0 * 0.9 + what.vectors + what.beside)
         made = {"classes": [2], "step_seconds": seconds, "tokens_per_second": tokens / seconds, "padding_share": 0.1,
-                "forward_passes_per_row": what.copies}  # fmt: skip
+                "forward_passes_per_row": what.copies, "steps": config["training"]["steps"]}  # fmt: skip
         setting = {"device": "cpu", "threads": threads, "processor_count": 8} | environment
         written = record("train", config, setting, **made)
         files.write_json(paths.train_run(study.scale_name, cell.run) / "record.json", written)
@@ -499,6 +549,10 @@ def test_the_command_prints_the_same_twice(tmp_path, monkeypatch, capsys):
         assert word in first
     part = printed(capsys, "--scale", "paper", "--table", "A_position", "--backbone", "t5-small-lm")
     assert "a part by itself" not in part and " 75 " in part
+    told = json.loads(printed(capsys, "--scale", "tables", "--table", "A_position", "--json", "--levers"))
+    assert told["all"]["trainings"] == 300 and len(told["backbones"]) == 5 and told["parts"] == {}
+    assert told["fewest"]["hours"][f"GPU time, {speeds.H100}"] < told["all"]["hours"][f"GPU time, {speeds.H100}"]
+    assert told["levers"]["as it is, all steps made"] == pytest.approx(sum(told["all"]["hours"].values()))
     study = load(settings={"scale": "smoke"})
     write_trainings(study.model_copy(update={"scale": study.scale.model_copy(
         update={"regimes": study.scale.regimes[:1]})}), 1e9)  # fmt: skip

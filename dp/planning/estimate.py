@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from dp.closed import one_of
 from dp.errors import UserError
@@ -35,6 +36,7 @@ class Plan:
     parts: list[Line]  # what each table of the paper and each regime would cost by itself
     speeds: dict[Device, dict[str, Speed]]  # backbone -> the speed that prices it
     tokens: dict[str, list[str]]  # where mean lengths come from -> tasks
+    fewest: Line | None  # the total where the stopping rule ends every training as soon as it can
 
 
 def plan(
@@ -57,7 +59,24 @@ def plan(
         origin = {counter.inputs(cell.backbone, task).origin for cell in cells if task in grid.tasks_of(study, cell)}
         for one in sorted(origin):
             tokens.setdefault(one, []).append(task)
-    return Plan(study, lines, total, smaller, prices, tokens)
+    shortest = stopped_at_once(study)
+    fewest = _priced(Counter(shortest), cells, prices)[1] if shortest else None
+    return Plan(study, lines, total, smaller, prices, tokens, fewest)
+
+
+def stopped_at_once(study: Study) -> Study | None:
+    """The study whose trainings make the fewest steps that its stopping rule allows; None without a rule."""
+    budget = study.scale.training
+    if budget.stop is None:
+        return None
+    looks = max(-(-budget.stop.after // budget.evaluate_every), budget.stop.patience + 1)
+    fewest = min(budget.steps, looks * budget.evaluate_every)
+    return changed(study, training=budget.model_copy(update={"steps": fewest, "stop": None}))
+
+
+def changed(study: Study, **parts: Any) -> Study:
+    """The study with other parts of its scale; not checked again."""
+    return study.model_copy(update={"scale": study.scale.model_copy(update=parts)})
 
 
 def tables() -> dict[str, set[tuple[str, str, str]]]:
@@ -97,12 +116,14 @@ def select(
 
 
 def _prices(counter: Counter, backbones: Iterable[str], measured: list[Speed]) -> dict[Device, dict[str, Speed]]:
-    """The paper's own figure, of float32, stands in for a GPU where none was measured or recorded."""
+    """An assumed H100 and, in float32, the paper's own figure stand in where no GPU was measured or recorded."""
     study, now = counter.study, {(one.unit, one.device) for one in measured}
+    compute = study.scale.compute
     known = [*measured, *(one for one in speeds.recorded(study) if (one.unit, one.device) not in now)]
-    wanted = study.scale.compute.device != "cpu" and study.scale.compute.dtype == "float32"
-    if wanted and not any(one.unit == "gpu" for one in known):
-        known.append(speeds.of_the_paper())
+    if compute.device != "cpu" and not any(one.unit == "gpu" for one in known):
+        known.append(speeds.of_an_h100(compute.dtype))
+        if compute.dtype == "float32":
+            known.append(speeds.of_the_paper())
     return {
         device: {name: speeds.nearest(found, name, counter.shapes[name]) for name in dict.fromkeys(backbones)}
         for device, found in speeds.devices(known).items()

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich import box
 from rich.table import Table
@@ -10,8 +10,9 @@ from rich.text import Text
 
 from dp.lineage.status_text import console
 from dp.planning.estimate import Device, Line, Plan
+from dp.planning.levers import Lever
 from dp.planning.measure import PRODUCT
-from dp.planning.speeds import JOB, THEIRS, Speed
+from dp.planning.speeds import H100, JOB, THEIRS, UTILISATION, Speed
 from dp.prompts.prompt_config import PromptConfig
 from dp.study import grid
 from dp.study.study import Study
@@ -36,16 +37,53 @@ THROUGH_FILLERS = (
 )
 
 
-def print_plan(plan: Plan, stream: TextIO) -> None:
+def print_plan(plan: Plan, stream: TextIO, levers: Sequence[Lever] = ()) -> None:
     """Tables first, and then what they rest on. A file gets no blanks at the ends of lines."""
     to = console(stream)
     with to.capture() as text:
         to.print(_table(f"scale {plan.study.scale_name}", plan, [*plan.lines, plan.total], "backbone"), soft_wrap=True)
         if plan.parts:
             to.print(_table("a part by itself", plan, plan.parts, "part"), soft_wrap=True)
+        if levers:
+            to.print(_levers(levers), soft_wrap=True)
         for line in _notes(plan):
             to.print(Text(line), soft_wrap=True)
     stream.write("".join(f"{line.rstrip()}\n" for line in text.get().rstrip().split("\n")))
+
+
+def as_json(plan: Plan, levers: Sequence[Lever] = ()) -> dict[str, Any]:
+    """Counts, hours by device and bytes: in all, by backbone, by table and regime; `fewest` as in `Plan`."""
+
+    def told(line: Line) -> dict[str, Any]:
+        cost = line.cost
+        return {
+            "trainings": cost.trainings,
+            "evaluations": cost.evaluations,
+            "jobs": cost.jobs,
+            "hours": {f"{UNITS[unit]} time, {device}": value for (unit, device), value in line.hours.items()},
+            "download_bytes": cost.download,
+            "disk_bytes": cost.disk,
+            "whole_models_bytes": cost.models,
+        }
+
+    return {
+        "scale": plan.study.scale_name,
+        "all": told(plan.total),
+        "backbones": {line.name: told(line) for line in plan.lines},
+        "parts": {line.name: told(line) for line in plan.parts},
+        "fewest": told(plan.fewest) if plan.fewest else None,
+        "levers": {one.done: one.hours for one in levers},
+    }
+
+
+def _levers(levers: Sequence[Lever]) -> Table:
+    table = Table(title=f"levers: hours of {H100}", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("with")
+    for name in ("hours", "times as it is"):
+        table.add_column(name, justify="right")
+    for one in levers:
+        table.add_row(one.done, _time(one.hours), f"{one.hours / levers[0].hours:.2f}")
+    return table
 
 
 def here(plan: Plan, product: float) -> str:
@@ -77,12 +115,17 @@ def _table(title: str, plan: Plan, lines: Iterable[Line], first: str) -> Table:
 
 def _notes(plan: Plan) -> list[str]:
     lines = [TRUST]
-    if all(device == THEIRS for _, device in plan.speeds):
+    if all(device in (THEIRS, H100) for _, device in plan.speeds):
         lines.append("No training is recorded here: add --measure for the hours of this machine (a few seconds).")
     for device, by_backbone in plan.speeds.items():
         for speed in dict.fromkeys(by_backbone.values()):
             lines.append(_speed(device, speed, [name for name, one in by_backbone.items() if one == speed]))
     lines += [f"Length of inputs, {', '.join(tasks)}: {TOKENS[origin]}." for origin, tasks in plan.tokens.items()]
+    if plan.fewest:
+        spans = [f"{_time(plan.fewest.hours[one])} to {_time(hours)} of {UNITS[one[0]]} time, {one[1]}"
+                 for one, hours in plan.total.hours.items()]  # fmt: skip
+        lines.append("Hours count all steps, and are the most. With the fewest that the stopping rule allows: "
+                     f"{'; '.join(spans)}.")  # fmt: skip
     if names := _without_number(plan.study):
         lines.append(f"No number will come of {', '.join(names)}: {THROUGH_FILLERS}")
     if plan.total.cost.models:
@@ -110,6 +153,11 @@ def _speed(device: Device, speed: Speed, backbones: list[str]) -> str:
         found = (
             f"{speed.rate / 1e12:.1f} TFLOP/s by the authors' one log, T5-large in 21 h 31 min with their slower code; "
             "a GPU does less on a smaller backbone"
+        )
+    elif name == H100:
+        found = (
+            f"{speed.rate / 1e12:,.0f} TFLOP/s, {UTILISATION:.0%} of its data sheet's peak in this dtype, and "
+            f"{1e6 * speed.layer:,.0f} us a layer for launches; two assumptions, which --measure on the GPU replaces"
         )
     else:
         layer = f" and {1e6 * speed.layer:,.0f} us a layer" if speed.layer else ""

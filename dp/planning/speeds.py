@@ -18,6 +18,13 @@ from dp.study.study import Study
 from dp.training.loop_config import LoopConfig
 
 THEIRS = "the paper's GPU"
+H100 = "an H100, assumed"
+PEAKS = {"bfloat16": 989e12, "float32": 67e12}
+"""FLOP/s of its data sheet (SXM5): dense products of tensor cores; float32 without them, as this project computes."""
+UTILISATION = 0.4
+"""Share of the peak that products reach where inputs are long; assumed, not measured."""
+LAUNCHES = 150e-6
+"""Seconds of a layer's forward pass however few its rows: some thirty kernels, one after the other; assumed."""
 JOB = 0.5
 """Seconds of a job besides its work: imports, digests, Snakemake; 0.3 in recorded runs on a CPU, with its worker."""
 LOAD = 1e9
@@ -158,6 +165,11 @@ def of_the_paper() -> Speed:
     work = Work(80_000 * flops(own, 8, 500, backward="frozen") + 40 * flops(own, 277, 500))
     seconds = 21 * 3600 + 31 * 60
     return Speed("gpu", THEIRS, "t5-large-lm", own.per_position, work.flops / seconds, 0.0, 1, 1.0, 1.0)
+
+
+def of_an_h100(dtype: str) -> Speed:
+    """What a plan goes by where no GPU was measured or recorded: the card's peak in that dtype, and two assumptions."""
+    return Speed("gpu", H100, "none", 1.0, PEAKS[dtype] * UTILISATION, LAUNCHES, 0, 1.0, 1.0)
 
 
 def nearest(speeds: Iterable[Speed], backbone: str, own: Shape) -> Speed:
