@@ -17,15 +17,14 @@ from dp.closed import Configuration
 from dp.data import tokens
 from dp.data.few_shot import rows_of
 from dp.data.regime import Regime
-from dp.data.splits import label_counts
+from dp.data.splits import REPORTED, label_counts
 from dp.numerics import seeds
 from dp.numerics.devices import device
 from dp.prompts.prompt import Choices
 from dp.results import metrics
 from dp.training import overflow
+from dp.training.kept_scores import kept_scores
 from dp.training.tuned import restored
-
-REPORTED = "validation"
 
 
 class Union(Configuration):
@@ -42,6 +41,7 @@ class Condition(Configuration):
 
 class EvaluationConfig(ClassifierConfig):
     regime: str
+    keep_model: bool = True
     random_weights: bool
     multitask: Union | None
     control: Condition | None
@@ -73,7 +73,9 @@ def evaluate(
             absent = metrics.absent(gold, facts["metrics"], REPORTED, majority, ended["overflow"]["why"])
             files.write_json(folder / "metrics.json", absent)
             return ended | {"labels": sorted({*labels, overflow.STATUS}), "n": len(gold), "choices": {}}
-        if backbone_in:
+        if trained and not config.keep_model:
+            scores, choices = kept_scores(trained, config.task, len(reported)), None
+        elif backbone_in:
             features = load_file(features_in / "features.safetensors")[REPORTED] if features_in else None
             scores, choices = _scores(config, backbone_in, features, trained, reported, classes, where, str(folder))
         else:

@@ -12,24 +12,30 @@ from torch import Tensor
 from dp import files
 from dp.backbones.families import load
 from dp.classifier.classifier import Classifier, classifier
+from dp.classifier.scoring import score
 from dp.data import tokens
 from dp.data.few_shot import rows_of
 from dp.data.regime import Regime
-from dp.data.splits import label_counts
+from dp.data.splits import REPORTED, label_counts
 from dp.numerics import seeds, tensors
 from dp.numerics.devices import device
 from dp.numerics.finite import check_finite
 from dp.training import overflow
+from dp.training.kept_scores import name_of
 from dp.training.loop import Rows
 from dp.training.loop import train as tune
 from dp.training.loop_config import LoopConfig
 from dp.training.starts import forget, started
-from dp.training.state import load_choice
+from dp.training.state import load_choice, restore
 from dp.training.trials import applied
 
 
 class TrainingConfig(LoopConfig):
+    """keep_model: whether a fine-tuned run keeps its model. trial: of a search, what is tried; None: no trial."""
+
     regime: str
+    keep_model: bool = True
+    trial: dict[str, Any] | None = None
 
 
 def train(
@@ -81,8 +87,11 @@ def train(
                 _, held_out, _, _ = rows_of_run(tokens_in, features_in, config, held_out=True)
             seed, said = started(build, train_rows, selection, held_out, config, folder, mark)
             config = config.model_copy(update={"seed": seed})
-            outcome = said | tune(build(seed), train_rows, selection, config, folder, mark(seed))
+            model = build(seed)
+            outcome = said | tune(model, train_rows, selection, config, folder, mark(seed))
             asked = asked | {"seed": seed}
+            if not config.keep_model:
+                outcome["tensors"] = _scores(model, outcome, tokens_in, config) if config.trial is None else {}
     tuned = outcome.pop("tensors")
     check_finite(tuned, str(folder), "Nothing is saved; lower the learning rate.")
     tensors.save(tuned, folder / "tuned.safetensors")
@@ -117,7 +126,7 @@ def rows_of_run(
             cached = {name: found[seeds.other_row(len(found), config.seed, "shuffled feature", name)]
                       for name, found in cached.items()}  # fmt: skip
         parts.append((splits["train"].take(train_numbers), cached["train"][train_numbers] if cached else None))
-        name = "validation" if reported else "selection"
+        name = REPORTED if reported else "selection"
         chosen = list(range(len(splits[name]))) if reported else numbers
         own = splits[name].take(chosen)
         own = replace(own, tasks=torch.full_like(own.tasks, number))
@@ -129,6 +138,19 @@ def rows_of_run(
     found = [features for _, features in parts if features is not None]
     train_rows = Rows(tokens.union([split for split, _ in parts]), torch.cat(found) if found else None)
     return train_rows, selection, facts, counts
+
+
+def _scores(
+    model: Classifier, outcome: Mapping[str, Any], tokens_in: Mapping[str, Path], config: TrainingConfig
+) -> dict[str, Tensor]:
+    """By task, what the selected model says of the reported rows, [R, C]."""
+    restore(model.kept(), outcome["tensors"])
+    found = {}
+    for number, (task, folder) in enumerate(tokens_in.items()):
+        reported = tokens.load(folder)[0][REPORTED].of_task(number)
+        model.check_lengths(config.input_width or max(len(ids) for ids in reported.ids))
+        found[name_of(task)], _ = score(model, reported, None, config, outcome["selected_step"])
+    return found
 
 
 def _ended(sources: Iterable[Path]) -> dict[str, Any] | None:

@@ -9,6 +9,8 @@ from dp.numerics import seeds
 from dp.numerics.shares import largest_remainder
 
 Row = dict[str, Any]
+REPORTED = "validation"
+"""The split that numbers are of."""
 
 
 def carve(rows: list[Row], fraction: float, seed: int) -> tuple[list[int], list[int]]:

@@ -96,6 +96,10 @@ class Predictor:
         verified(folder)
         root = root_of(folder)
         asked = files.read_json(folder / "config.json")
+        if not asked.get("keep_model", True):
+            raise UserError(
+                f"{run}: kept no model, only its scores of the reported rows. Train it anew under keep_models: true."
+            )
         tasks = asked["multitask"]["tasks"] if asked["multitask"] else [asked["task"]]
         name = _task(tasks, task)
         _check_backbone(root, asked["backbone"], said["used"]["inputs"])

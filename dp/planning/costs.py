@@ -13,6 +13,7 @@ from dp.study import grid
 from dp.study.study import Study
 from dp.tasks.model import HubRows, PackageRows, load
 from dp.training.loop_config import LoopConfig
+from dp.training.state import MOST_STEPS
 
 STEP_BYTES = 200
 """Of a line of steps.jsonl in recorded runs: 190 to 350."""
@@ -147,9 +148,13 @@ class Counter:
         work = updates(shape, config, made, texts.train, starts=True) + selections(shape, config, made, texts)
         work += loading(shape, config)
         chosen = made.vectors + 1 if config.choice else 0
-        logs = config.training.steps * (STEP_BYTES + CHOICE_BYTES * chosen) + FILES_BYTES
+        steps = config.training.steps
+        lines = steps // max(1, steps // MOST_STEPS)  # as dp/training/state.py thins a log
+        logs = lines * (STEP_BYTES + CHOICE_BYTES * chosen) + FILES_BYTES
         whole = config.definition.baseline == "finetune"
         kept = 4.0 * made.kept
+        if whole and not study.scale.keep_models and config.prompt is None:
+            whole, kept = False, 0.0
         return Cost(trainings=1, device_jobs=1, work=work, models=kept if whole else 0.0,
                     runs=logs + (0.0 if whole else kept))  # fmt: skip
 

@@ -183,6 +183,8 @@ def run_config(study: Study, cell: Cell) -> dict[str, Any]:
         "evaluation_batch_size": scale.evaluation_batch_size,
         "compute": scale.compute.model_dump(),
     }
+    if not scale.keep_models and config["definition"].get("baseline") == "finetune" and config["prompt"] is None:
+        config["keep_model"] = False
     if cell.trial is not None:
         assert scale.search is not None
         setting = search.settings(scale.search, definition, cell.variant)[cell.trial]

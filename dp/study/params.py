@@ -120,6 +120,9 @@ class Scale(Closed):
     search: Search | None = Field(None, description="null: one setting, no search")
     evaluation_batch_size: PositiveInt = 16
     compute: Compute = Compute()
+    keep_models: bool = Field(
+        True, description="of fine-tuned runs the whole model; false: its scores of the reported rows alone"
+    )
     overrides: dict[Name, dict[str, Any]] = Field(
         {}, description="variant -> changes for it alone: of `training`, and under `prompt` of prompt.init"
     )

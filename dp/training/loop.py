@@ -134,9 +134,10 @@ def train(
             if stop and step + 1 < budget.steps:
                 raise Interrupted(f"{run}: stopped after step {step + 1}; the same command resumes there.")
 
-    log = state.log_file if last < budget.steps and not ended else state.finish(run / "steps.jsonl")
+    steps = [line for line in files.read_jsonl(state.log_file) if "loss" in line]
+    if last == budget.steps or ended:
+        state.finish(run / "steps.jsonl")
     (run / "failure.json").unlink(missing_ok=True)
-    steps = [line for line in files.read_jsonl(log) if "loss" in line]
     seconds, positions = (sum(line[key] for line in steps) for key in ("seconds", "tokens"))
     return {
         "tensors": best.tensors if best else tensors_of(classifier.kept()),

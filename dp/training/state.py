@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from dp import files
 from dp.errors import UserError
-from dp.files import replacing
 from dp.numerics import tensors as tensor_files
 from dp.numerics.finite import check_finite
 
@@ -128,19 +127,33 @@ class State:
         with files.named(self.log_file), self.log_file.open("a", encoding="utf-8") as log:
             log.write(files.json_line(line))
 
-    def finish(self, log: Path) -> Path:
-        """Put the step log in its place and forget the state, in an order that a kill cannot turn into half a state."""
-        with replacing(log) as beside:
-            shutil.copyfile(self.log_file, beside)
+    def finish(self, log: Path) -> None:
+        """Put the step log in its place, thinned where it is long, and forget the state, in an order that a kill cannot
+        turn into half a state.
+        """
+        files.write_jsonl(log, thinned(files.read_jsonl(self.log_file)))
         self.file.unlink(missing_ok=True)
         shutil.rmtree(self.folder)
-        return log
 
     def move_to(self, run: Path) -> None:
         """Let another run of the same identity resume from here; it does already where nothing is left here."""
         if self.folder.exists():
             shutil.rmtree(run / "state", ignore_errors=True)
             self.folder.rename(run / "state")
+
+
+MOST_STEPS = 2000
+"""Lines about updates that a finished log keeps, and at most twice as many less one."""
+
+
+def thinned(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of a log: every look at the selection rows, the last update, and of the others each n-th, n as large as leaves
+    MOST_STEPS of them. Curves and shares of what was chosen keep their form; sums of time and tokens are in the record,
+    taken before.
+    """
+    updates = [line["step"] for line in lines if "loss" in line]
+    every = max(1, len(updates) // MOST_STEPS)
+    return [line for line in lines if "loss" not in line or line["step"] % every == 0 or line["step"] == updates[-1]]
 
 
 def _numbered(optimizers: list[torch.optim.Optimizer]) -> list[tuple[int, torch.optim.Optimizer]]:
@@ -161,9 +174,14 @@ def load_tuned(kept: dict[str, nn.Parameter], file: Path) -> None:
     check_finite(tensors, str(file), "Delete its folder and train again, with a lower learning rate.")
     if tensors.keys() != kept.keys():
         raise ValueError(f"{file} holds {sorted(tensors)}, the variant keeps {sorted(kept)}")
-    with torch.no_grad():
-        for name, parameter in kept.items():
-            parameter.copy_(tensors[name])
+    restore(kept, tensors)
+
+
+@torch.no_grad()
+def restore(kept: dict[str, nn.Parameter], tensors: Mapping[str, Tensor]) -> None:
+    """Copy what was tuned into a classifier's `kept()`, by name."""
+    for name, parameter in kept.items():
+        parameter.copy_(tensors[name])
 
 
 def load_choice(kept: dict[str, nn.Parameter], factor: str, file: Path) -> None:
