@@ -52,15 +52,34 @@ def test_the_committed_results_are_what_this_code_and_these_parameters_make(monk
     assert found() == [], published.remedy("demo")
 
 
-@pytest.mark.parametrize(
-    "scale", [name for name in published.FILES if (ROOT / "docs" / name / "record.json").is_file()]
-)
-def test_what_takes_hours_is_what_its_record_says_under_these_parameters(scale, monkeypatch):
+COPIES = sorted(path.parent for path in (ROOT / "docs").rglob("record.json"))
+
+
+@pytest.mark.parametrize("copy", COPIES, ids=lambda path: path.relative_to(ROOT / "docs").as_posix())
+def test_what_takes_hours_is_what_its_record_says_under_these_parameters(copy, monkeypatch):
     """Its code may be older: the record names it, and `publish --check` compares."""
     monkeypatch.chdir(ROOT)
-    part = files.read_json(published.folder_of(scale) / "record.json")["asked"].get("tasks")
-    study = load(settings={"scale": scale, "tasks": part, "folder": "."})
-    assert list(published.problems(study, of_code=False)) == [], published.remedy(scale)
+    asked = files.read_json(copy / "record.json")["asked"]
+    part = asked.get("tasks")
+    study = load(settings={"scale": asked["scale"], "tasks": part, "folder": "."})
+    assert ROOT / published.folder_of(asked["scale"], part) == copy
+    assert list(published.problems(study, of_code=False)) == [], published.remedy(asked["scale"], part)
+
+
+def test_a_part_of_a_scale_has_a_copy_of_its_own(here, monkeypatch, capsys):
+    """Made as the remedy says; what was published of other parts stays."""
+    other = here / "docs/text/sst2_val_resplit"
+    shutil.copytree(ROOT / "docs/text/sst2_val_resplit", other)
+    shutil.copytree(other, here / "results/report/text")
+    before = {path.name: path.read_bytes() for path in other.iterdir() if path.is_file()}
+    asked = files.read_json(other / "record.json")["asked"]
+    monkeypatch.setattr(published, "problems", lambda *given, **how: iter(()))
+    for task in ("cb", "sst2_val_resplit"):
+        cli.main(["publish", "--set", "scale=text", "--set", "folder=.", "--set", f"tasks=[{task}]"])
+        assert f"docs/text/{task} now holds the results of scale 'text'" in capsys.readouterr().out
+    assert files.read_json(here / "docs/text/cb/record.json")["asked"] == asked
+    assert {name: (other / name).read_bytes() for name in before if name != "record.json"}.items() <= before.items()
+    assert "'tasks=[cb,rte]'" in published.remedy("text", ["cb", "rte"])
 
 
 def test_the_committed_copy_is_small_and_holds_nothing_else(here):

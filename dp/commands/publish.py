@@ -15,13 +15,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Copy a report's files below docs/, or check that copy; raises UserError where it is not current."""
     study = common.study(arguments)
-    scale = study.scale_name
+    scale, part = study.scale_name, published.part_of(study)
+    folder = published.folder_of(scale, part)
     if not arguments.check:
         published.publish(study)
-        print(f"{published.folder_of(scale)} now holds the results of scale '{scale}'; commit it.")
+        print(f"{folder} now holds the results of scale '{scale}'; commit it.")
         return
     one_of("publish: scale", scale, published.FILES, "its results are not published")
     found = list(published.problems(study))
     if found:
-        raise UserError(f"{published.folder_of(scale)} is not current: {'; '.join(found)}. {published.remedy(scale)}.")
-    print(f"{published.folder_of(scale)} is current.")
+        raise UserError(f"{folder} is not current: {'; '.join(found)}. {published.remedy(scale, part)}.")
+    print(f"{folder} is current.")

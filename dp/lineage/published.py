@@ -1,7 +1,7 @@
 """The committed copies of results, below docs/, and whether code and parameters at hand would make them again."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +38,21 @@ FILES = {
 """Scale -> the files of its report that are committed below docs/, with the report's record in short."""
 
 
-def folder_of(scale: str) -> Path:
-    return Path("docs") / scale
+def folder_of(scale: str, part: Sequence[str] | None = None) -> Path:
+    """part: the tasks that a report is of, where they are not all of its scale; each part has a folder of its own."""
+    return Path("docs", scale, *(["+".join(part)] if part else []))
 
 
-def remedy(scale: str) -> str:
+def remedy(scale: str, part: Sequence[str] | None = None) -> str:
+    tasks = f" 'tasks=[{','.join(part)}]'" if part else ""
     return (
-        f"Commit, run `snakemake --cores all --config scale={scale}`, then `python -m dp publish --set scale={scale}`, "
-        f"and commit {folder_of(scale)}"
+        f"Commit, run `snakemake --cores all --config scale={scale}{tasks}`, then `python -m dp publish --set "
+        f"scale={scale}{f' --set{tasks}' if tasks else ''}`, and commit {folder_of(scale, part)}"
     )
+
+
+def part_of(study: Study) -> list[str] | None:
+    return study.tasks if study.part_of_tasks else None
 
 
 def publish(study: Study) -> None:
@@ -56,10 +62,11 @@ def publish(study: Study) -> None:
     """
     scale = study.scale_name
     one_of("publish: scale", scale, FILES, "its results are not published")
-    report, folder = paths.report(scale), folder_of(scale)
+    report, folder = paths.report(scale), folder_of(scale, part_of(study))
     found = list(problems(study, report))
     if found:
-        raise UserError(f"publish: {report} is not what a commit makes: {'; '.join(found)}. {remedy(scale)}.")
+        said = "; ".join(found)
+        raise UserError(f"publish: {report} is not what a commit makes: {said}. {remedy(scale, part_of(study))}.")
     for name in FILES[scale]:
         with files.replacing(folder / name) as beside:
             shutil.copyfile(report / name, beside)
@@ -88,7 +95,7 @@ def problems(study: Study, folder: Path | None = None, of_code: bool = True) -> 
 
     Without `of_code`: why it is not what its own record says, made under the parameters at hand.
     """
-    folder = folder or folder_of(study.scale_name)
+    folder = folder or folder_of(study.scale_name, part_of(study))
     try:
         made = record.read(folder)
     except UserError as error:
