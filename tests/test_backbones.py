@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from peft import LoraConfig, PrefixTuningConfig, get_peft_model
+from torch.nn import functional
 from torch.nn.functional import pad
 from transformers import (
     AttentionInterface,
@@ -457,6 +458,60 @@ def test_the_plain_path_is_transformers_own(make, name, monkeypatch):
 
 
 @each
+@pytest.mark.parametrize("lengths", [LENGTHS, (9, 9, 9)], ids=["padded", "whole"])
+def test_an_adopted_backbone_without_gates_is_transformers_own_to_the_bit(make, name, lengths, monkeypatch):
+    """Also what it is masked by: nothing where nothing is padded, so that a GPU may take its fastest kernel."""
+    own, adopted = make(name), make(name)
+    attention.adopt(adopted.model)
+    assert implementations(adopted) == {attention.NAME} and implementations(own) == {"sdpa"}
+    original, given = functional.scaled_dot_product_attention, []
+
+    def attend(query, key, value, attn_mask=None, is_causal=False, **rest):
+        given.append((None if attn_mask is None else attn_mask.clone(), is_causal))
+        return original(query, key, value, attn_mask=attn_mask, is_causal=is_causal, **rest)
+
+    monkeypatch.setattr(functional, "scaled_dot_product_attention", attend)
+    states = [backbone.state(sequence_of(backbone, lengths=lengths), head_of(name)) for backbone in (own, adopted)]
+    assert torch.equal(*states)
+    half = len(given) // 2
+    for (mask, causal), (found, found_causal) in zip(given[:half], given[half:], strict=True):
+        assert causal == found_causal and (mask is None) == (found is None)
+        assert mask is None or (mask.dtype == found.dtype and torch.equal(mask, found))
+
+
+@each
+def test_an_adopted_backbone_attends_as_one_that_is_switched_for_a_pass(make, name):
+    switched, adopted = make(name), make(name)
+    attention.adopt(adopted.model)
+    for gate, prefix in ((holes(), False), (holes().requires_grad_(), False), (None, True), (holes(), True)):
+        states = [state_of(backbone, sequence_of(backbone, gate), head_of(name), prefix)
+                  for backbone in (switched, adopted)]  # fmt: skip
+        assert torch.equal(*states)
+    assert implementations(switched) == {"sdpa"} and implementations(adopted) == {attention.NAME}
+
+
+@each
+def test_no_pass_of_an_adopted_backbone_sets_its_attention_anew(make, name, monkeypatch):
+    backbone = make(name)
+    attention.adopt(backbone.model)
+    monkeypatch.setattr(PreTrainedModel, "set_attn_implementation", None)
+    for gate, prefix in ((None, False), (holes().requires_grad_(), False), (holes(), True)):
+        assert state_of(backbone, sequence_of(backbone, gate), head_of(name), prefix).isfinite().all()
+
+
+@each
+def test_a_model_that_attends_otherwise_is_not_adopted(make, name):
+    backbone = make(name)
+    backbone.model.set_attn_implementation("eager")
+    before = implementations(backbone)
+    assert "eager" in before
+    attention.adopt(backbone.model)
+    assert implementations(backbone) == before
+    state_of(backbone, sequence_of(backbone, holes()), head_of(name), True)
+    assert implementations(backbone) == before
+
+
+@each
 def test_gates_and_prefixes_leave_no_trace(make, name):
     backbone = make(name)
     head, gate = head_of(name), holes().requires_grad_()
@@ -483,6 +538,7 @@ def test_gates_and_prefixes_leave_no_trace(make, name):
 def test_a_model_that_would_ignore_its_gate_is_refused(make, monkeypatch):
     backbone = make("llama")
     monkeypatch.setattr(type(backbone.model), "_can_set_attn_implementation", classmethod(lambda cls: False))
+    attention.adopt(backbone.model)
     assert backbone.hidden(sequence_of(backbone)).isfinite().all()
     with pytest.raises(UserError, match="LlamaForCausalLM does not take another attention function"):
         backbone.hidden(sequence_of(backbone, holes()))

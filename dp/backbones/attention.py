@@ -1,8 +1,8 @@
 """The one attention function of gated sequences and of key/value prefixes (design section 4).
 
 Where a gate carries a gradient, key j of every query weighs gate_j * exp(score_j): log(gate + EPSILON) joins the
-attention's additive mask. Where it carries none, dropped positions are masked out. Without gate or prefix the backbone
-keeps transformers' own attention.
+attention's additive mask. Where it carries none, dropped positions are masked out. Without gate or prefix it is
+transformers' own attention, and a backbone that nobody trains on keeps that.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import eager_mask
+from transformers.masking_utils import eager_mask, sdpa_mask
 
 from dp.errors import UserError
 from dp.numerics.sequence import Sequence
@@ -88,19 +88,44 @@ def placed(places: Tensor | None) -> Iterator[None]:
         _places.reset(token)
 
 
+def adopt(model: nn.Module) -> None:
+    """Let a model attend by `attention` from here on: without gate or prefix that is transformers' SDPA to the bit.
+
+    A model that attends otherwise, or that takes no other function, stays as it is.
+    """
+    parts = _parts(model)
+    if all(part.config._attn_implementation == "sdpa" and part._can_set_attn_implementation() for part in parts):
+        _set(parts, [NAME] * len(parts))
+        if any(part.config._attn_implementation != NAME for part in parts):
+            _set(parts, ["sdpa"] * len(parts))
+
+
 @contextmanager
 def _through(model: nn.Module, variable: ContextVar, value: Mapping[nn.Module, Any]) -> Iterator[None]:
     """The model attends by `attention`, which finds `value` in the variable; both are put back at the end.
 
     Raises UserError for a model that does not attend through transformers' attention interface.
     """
-    # Each part is told: under transformers 5.17 a T5's encoder and decoder do not hear what the whole is told.
-    parts = [part for part in model.modules() if isinstance(part, PreTrainedModel)]
+    with _attending(model):
+        token = variable.set(value)
+        try:
+            yield
+        finally:
+            variable.reset(token)
+
+
+@contextmanager
+def _attending(model: nn.Module) -> Iterator[None]:
+    """Within it, the model attends by `attention`; raises as `_through`. Costs nothing where it was adopted."""
+    config: Any = model.config
+    if config._attn_implementation == NAME:
+        yield
+        return
+    parts = _parts(model)
     before = [part.config._attn_implementation for part in parts]
-    token = variable.set(value)
     try:
         for part in parts:
-            part.set_attn_implementation(NAME)
+            _set([part], [NAME])
             if part.config._attn_implementation != NAME:
                 raise UserError(
                     f"{type(part).__name__} does not take another attention function, so neither learned lengths nor "
@@ -108,9 +133,17 @@ def _through(model: nn.Module, variable: ContextVar, value: Mapping[nn.Module, A
                 )
         yield
     finally:
-        for part, implementation in zip(parts, before, strict=True):
-            part.set_attn_implementation(implementation)
-        variable.reset(token)
+        _set(parts, before)
+
+
+def _parts(model: nn.Module) -> list[PreTrainedModel]:
+    """Each part is told: under transformers 5.17 a T5's encoder and decoder do not hear what the whole is told."""
+    return [part for part in model.modules() if isinstance(part, PreTrainedModel)]
+
+
+def _set(parts: list[PreTrainedModel], implementations: list[str]) -> None:
+    for part, implementation in zip(parts, implementations, strict=True):
+        part.set_attn_implementation(implementation)
 
 
 def attention(
@@ -118,16 +151,17 @@ def attention(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    attention_mask: Tensor,
+    attention_mask: Tensor | None,
     position_bias: Tensor | None = None,
     **rest: Any,
 ) -> tuple[Tensor, None]:
     """For transformers. query [B, heads, Nq, d], key and value [B, heads, Nk, d] -> [B, Nq, heads, d].
 
-    attention_mask [B, 1, Nq, Nk] and T5's position_bias [1, heads, Nq, Nk] are added to the scores.
+    attention_mask [B, 1, Nq, Nk] and T5's position_bias [1, heads, Nq, Nk] are added to the scores. A mask is never
+    None where there are gates or prefixes.
     """
     log_gate = (_log_gates.get() or {}).get(module)
-    if log_gate is not None:
+    if log_gate is not None and attention_mask is not None:
         attention_mask = attention_mask + log_gate.to(attention_mask.dtype)
     places = _places.get()
     if places is not None and position_bias is not None:
@@ -138,7 +172,7 @@ def attention(
         length = front_key.shape[2]
         key = torch.cat([front_key.to(key.dtype), key], dim=2)
         value = torch.cat([front_value.to(value.dtype), value], dim=2)
-        attention_mask = pad(attention_mask, (length, 0))
+        attention_mask = None if attention_mask is None else pad(attention_mask, (length, 0))
         position_bias = None if position_bias is None else pad(position_bias, (length, 0))
     return sdpa_attention_forward(module, query, key, value, attention_mask, position_bias=position_bias, **rest)
 
@@ -151,10 +185,17 @@ def _moved(position_bias: Tensor, places: Tensor) -> Tensor:
     return by_distance[:, distance].transpose(0, 1)
 
 
+def mask(*args: Any, **rest: Any) -> Tensor | None:
+    """For transformers: what its SDPA takes, or, where gates or prefixes join it, `full_mask`."""
+    if _log_gates.get() is None and _prefixes.get() is None:
+        return sdpa_mask(*args, **rest)
+    return full_mask(*args, **rest)
+
+
 def full_mask(*args: Any, **rest: Any) -> Tensor:
     """[B, 1, Nq, Nk]: 0 where a query may look, the lowest float elsewhere; never left out."""
     return eager_mask(*args, **rest | {"allow_is_bidirectional_skip": False})
 
 
 AttentionInterface.register(NAME, attention)
-AttentionMaskInterface.register(NAME, full_mask)
+AttentionMaskInterface.register(NAME, mask)

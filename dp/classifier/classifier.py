@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dp.backbones.attention import prefixed
+from dp.backbones.attention import adopt, prefixed
 from dp.backbones.backbone import Backbone
 from dp.backbones.lora import add_lora
 from dp.classifier.classifier_config import ClassifierConfig, Lora
@@ -139,6 +139,7 @@ def classifier(
     """
     seed, baseline = config.seed, config.definition.baseline
     backbone.model.requires_grad_(baseline == "finetune")
+    adopt(backbone.model)
     prompt = prefix = None
     adapters = nn.ModuleList()
     if config.prompt:
