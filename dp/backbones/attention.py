@@ -27,6 +27,7 @@ EPSILON = 1e-20
 Prefix = tuple[Tensor, Tensor]
 _log_gates: ContextVar[Mapping[nn.Module, Tensor] | None] = ContextVar("log gates", default=None)
 _prefixes: ContextVar[Mapping[nn.Module, Prefix] | None] = ContextVar("prefixes", default=None)
+_padded: ContextVar[bool | None] = ContextVar("padded", default=None)
 _places: ContextVar[Tensor | None] = ContextVar("places", default=None)
 
 
@@ -52,7 +53,11 @@ def gated(model: nn.Module, sequence: Sequence, modules: list[nn.Module], causal
     """
     gate = sequence.gate
     if gate is None:
-        yield sequence.present
+        token = _padded.set(sequence.padded)
+        try:
+            yield sequence.present
+        finally:
+            _padded.reset(token)
     elif not (gate.requires_grad and torch.is_grad_enabled()):
         with _through(model, _log_gates, {}):
             yield sequence.visible
@@ -186,10 +191,19 @@ def _moved(position_bias: Tensor, places: Tensor) -> Tensor:
 
 
 def mask(*args: Any, **rest: Any) -> Tensor | None:
-    """For transformers: what its SDPA takes, or, where gates or prefixes join it, `full_mask`."""
-    if _log_gates.get() is None and _prefixes.get() is None:
-        return sdpa_mask(*args, **rest)
-    return full_mask(*args, **rest)
+    """For transformers: what its SDPA takes, or, where gates or prefixes join it, `full_mask`.
+
+    transformers would ask the device whether anything is padded, and wait for its answer; the sequence says so.
+    """
+    if _log_gates.get() is not None or _prefixes.get() is not None:
+        return full_mask(*args, **rest)
+    padded = _padded.get()
+    if padded:
+        skipped = rest["attention_mask"] is None  # a decoder's own keys, none of which is padding
+        rest |= {"allow_is_causal_skip": skipped, "allow_is_bidirectional_skip": skipped}
+    elif padded is False:
+        rest |= {"attention_mask": None}
+    return sdpa_mask(*args, **rest)
 
 
 def full_mask(*args: Any, **rest: Any) -> Tensor:
