@@ -1,5 +1,6 @@
 """States, word scores, gates, prefixes and LoRA of every family, against independent computations."""
 
+import contextlib
 import copy
 
 import pytest
@@ -437,6 +438,53 @@ def test_a_bfloat16_backbone_takes_gates_and_prefixes(make):
             assert sequence.gate.grad.isfinite().all()
         assert states[1].dtype == torch.float32
         close(states[1], states[0], rtol=0.15, atol=0.15 * states[0].abs().max().item())
+
+
+# What is added to the scores
+
+
+@each
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("case", ["plain", "gate", "learned gate", "prefix", "learned gate and prefix"])
+def test_what_layers_have_in_common_is_made_once_and_changes_no_bit(make, name, dtype, case, monkeypatch):
+    """Held against what each layer makes for itself, differentiated by autograd."""
+    backbone = make(name, dtype)
+    attention.adopt(backbone.model)
+    direction, original, made = torch.randn(3, 32, generator=torch.Generator().manual_seed(4)), attention.Terms.sum, []
+    monkeypatch.setattr(attention.Terms, "sum", lambda terms: made.append(terms) or original(terms))
+
+    def passed():
+        made.clear()
+        gate = holes().requires_grad_("learned" in case) if "gate" in case else None
+        prefixes = prefixes_of(backbone) if "prefix" in case else {}
+        leaves = [leaf.requires_grad_() for pair in prefixes.values() for leaf in pair]
+        with attention.prefixed(backbone, prefixes) if prefixes else contextlib.nullcontext():
+            state = backbone.state(sequence_of(backbone, gate), head_of(name))
+        leaves += [gate] if "learned" in case else []
+        if leaves:
+            (state * direction).sum().backward()
+        return [state, *(leaf.grad for leaf in leaves)], len(made)
+
+    shared, count = passed()
+    monkeypatch.setattr(attention, "_added", lambda terms: terms.sum())
+    alone, by_layer = passed()
+    # T5: in the encoder, in the decoder where that mask is not left out, and between them; two layers each.
+    kinds = (2 if case == "plain" else 3) if name == "t5" else 1
+    assert (count, by_layer) == (kinds, 2 * kinds)
+    assert len(shared) == len(alone) and all(torch.equal(*pair) for pair in zip(shared, alone, strict=True))
+
+
+def test_a_position_bias_that_learns_learns_from_every_layer(make, monkeypatch):
+    found = []
+    for own in (False, True):
+        backbone = make("t5")
+        attention.adopt(backbone.model)
+        weight = backbone.self_attentions[0].relative_attention_bias.weight.requires_grad_()
+        if own:
+            monkeypatch.setattr(attention, "_added", lambda terms: terms.sum())
+        backbone.state(sequence_of(backbone, holes()), "verbalizer").square().sum().backward()
+        found.append(weight.grad)
+    assert torch.equal(*found) and found[0].abs().max() > 0
 
 
 # Nothing is left behind

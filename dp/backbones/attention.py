@@ -8,7 +8,7 @@ transformers' own attention, and a backbone that nobody trains on keeps that.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,7 @@ Prefix = tuple[Tensor, Tensor]
 _log_gates: ContextVar[Mapping[nn.Module, Tensor] | None] = ContextVar("log gates", default=None)
 _prefixes: ContextVar[Mapping[nn.Module, Prefix] | None] = ContextVar("prefixes", default=None)
 _padded: ContextVar[bool | None] = ContextVar("padded", default=None)
+_made: ContextVar[dict[tuple[Any, ...], tuple[Any, Tensor]]] = ContextVar("made")
 _places: ContextVar[Tensor | None] = ContextVar("places", default=None)
 
 
@@ -51,6 +52,16 @@ def gated(model: nn.Module, sequence: Sequence, modules: list[nn.Module], causal
     Otherwise it is masked out. A causal row that sees nothing but dropped vectors sees itself in full: nothing reads
     its state, and without this the gates' gradient would hold the derivative of EPSILON / EPSILON.
     """
+    token = _made.set({})
+    try:
+        with _weighed(model, sequence, modules, causal) as mask:
+            yield mask
+    finally:
+        _made.reset(token)
+
+
+@contextmanager
+def _weighed(model: nn.Module, sequence: Sequence, modules: list[nn.Module], causal: bool) -> Iterator[Tensor]:
     gate = sequence.gate
     if gate is None:
         token = _padded.set(sequence.padded)
@@ -165,21 +176,73 @@ def attention(
     attention_mask [B, 1, Nq, Nk] and T5's position_bias [1, heads, Nq, Nk] are added to the scores. A mask is never
     None where there are gates or prefixes.
     """
+    if attention_mask is None:
+        return sdpa_attention_forward(module, query, key, value, None, position_bias=position_bias, **rest)
     log_gate = (_log_gates.get() or {}).get(module)
-    if log_gate is not None and attention_mask is not None:
-        attention_mask = attention_mask + log_gate.to(attention_mask.dtype)
-    places = _places.get()
-    if places is not None and position_bias is not None:
-        position_bias = _moved(position_bias, places)
     prefix = (_prefixes.get() or {}).get(module)
+    length = 0
     if prefix is not None:
         front_key, front_value = prefix
         length = front_key.shape[2]
         key = torch.cat([front_key.to(key.dtype), key], dim=2)
         value = torch.cat([front_value.to(value.dtype), value], dim=2)
-        attention_mask = None if attention_mask is None else pad(attention_mask, (length, 0))
-        position_bias = None if position_bias is None else pad(position_bias, (length, 0))
-    return sdpa_attention_forward(module, query, key, value, attention_mask, position_bias=position_bias, **rest)
+    added = _added(Terms(attention_mask, position_bias, log_gate, length, key.dtype))
+    return sdpa_attention_forward(module, query, key, value, added, **rest)
+
+
+class Terms(NamedTuple):
+    """What is added to the scores of a layer: in one pass mostly the same for all of them."""
+
+    mask: Tensor  # [B, 1, Nq, Nk], additive, or bool where a query may look
+    position_bias: Tensor | None  # [1, heads, Nq, Nk]
+    log_gate: Tensor | None  # [B, 1, 1 | Nq, Nk]
+    length: int  # P, of the prefix
+    dtype: torch.dtype  # of the keys
+
+    def sum(self) -> Tensor:
+        """[B, 1 | heads, Nq, P + Nk], bool where nothing joins a bool mask."""
+        mask, bias, places = self.mask, self.position_bias, _places.get()
+        if self.log_gate is not None:
+            mask = mask + self.log_gate.to(mask.dtype)
+        if bias is not None and places is not None:
+            bias = _moved(bias, places)
+        if self.length:
+            mask = pad(mask, (self.length, 0))
+            bias = None if bias is None else pad(bias, (self.length, 0))
+        if bias is None:
+            return mask
+        joined = bias.where(mask, torch.finfo(self.dtype).min) if mask.dtype == torch.bool else bias + mask
+        return joined.contiguous()
+
+
+def _added(terms: Terms) -> Tensor:
+    """The terms' sum, made once for all layers of a pass that have the same, unless the position bias learns."""
+    if terms.position_bias is not None and terms.position_bias.requires_grad:
+        return terms.sum()
+    made = _made.get({})
+    key = tuple(id(term) if isinstance(term, Tensor) else term for term in terms)
+    if key not in made:
+        with torch.no_grad():
+            made[key] = terms, terms.sum()  # the terms too, so that no other tensor gets an id of theirs
+    total = made[key][1]
+    return total if terms.log_gate is None else _Weighed.apply(terms.log_gate, total, terms.length)
+
+
+class _Weighed(torch.autograd.Function):
+    """`Terms.sum`, already made, of which the gate learns: each layer's gradient is summed up to the gate's shape.
+
+    Left to autograd, the layers' gradients [B, heads, Nq, P + Nk] would be added up first.
+    """
+
+    @staticmethod
+    def forward(ctx, log_gate, total, length):  # type: ignore[no-untyped-def]
+        ctx.shape, ctx.dtype, ctx.length = log_gate.shape, log_gate.dtype, length
+        return total.view_as(total)
+
+    @staticmethod
+    def backward(ctx, grad):  # type: ignore[no-untyped-def]
+        of_mask = grad.sum(1, keepdim=True)[..., ctx.length :]
+        return of_mask.sum_to_size(ctx.shape).to(ctx.dtype), None, None
 
 
 def _moved(position_bias: Tensor, places: Tensor) -> Tensor:
