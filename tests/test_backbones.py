@@ -1,10 +1,12 @@
 """States, word scores, gates, prefixes and LoRA of every family, against independent computations."""
 
+import contextlib
 import copy
 
 import pytest
 import torch
 from peft import LoraConfig, PrefixTuningConfig, get_peft_model
+from torch.nn import functional
 from torch.nn.functional import pad
 from transformers import (
     AttentionInterface,
@@ -438,6 +440,53 @@ def test_a_bfloat16_backbone_takes_gates_and_prefixes(make):
         close(states[1], states[0], rtol=0.15, atol=0.15 * states[0].abs().max().item())
 
 
+# What is added to the scores
+
+
+@each
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("case", ["plain", "gate", "learned gate", "prefix", "learned gate and prefix"])
+def test_what_layers_have_in_common_is_made_once_and_changes_no_bit(make, name, dtype, case, monkeypatch):
+    """Held against what each layer makes for itself, differentiated by autograd."""
+    backbone = make(name, dtype)
+    attention.adopt(backbone.model)
+    direction, original, made = torch.randn(3, 32, generator=torch.Generator().manual_seed(4)), attention.Terms.sum, []
+    monkeypatch.setattr(attention.Terms, "sum", lambda terms: made.append(terms) or original(terms))
+
+    def passed():
+        made.clear()
+        gate = holes().requires_grad_("learned" in case) if "gate" in case else None
+        prefixes = prefixes_of(backbone) if "prefix" in case else {}
+        leaves = [leaf.requires_grad_() for pair in prefixes.values() for leaf in pair]
+        with attention.prefixed(backbone, prefixes) if prefixes else contextlib.nullcontext():
+            state = backbone.state(sequence_of(backbone, gate), head_of(name))
+        leaves += [gate] if "learned" in case else []
+        if leaves:
+            (state * direction).sum().backward()
+        return [state, *(leaf.grad for leaf in leaves)], len(made)
+
+    shared, count = passed()
+    monkeypatch.setattr(attention, "_added", lambda terms: terms.sum())
+    alone, by_layer = passed()
+    # T5: in the encoder, in the decoder where that mask is not left out, and between them; two layers each.
+    kinds = (2 if case == "plain" else 3) if name == "t5" else 1
+    assert (count, by_layer) == (kinds, 2 * kinds)
+    assert len(shared) == len(alone) and all(torch.equal(*pair) for pair in zip(shared, alone, strict=True))
+
+
+def test_a_position_bias_that_learns_learns_from_every_layer(make, monkeypatch):
+    found = []
+    for own in (False, True):
+        backbone = make("t5")
+        attention.adopt(backbone.model)
+        weight = backbone.self_attentions[0].relative_attention_bias.weight.requires_grad_()
+        if own:
+            monkeypatch.setattr(attention, "_added", lambda terms: terms.sum())
+        backbone.state(sequence_of(backbone, holes()), "verbalizer").square().sum().backward()
+        found.append(weight.grad)
+    assert torch.equal(*found) and found[0].abs().max() > 0
+
+
 # Nothing is left behind
 
 
@@ -454,6 +503,60 @@ def test_the_plain_path_is_transformers_own(make, name, monkeypatch):
     own = base(inputs_embeds=sequence.embeds, attention_mask=sequence.present).last_hidden_state
     assert torch.equal(backbone.hidden(sequence), own)
     assert implementations(backbone) == {"sdpa"}
+
+
+@each
+@pytest.mark.parametrize("lengths", [LENGTHS, (9, 9, 9)], ids=["padded", "whole"])
+def test_an_adopted_backbone_without_gates_is_transformers_own_to_the_bit(make, name, lengths, monkeypatch):
+    """Also what it is masked by: nothing where nothing is padded, so that a GPU may take its fastest kernel."""
+    own, adopted = make(name), make(name)
+    attention.adopt(adopted.model)
+    assert implementations(adopted) == {attention.NAME} and implementations(own) == {"sdpa"}
+    original, given = functional.scaled_dot_product_attention, []
+
+    def attend(query, key, value, attn_mask=None, is_causal=False, **rest):
+        given.append((None if attn_mask is None else attn_mask.clone(), is_causal))
+        return original(query, key, value, attn_mask=attn_mask, is_causal=is_causal, **rest)
+
+    monkeypatch.setattr(functional, "scaled_dot_product_attention", attend)
+    states = [backbone.state(sequence_of(backbone, lengths=lengths), head_of(name)) for backbone in (own, adopted)]
+    assert torch.equal(*states)
+    half = len(given) // 2
+    for (mask, causal), (found, found_causal) in zip(given[:half], given[half:], strict=True):
+        assert causal == found_causal and (mask is None) == (found is None)
+        assert mask is None or (mask.dtype == found.dtype and torch.equal(mask, found))
+
+
+@each
+def test_an_adopted_backbone_attends_as_one_that_is_switched_for_a_pass(make, name):
+    switched, adopted = make(name), make(name)
+    attention.adopt(adopted.model)
+    for gate, prefix in ((holes(), False), (holes().requires_grad_(), False), (None, True), (holes(), True)):
+        states = [state_of(backbone, sequence_of(backbone, gate), head_of(name), prefix)
+                  for backbone in (switched, adopted)]  # fmt: skip
+        assert torch.equal(*states)
+    assert implementations(switched) == {"sdpa"} and implementations(adopted) == {attention.NAME}
+
+
+@each
+def test_no_pass_of_an_adopted_backbone_sets_its_attention_anew(make, name, monkeypatch):
+    backbone = make(name)
+    attention.adopt(backbone.model)
+    monkeypatch.setattr(PreTrainedModel, "set_attn_implementation", None)
+    for gate, prefix in ((None, False), (holes().requires_grad_(), False), (holes(), True)):
+        assert state_of(backbone, sequence_of(backbone, gate), head_of(name), prefix).isfinite().all()
+
+
+@each
+def test_a_model_that_attends_otherwise_is_not_adopted(make, name):
+    backbone = make(name)
+    backbone.model.set_attn_implementation("eager")
+    before = implementations(backbone)
+    assert "eager" in before
+    attention.adopt(backbone.model)
+    assert implementations(backbone) == before
+    state_of(backbone, sequence_of(backbone, holes()), head_of(name), True)
+    assert implementations(backbone) == before
 
 
 @each
@@ -483,6 +586,7 @@ def test_gates_and_prefixes_leave_no_trace(make, name):
 def test_a_model_that_would_ignore_its_gate_is_refused(make, monkeypatch):
     backbone = make("llama")
     monkeypatch.setattr(type(backbone.model), "_can_set_attn_implementation", classmethod(lambda cls: False))
+    attention.adopt(backbone.model)
     assert backbone.hidden(sequence_of(backbone)).isfinite().all()
     with pytest.raises(UserError, match="LlamaForCausalLM does not take another attention function"):
         backbone.hidden(sequence_of(backbone, holes()))

@@ -50,7 +50,15 @@ def test_a_batch_of_a_union_knows_its_tasks():
     assert batch.tasks.tolist() == [1, 0] and batch.outputs.tolist() == [[42, 43, 51], [40, 41, -1]]
     assert batch.answers.tolist() == [[30, 31], [-1, -1]] and batch.features is None
     moved = batch.to("meta")
-    assert all(value is None or value.is_meta for value in vars(moved).values())
+    assert all(value.is_meta for value in vars(moved).values() if isinstance(value, torch.Tensor))
+    assert moved.padded == batch.padded
+
+
+def test_a_batch_knows_whether_it_is_padded():
+    for rows, width, padded in (([0], None, False), ([0, 0], 3, False), ([0, 1], None, True), ([0], 4, True)):
+        batch = collate(PLAIN, rows, width=width)
+        assert batch.padded is padded is not bool(batch.mask.all())
+        assert batch.to("cpu").repeated(2).padded is padded
 
 
 def order(size, *purpose):

@@ -22,6 +22,7 @@ from dp.lineage import auditing as audit
 from dp.lineage import standings as status
 from dp.results.table import to_csv
 from dp.training import loop, overflow
+from dp.training.state import tensors_of
 
 VARIANTS = ["majority", "fixed", "adap_length", "adap_length-frozen", "adap_ins_pos"]
 SETTINGS = ("--set", "allow_dirty=true")
@@ -194,8 +195,17 @@ def start(tiny, toy_split, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("norm", [math.inf, math.nan, 1e16])
-def test_a_norm_beyond_float32_ends_the_run(start, tmp_path, norm):
+def test_a_norm_beyond_float32_ends_the_run(start, tmp_path, monkeypatch, norm):
+    original, seen = loop._select, []
+
+    def select(classifier, *arguments):
+        seen.append(tensors_of(classifier.kept()))
+        return original(classifier, *arguments)
+
+    monkeypatch.setattr(loop, "_select", select)
     made = start(norm)
+    assert len(seen) == 1 and made["tensors"].keys() == seen[0].keys()
+    assert all(torch.equal(made["tensors"][name], value) for name, value in seen[0].items()), "as they were before it"
     assert (made["status"], made["steps"], made["overflow"]["update"]) == ("overflow", 1, 2)
     assert made["selected_step"] is None and made["selection"]["accuracy"] is None
     assert not (tmp_path / "run" / "state").exists()

@@ -1,21 +1,21 @@
 """The one attention function of gated sequences and of key/value prefixes (design section 4).
 
 Where a gate carries a gradient, key j of every query weighs gate_j * exp(score_j): log(gate + EPSILON) joins the
-attention's additive mask. Where it carries none, dropped positions are masked out. Without gate or prefix the backbone
-keeps transformers' own attention.
+attention's additive mask. Where it carries none, dropped positions are masked out. Without gate or prefix it is
+transformers' own attention, and a backbone that nobody trains on keeps that.
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import eager_mask
+from transformers.masking_utils import eager_mask, sdpa_mask
 
 from dp.errors import UserError
 from dp.numerics.sequence import Sequence
@@ -27,6 +27,8 @@ EPSILON = 1e-20
 Prefix = tuple[Tensor, Tensor]
 _log_gates: ContextVar[Mapping[nn.Module, Tensor] | None] = ContextVar("log gates", default=None)
 _prefixes: ContextVar[Mapping[nn.Module, Prefix] | None] = ContextVar("prefixes", default=None)
+_padded: ContextVar[bool | None] = ContextVar("padded", default=None)
+_made: ContextVar[dict[tuple[Any, ...], tuple[Any, Tensor]]] = ContextVar("made")
 _places: ContextVar[Tensor | None] = ContextVar("places", default=None)
 
 
@@ -50,9 +52,23 @@ def gated(model: nn.Module, sequence: Sequence, modules: list[nn.Module], causal
     Otherwise it is masked out. A causal row that sees nothing but dropped vectors sees itself in full: nothing reads
     its state, and without this the gates' gradient would hold the derivative of EPSILON / EPSILON.
     """
+    token = _made.set({})
+    try:
+        with _weighed(model, sequence, modules, causal) as mask:
+            yield mask
+    finally:
+        _made.reset(token)
+
+
+@contextmanager
+def _weighed(model: nn.Module, sequence: Sequence, modules: list[nn.Module], causal: bool) -> Iterator[Tensor]:
     gate = sequence.gate
     if gate is None:
-        yield sequence.present
+        token = _padded.set(sequence.padded)
+        try:
+            yield sequence.present
+        finally:
+            _padded.reset(token)
     elif not (gate.requires_grad and torch.is_grad_enabled()):
         with _through(model, _log_gates, {}):
             yield sequence.visible
@@ -88,19 +104,44 @@ def placed(places: Tensor | None) -> Iterator[None]:
         _places.reset(token)
 
 
+def adopt(model: nn.Module) -> None:
+    """Let a model attend by `attention` from here on: without gate or prefix that is transformers' SDPA to the bit.
+
+    A model that attends otherwise, or that takes no other function, stays as it is.
+    """
+    parts = _parts(model)
+    if all(part.config._attn_implementation == "sdpa" and part._can_set_attn_implementation() for part in parts):
+        _set(parts, [NAME] * len(parts))
+        if any(part.config._attn_implementation != NAME for part in parts):
+            _set(parts, ["sdpa"] * len(parts))
+
+
 @contextmanager
 def _through(model: nn.Module, variable: ContextVar, value: Mapping[nn.Module, Any]) -> Iterator[None]:
     """The model attends by `attention`, which finds `value` in the variable; both are put back at the end.
 
     Raises UserError for a model that does not attend through transformers' attention interface.
     """
-    # Each part is told: under transformers 5.17 a T5's encoder and decoder do not hear what the whole is told.
-    parts = [part for part in model.modules() if isinstance(part, PreTrainedModel)]
+    with _attending(model):
+        token = variable.set(value)
+        try:
+            yield
+        finally:
+            variable.reset(token)
+
+
+@contextmanager
+def _attending(model: nn.Module) -> Iterator[None]:
+    """Within it, the model attends by `attention`; raises as `_through`. Costs nothing where it was adopted."""
+    config: Any = model.config
+    if config._attn_implementation == NAME:
+        yield
+        return
+    parts = _parts(model)
     before = [part.config._attn_implementation for part in parts]
-    token = variable.set(value)
     try:
         for part in parts:
-            part.set_attn_implementation(NAME)
+            _set([part], [NAME])
             if part.config._attn_implementation != NAME:
                 raise UserError(
                     f"{type(part).__name__} does not take another attention function, so neither learned lengths nor "
@@ -108,9 +149,17 @@ def _through(model: nn.Module, variable: ContextVar, value: Mapping[nn.Module, A
                 )
         yield
     finally:
-        for part, implementation in zip(parts, before, strict=True):
-            part.set_attn_implementation(implementation)
-        variable.reset(token)
+        _set(parts, before)
+
+
+def _parts(model: nn.Module) -> list[PreTrainedModel]:
+    """Each part is told: under transformers 5.17 a T5's encoder and decoder do not hear what the whole is told."""
+    return [part for part in model.modules() if isinstance(part, PreTrainedModel)]
+
+
+def _set(parts: list[PreTrainedModel], implementations: list[str]) -> None:
+    for part, implementation in zip(parts, implementations, strict=True):
+        part.set_attn_implementation(implementation)
 
 
 def attention(
@@ -118,29 +167,82 @@ def attention(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    attention_mask: Tensor,
+    attention_mask: Tensor | None,
     position_bias: Tensor | None = None,
     **rest: Any,
 ) -> tuple[Tensor, None]:
     """For transformers. query [B, heads, Nq, d], key and value [B, heads, Nk, d] -> [B, Nq, heads, d].
 
-    attention_mask [B, 1, Nq, Nk] and T5's position_bias [1, heads, Nq, Nk] are added to the scores.
+    attention_mask [B, 1, Nq, Nk] and T5's position_bias [1, heads, Nq, Nk] are added to the scores. A mask is never
+    None where there are gates or prefixes.
     """
+    if attention_mask is None:
+        return sdpa_attention_forward(module, query, key, value, None, position_bias=position_bias, **rest)
     log_gate = (_log_gates.get() or {}).get(module)
-    if log_gate is not None:
-        attention_mask = attention_mask + log_gate.to(attention_mask.dtype)
-    places = _places.get()
-    if places is not None and position_bias is not None:
-        position_bias = _moved(position_bias, places)
     prefix = (_prefixes.get() or {}).get(module)
+    length = 0
     if prefix is not None:
         front_key, front_value = prefix
         length = front_key.shape[2]
         key = torch.cat([front_key.to(key.dtype), key], dim=2)
         value = torch.cat([front_value.to(value.dtype), value], dim=2)
-        attention_mask = pad(attention_mask, (length, 0))
-        position_bias = None if position_bias is None else pad(position_bias, (length, 0))
-    return sdpa_attention_forward(module, query, key, value, attention_mask, position_bias=position_bias, **rest)
+    added = _added(Terms(attention_mask, position_bias, log_gate, length, key.dtype))
+    return sdpa_attention_forward(module, query, key, value, added, **rest)
+
+
+class Terms(NamedTuple):
+    """What is added to the scores of a layer: in one pass mostly the same for all of them."""
+
+    mask: Tensor  # [B, 1, Nq, Nk], additive, or bool where a query may look
+    position_bias: Tensor | None  # [1, heads, Nq, Nk]
+    log_gate: Tensor | None  # [B, 1, 1 | Nq, Nk]
+    length: int  # P, of the prefix
+    dtype: torch.dtype  # of the keys
+
+    def sum(self) -> Tensor:
+        """[B, 1 | heads, Nq, P + Nk], bool where nothing joins a bool mask."""
+        mask, bias, places = self.mask, self.position_bias, _places.get()
+        if self.log_gate is not None:
+            mask = mask + self.log_gate.to(mask.dtype)
+        if bias is not None and places is not None:
+            bias = _moved(bias, places)
+        if self.length:
+            mask = pad(mask, (self.length, 0))
+            bias = None if bias is None else pad(bias, (self.length, 0))
+        if bias is None:
+            return mask
+        joined = bias.where(mask, torch.finfo(self.dtype).min) if mask.dtype == torch.bool else bias + mask
+        return joined.contiguous()
+
+
+def _added(terms: Terms) -> Tensor:
+    """The terms' sum, made once for all layers of a pass that have the same, unless the position bias learns."""
+    if terms.position_bias is not None and terms.position_bias.requires_grad:
+        return terms.sum()
+    made = _made.get({})
+    key = tuple(id(term) if isinstance(term, Tensor) else term for term in terms)
+    if key not in made:
+        with torch.no_grad():
+            made[key] = terms, terms.sum()  # the terms too, so that no other tensor gets an id of theirs
+    total = made[key][1]
+    return total if terms.log_gate is None else _Weighed.apply(terms.log_gate, total, terms.length)
+
+
+class _Weighed(torch.autograd.Function):
+    """`Terms.sum`, already made, of which the gate learns: each layer's gradient is summed up to the gate's shape.
+
+    Left to autograd, the layers' gradients [B, heads, Nq, P + Nk] would be added up first.
+    """
+
+    @staticmethod
+    def forward(ctx, log_gate, total, length):  # type: ignore[no-untyped-def]
+        ctx.shape, ctx.dtype, ctx.length = log_gate.shape, log_gate.dtype, length
+        return total.view_as(total)
+
+    @staticmethod
+    def backward(ctx, grad):  # type: ignore[no-untyped-def]
+        of_mask = grad.sum(1, keepdim=True)[..., ctx.length :]
+        return of_mask.sum_to_size(ctx.shape).to(ctx.dtype), None, None
 
 
 def _moved(position_bias: Tensor, places: Tensor) -> Tensor:
@@ -151,10 +253,26 @@ def _moved(position_bias: Tensor, places: Tensor) -> Tensor:
     return by_distance[:, distance].transpose(0, 1)
 
 
+def mask(*args: Any, **rest: Any) -> Tensor | None:
+    """For transformers: what its SDPA takes, or, where gates or prefixes join it, `full_mask`.
+
+    transformers would ask the device whether anything is padded, and wait for its answer; the sequence says so.
+    """
+    if _log_gates.get() is not None or _prefixes.get() is not None:
+        return full_mask(*args, **rest)
+    padded = _padded.get()
+    if padded:
+        skipped = rest["attention_mask"] is None  # a decoder's own keys, none of which is padding
+        rest |= {"allow_is_causal_skip": skipped, "allow_is_bidirectional_skip": skipped}
+    elif padded is False:
+        rest |= {"attention_mask": None}
+    return sdpa_mask(*args, **rest)
+
+
 def full_mask(*args: Any, **rest: Any) -> Tensor:
     """[B, 1, Nq, Nk]: 0 where a query may look, the lowest float elsewhere; never left out."""
     return eager_mask(*args, **rest | {"allow_is_bidirectional_skip": False})
 
 
 AttentionInterface.register(NAME, attention)
-AttentionMaskInterface.register(NAME, full_mask)
+AttentionMaskInterface.register(NAME, mask)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dp.backbones.attention import prefixed
+from dp.backbones.attention import adopt, prefixed
 from dp.backbones.backbone import Backbone
 from dp.backbones.lora import add_lora
 from dp.classifier.classifier_config import ClassifierConfig, Lora
@@ -27,15 +27,16 @@ class LinearHead(nn.Module):
 
     def __init__(self, hidden: int, classes: list[int], seed: int) -> None:
         super().__init__()
+        self.starts: Tensor
         generator = seeds.generator(seed, "head initialisation")
         self.weight = nn.Parameter(torch.randn(sum(classes), hidden, generator=generator) * 0.02)
         self.bias = nn.Parameter(torch.zeros(sum(classes)))
-        self.starts = [sum(classes[:task]) for task in range(len(classes))]
+        starts = torch.tensor([sum(classes[:task]) for task in range(len(classes))])
+        self.register_buffer("starts", starts, persistent=False)
 
     def forward(self, state: Tensor, outputs: Tensor, tasks: Tensor) -> Tensor:
         """Scores [B, C] of state [B, H] for rows of tasks [B]; -inf where outputs [B, C] is -1, a class they lack."""
-        start = torch.tensor(self.starts, device=tasks.device)[tasks]
-        columns = start[:, None] + torch.arange(outputs.shape[1], device=outputs.device)
+        columns = self.starts[tasks][:, None] + torch.arange(outputs.shape[1], device=outputs.device)
         scores = nn.functional.linear(state, self.weight, self.bias)
         known = outputs >= 0
         return scores.gather(1, columns.where(known, 0)).masked_fill(~known, -torch.inf)
@@ -72,6 +73,7 @@ class Classifier:
         sequence = Sequence(embeds, batch.mask, batch.mask)
         if self.prompt:
             sequence, choices = self.prompt(embeds, batch.mask, batch.tails, batch.features, batch.tasks, moment)
+        sequence = sequence._replace(padded=batch.padded)
         with self._prefixed(len(embeds)):
             state = self.backbone.state(sequence, "linear" if self.head else "verbalizer", batch.answers)
         if self.head:
@@ -139,6 +141,7 @@ def classifier(
     """
     seed, baseline = config.seed, config.definition.baseline
     backbone.model.requires_grad_(baseline == "finetune")
+    adopt(backbone.model)
     prompt = prefix = None
     adapters = nn.ModuleList()
     if config.prompt:

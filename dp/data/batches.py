@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from dp.data.tokens import Split
 from dp.numerics import seeds
+from dp.numerics.tensors import sent
 
 WINDOW = 64  # batches that are sorted by length together, at most: longer windows pad less and mix less
 
@@ -27,16 +28,19 @@ class Batch:
     tails: Tensor  # [B], as in Split
     answers: Tensor | None  # [B, A], right-padded with -1; None where no row has any
     tasks: Tensor  # [B], as in Split
+    padded: bool  # whether a row is shorter than T
 
     def to(self, device: str) -> "Batch":
-        return self._each(lambda value: value.to(device))
+        return self._each(lambda value: sent(value, device))
 
     def repeated(self, copies: int) -> "Batch":
         """All rows, `copies` times in a row."""
         return self if copies == 1 else self._each(lambda value: value.repeat(copies, *[1] * (value.dim() - 1)))
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
-        changed: dict[str, Any] = {key: None if value is None else change(value) for key, value in vars(self).items()}
+        changed: dict[str, Any] = {
+            key: change(value) if isinstance(value, Tensor) else value for key, value in vars(self).items()
+        }
         return Batch(**changed)
 
 
@@ -64,6 +68,7 @@ def collate(split: Split, numbers: list[int], features: Tensor | None = None, wi
         tails=chosen.tails,
         answers=answers if answers.shape[1] else None,
         tasks=chosen.tasks,
+        padded=int(lengths.min()) < ids.shape[1],
     )
 
 

@@ -17,8 +17,13 @@ def check_finite(tensors: Mapping[str, Tensor], where: str, remedy: str) -> None
             )
 
 
+def all_finite(tensors: Mapping[str, Tensor]) -> Tensor:
+    """[], bool, on the tensors' device, which nobody waits for: whether no tensor has such a number."""
+    return torch.stack([tensor.isfinite().all() for tensor in tensors.values()]).all()
+
+
 def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
     """The name of the first tensor with such a number; one answer from the device for all of them."""
-    if not tensors or torch.stack([tensor.isfinite().all() for tensor in tensors.values()]).all():
+    if not tensors or all_finite(tensors):
         return None
     return next(name for name, tensor in tensors.items() if not tensor.isfinite().all())

@@ -16,6 +16,7 @@ class Sequence(NamedTuple):
     present: Tensor  # [B, N], 1 for text and prompt vectors, 0 for padding
     text: Tensor  # [B, N], 1 for text alone
     gate: Tensor | None = None  # [B, N], float
+    padded: bool | None = None  # whether a position is not present; None: the device is asked
 
     @property
     def visible(self) -> Tensor:

@@ -1,4 +1,4 @@
-"""Tensors in files: written beside, then renamed, as all others."""
+"""Tensors on their way: to a device, back from it, and into files (written beside, then renamed, as all others)."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,6 +12,25 @@ from torch import Tensor
 
 from dp.errors import UserError
 from dp.files import replacing
+
+
+def sent(value: Tensor, device: torch.device | str, dtype: torch.dtype | None = None) -> Tensor:
+    """On the device, rounded to the dtype before; from the CPU to a GPU without waiting for what that computes.
+
+    From pageable memory CUDA would wait, whatever it is asked.
+    """
+    if dtype is not None:
+        value = value.to(dtype)
+    if value.is_cpu and torch.device(device).type == "cuda":
+        value = value.pin_memory()
+    return value.to(device, non_blocking=True)
+
+
+def fetched(tensors: Mapping[str, Tensor]) -> dict[str, list[float]]:
+    """The numbers of one-dimensional tensors, all of one device, in one transfer; a float64 holds each as it is."""
+    whole = torch.cat([value.detach().double() for value in tensors.values()]).cpu()
+    parts = whole.split([len(value) for value in tensors.values()])
+    return {name: part.tolist() for name, part in zip(tensors, parts, strict=True)}
 
 
 def save(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:

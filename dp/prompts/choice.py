@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dp.numerics import seeds
+from dp.numerics.tensors import sent
 from dp.prompts.prompt_config import Temperature
 from dp.prompts.released import RANDOM_RANGE
 
@@ -51,7 +52,7 @@ class Moment:
     def by_task(self, purpose: str, of_rows: Tensor, *shape: int) -> Tensor:
         """Uniform numbers [B, ...], float64, that rows of a task share: of_rows [B] is their task, shape[0] tasks."""
         if self.training or self.sharing is None:
-            return self.shared(purpose, *shape)[of_rows.cpu()]
+            return sent(self.shared(purpose, *shape), of_rows.device)[of_rows]
         when = ("evaluation", self.step, "rows")
         groups = (self.rows // self.sharing).tolist()
         drawn = {group: _uniform(seeds.generator(self.seed, purpose, *when, group), *shape) for group in set(groups)}

@@ -18,6 +18,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from dp.numerics.tensors import sent
 from dp.prompts.choice import Chosen, Moment, gumbel
 
 
@@ -61,7 +62,7 @@ class Reinforce:
 
     def chosen(self, logits: Tensor, uniform: Uniform, moment: Moment, stride: int) -> Chosen:
         # Also for a task each row draws on its own: the gradient is as true and has less variance.
-        return _drawn(logits, (logits + gumbel(uniform(shared=False)).to(logits)).argmax(1))
+        return _drawn(logits, (logits + _like(logits, gumbel(uniform(shared=False)))).argmax(1))
 
     def objective(self, losses: Tensor, log_prob: Tensor) -> Tensor:
         others = (losses.sum(0) - losses) / (len(losses) - 1)
@@ -104,7 +105,7 @@ class Marginal(Reinforce):
             return super().chosen(logits, uniform, moment, stride)
         copies, candidates = moment.copies, logits.shape[1]
         rows = len(logits) // copies
-        numbers = uniform(shared=False).to(logits).view(copies, rows, candidates)
+        numbers = _like(logits, uniform(shared=False)).view(copies, rows, candidates)
         drawn = (logits[:rows].detach() + gumbel(numbers[0])).argmax(1)
         order = numbers[-1].scatter(1, drawn[:, None], -1.0).argsort(1)
         copy = torch.arange(copies, device=logits.device)
@@ -133,10 +134,14 @@ def objective(estimator: str, losses: Tensor, log_prob: Tensor | None) -> Tensor
 
 def straight_through(logits: Tensor, uniform: Tensor, temperature: float) -> Chosen:
     """Straight-through Gumbel-Softmax. logits: [B, S]; uniform: [B, S], a choice that rows share has equal lines."""
-    soft = ((logits + gumbel(uniform).to(logits)) / temperature).softmax(1)
+    soft = ((logits + _like(logits, gumbel(uniform))) / temperature).softmax(1)
     index = soft.argmax(1)
     hard = nn.functional.one_hot(index, logits.shape[1]).to(soft)
     return Chosen(index, hard + (soft - soft.detach()))
+
+
+def _like(logits: Tensor, numbers: Tensor) -> Tensor:
+    return sent(numbers, logits.device, logits.dtype)
 
 
 def _drawn(logits: Tensor, candidate: Tensor) -> Chosen:

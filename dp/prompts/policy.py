@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from dp.numerics.tensors import sent
 from dp.prompts.choice import Chosen, Moment, logits_of
 from dp.prompts.estimators import ESTIMATORS
 
@@ -73,7 +74,7 @@ class Position(nn.Module):
         match self.where:
             case "random":
                 share = moment.each("random split", 1)[:, 0]
-                return Chosen((share * (self.vectors + 1)).long().to(moment.rows))
+                return Chosen(sent((share * (self.vectors + 1)).long(), moment.rows.device))
             case "prefix":
                 split = self.vectors
             case "postfix":

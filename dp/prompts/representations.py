@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from dp.numerics.tensors import sent
 from dp.prompts.choice import InstanceLogits, Moment, TaskLogits
 
 
@@ -80,8 +81,8 @@ class Mixture(nn.Module):
         """mean: [B, H]. The weights are zero but for the chosen prompt's."""
         logits = mean.float() @ self.router.T
         if moment.training:
-            normal = torch.special.ndtri(moment.each("router", logits.shape[1])).to(logits)
-            logits = logits + logits.detach() * normal
+            normal = torch.special.ndtri(moment.each("router", logits.shape[1]))
+            logits = logits + logits.detach() * sent(normal, logits.device, logits.dtype)
         probability, index = logits.softmax(1).max(1)
         vectors = self.prompts[index] * probability[:, None, None]
         return Said(vectors, nn.functional.one_hot(index, logits.shape[1]) * probability[:, None])

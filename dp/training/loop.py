@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +27,7 @@ from dp.training.optimizers import learning_rate, optimizers
 from dp.training.signals import stop_requests
 from dp.training.state import Best, State, tensors_of
 from dp.training.stopping import exhausted
+from dp.training.tally import Tally
 
 
 class Rows(NamedTuple):
@@ -85,29 +86,20 @@ def train(
             tau = temperature(nominal, choice.temperature) if choice else 1.0
             bonus = choice.entropy * (1 - step / budget.steps) if choice else 0.0
             rates = [learning_rate(step, ends, part.settings, "warmup_from_zero" in switches) for part in scheduled]
-            total_loss, positions, chosen = 0.0, 0, ChoiceCounts()
+            positions, tally = 0, Tally(classifier.prompt_length)
             for number, start in enumerate(range(0, budget.batch_size, micro)):
                 rows = batches[step][start : start + micro]
                 batch = collate(split, rows, train_rows.features, width).to(device).repeated(copies)
                 moment = Moment(seed, step, number, batch.rows, True, draws=True, temperature=tau, copies=copies)
                 expected, choices = expected_losses(classifier, batch, moment, config.estimator)
                 loss = expected.sum() / budget.batch_size
-                total_loss += loss.item()
+                tally.add(loss, choices)
                 if choices is not None and choices.entropy is not None:
                     loss = loss - bonus * choices.entropy.sum() / (copies * budget.batch_size)
                 loss.backward()
-                positions += int(batch.mask.sum()) + len(batch.rows) * classifier.prompt_length
-                chosen.add(choices)
+                positions += copies * sum(lengths[row] + classifier.prompt_length for row in rows)
             norm = torch.nn.utils.get_total_norm([p.grad for p in trained.values() if p.grad is not None])
-            if has_fillers and (reason := overflow.why(total_loss, norm.item())):
-                ended = overflow.ended(step + 1, budget.steps, reason)
-                state.log({"step": step + 1} | ended)
-                best = None
-                break
-            if not math.isfinite(total_loss):
-                raise _not_finite(run, "loss", f"the loss is {total_loss}", step, rates[0], config)
-            if not norm.isfinite():
-                raise _not_finite(run, "gradient", f"the gradients' norm is {norm.item()}", step, rates[0], config)
+            before = {name: value.detach().clone() for name, value in trained.items()} if has_fillers else {}
             threshold = clip_norm(step, budget, "clip_once_a_step" in switches)
             if threshold is not None:
                 torch.nn.utils.clip_grads_with_norm_(trained.values(), threshold, norm)
@@ -116,17 +108,29 @@ def train(
                     group["lr"] = rate
                 optimize.step()
                 optimize.zero_grad(set_to_none=True)
-            if name := not_finite(trained):
+            found = tally.fetch(norm, trained)
+            if has_fillers and (reason := overflow.why(found.loss, found.norm)):
+                ended = overflow.ended(step + 1, budget.steps, reason)
+                state.log({"step": step + 1} | ended)
+                put_back(trained, before)
+                best = None
+                break
+            if not math.isfinite(found.loss):
+                raise _not_finite(run, "loss", f"the loss is {found.loss}", step, rates[0], config)
+            if not math.isfinite(found.norm):
+                raise _not_finite(run, "gradient", f"the gradients' norm is {found.norm}", step, rates[0], config)
+            if not found.finite:
+                name = not_finite(trained)
                 raise _not_finite(run, "parameter", f"{name} is NaN or infinite", step, rates[0], config)
 
             seconds = time.perf_counter() - started
-            line = {"step": step + 1, "loss": total_loss, "lr": rates[0], "temperature": tau, "tokens": positions,
-                    **chosen.line(classifier.prompt_length), "tokens_per_second": round(positions / seconds, 1),
+            line = {"step": step + 1, "loss": found.loss, "lr": rates[0], "temperature": tau, "tokens": positions,
+                    **found.choices, "tokens_per_second": round(positions / seconds, 1),
                     "seconds": round(seconds, 4)}  # fmt: skip
             state.log(line)
             made = step + 1
             bar.update()
-            bar.set_postfix(loss=f"{total_loss:.3f}", refresh=False)
+            bar.set_postfix(loss=f"{found.loss:.3f}", refresh=False)
             if budget.looks_after(step + 1) or step + 1 == last:
                 best = _select(classifier, selection, config, step + 1, best, state)
             if stop or (step + 1) % budget.checkpoint_every == 0 or step + 1 == last < budget.steps:
@@ -165,6 +169,13 @@ def _stopped(budget: RunBudget, made: int) -> str:
     return f"after {made} of {budget.steps} steps: {budget.stop.patience} looks without a better one"
 
 
+@torch.no_grad()
+def put_back(trained: Mapping[str, Tensor], before: Mapping[str, Tensor]) -> None:
+    """The parameters as they were before an update that does not count."""
+    for name, value in trained.items():
+        value.copy_(before[name])
+
+
 def clip_norm(step: int, budget: RunBudget, once_a_step: bool) -> float | None:
     """The largest norm of the mean gradient of update `step`; None: it is not clipped.
 
@@ -201,33 +212,6 @@ def expected_losses(
     losses = functional.cross_entropy(scores, batch.labels, reduction="none").view(moment.copies, -1)
     log_prob = choices.log_prob if choices else None
     return objective(estimator, losses, None if log_prob is None else log_prob.view(moment.copies, -1)), choices
-
-
-class ChoiceCounts:
-    """What the prompt chose for the rows of one update: counts of splits and lengths, mean weights of the pool."""
-
-    def __init__(self) -> None:
-        self.splits: Counter[int] = Counter()
-        self.lengths: Counter[int] = Counter()
-        self.pool: list[Tensor] = []
-
-    def add(self, choices: Any) -> None:
-        if choices is None:
-            return
-        self.splits.update(choices.split.tolist())
-        if choices.length is not None:
-            self.lengths.update(choices.length.tolist())
-        if choices.pool is not None:
-            self.pool.append(choices.pool.detach().cpu())
-
-    def line(self, vectors: int) -> dict[str, Any]:
-        """`splits` and `lengths` [P+1] and `pool` [K], each None where the variant has no such thing."""
-        counts = {
-            name: [found[i] for i in range(vectors + 1)] if found else None
-            for name, found in (("splits", self.splits), ("lengths", self.lengths))
-        }
-        pool = [round(float(value), 4) for value in torch.cat(self.pool).mean(0)] if self.pool else None
-        return {**counts, "pool": pool}
 
 
 def evaluated(
