@@ -52,7 +52,7 @@ def main() -> None:
     cell = report.Cell(arguments.cell_updates, arguments.evaluate_every, arguments.task)
     told = report.told(setting, found, {line: needed(setting, line, rows(setting, "train")) for line in lines}, cell)
     text = report.markdown(told)
-    print(text)
+    print(text, end="")
     if arguments.json:
         files.write_json(arguments.json, told)
     if arguments.write:

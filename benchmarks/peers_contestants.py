@@ -63,8 +63,7 @@ def measured(setting: Setting, line: Line, counts: bool, submitted: float) -> di
         meter = Meter(where, counter)
         with counter or contextlib.nullcontext():
             contestant.train(training, meter, bare=not counts)
-        found = {"start": start, "seconds": meter.seconds, "bare": meter.bare, "flops": meter.flops,
-                 "memory": memory(where, before), "evaluation": None, "features": None, "peak": None}  # fmt: skip
+        found = meter.told | {"start": start, "memory": memory(where, before)}
         if not counts:
             found["evaluation"] = contestant.evaluate(evaluated) / len(evaluated)
             reads = getattr(contestant, "reads_features", False)
@@ -89,27 +88,34 @@ def _device(setting: Setting, line: Line) -> contextlib.AbstractContextManager[s
 
 
 class Meter:
-    """Marks at the start of every update and at the end of the last one."""
+    """Marks at the start of every update and at the end of the last one: seconds, of them those on a CPU, FLOPs."""
 
     def __init__(self, where: str, counter: FlopCounterMode | None = None) -> None:
         self.where, self.counter = where, counter
-        self.marks: list[tuple[float, int]] = []
-        self.bare, self.left_out = 0.0, 0.0
+        self.marks: list[tuple[float, float, int]] = []
+        self.bare, self.left_out = 0.0, (0.0, 0.0)
 
     def mark(self) -> None:
-        self.marks.append((now(self.where) - self.left_out, self.counter.get_total_flops() if self.counter else 0))
+        seconds, busy = (at - out for at, out in zip(self._now(), self.left_out, strict=True))
+        self.marks.append((seconds, busy, self.counter.get_total_flops() if self.counter else 0))
 
-    def aside(self, seconds: float) -> None:
-        """Leave out what a bare pass took, all in all."""
-        self.left_out += seconds
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """Leave out what is done within it."""
+        before = self._now()
+        yield
+        after = self._now()
+        self.left_out = tuple(out + end - start for out, end, start in zip(self.left_out, after, before, strict=True))
+
+    def _now(self) -> tuple[float, float]:
+        return now(self.where), time.process_time()
 
     @property
-    def seconds(self) -> float:
-        return self.marks[-1][0] - self.marks[0][0]
-
-    @property
-    def flops(self) -> int:
-        return self.marks[-1][1] - self.marks[0][1]
+    def told(self) -> dict[str, Any]:
+        """From the first mark to the last."""
+        names = ("seconds", "cpu_seconds", "flops")
+        whole = (end - start for start, end in zip(self.marks[0], self.marks[-1], strict=True))
+        return dict(zip(names, whole, strict=True)) | {"bare": self.bare}
 
 
 class Ours:
@@ -152,9 +158,8 @@ class Watched:
 
     def __call__(self, batch: Batch, moment: Moment) -> Any:
         if moment.training and self._bare:
-            before = now(self._of.device)
-            self._meter.bare += bare_pass(self._of, batch)
-            self._meter.aside(now(self._of.device) - before)
+            with self._meter.aside():
+                self._meter.bare += bare_pass(self._of, batch)
         if moment.training and moment.number == 0:
             self._meter.mark()
         if not moment.training and not self._ended:

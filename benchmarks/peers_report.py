@@ -58,7 +58,9 @@ def told(
     lines = [line_told(line, rounds, needs[line], setting.updates, count, best, cell) for line, rounds in found.items()]
     stated = {name: getattr(setting, name) for name in (*OF_TARGETS, "dtype", "threads", "updates", "evaluated",
               "batch_size", "micro_batch_size", "max_tokens", "prompt_length", "seed")}  # fmt: skip
+    busy = [one["cpu_seconds"] / one["seconds"] for rounds in found.values() for one in rounds[1:]]
     return {"machine": machine(setting), "setting": stated, "cell": cell._asdict(), "peak": best, "lines": lines,
+            "share_of_threads": [share / setting.threads for share in (min(busy), max(busy))],
             "targets": targets(found, lines, stated)}  # fmt: skip
 
 
@@ -163,6 +165,9 @@ def told_setting(told: dict[str, Any]) -> str:
         f"{on['product'] / 1e9:.0f} GFLOP/s a core in a product of 1,500; {one['threads']} threads, peak "
         f"{told['peak'] / 1e9:.0f} GFLOP/s; {packages}.",
     ]
+    if not on["gpu"]:
+        low, high = told["share_of_threads"]
+        shown.append(f"Contestants had {low:.0%} to {high:.0%} of their threads' time.")
     return " ".join(shown + ([f"**Not to be relied on: {on['busy']}**"] if on["busy"] else []))
 
 

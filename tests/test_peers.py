@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from collections import Counter
 
 import pytest
@@ -100,7 +101,7 @@ def executed(setting, line, split):
     contestant = contestants.built(setting, line, "cpu")
     with counter:
         contestant.train(split, meter)
-    return meter.flops
+    return meter.told["flops"]
 
 
 @pytest.mark.parametrize("estimator, passes", [("straight_through", 1), ("marginal", 2), ("exact", 4)])
@@ -119,6 +120,15 @@ def test_padding_to_the_longest_allowed_input_is_counted(given):
     found = {name: executed(setting, settings.Line(name, "fixed", None), split) for name in ("peft", "peft-tuned")}
     longest = max(len(ids) for ids in split.ids)
     assert found["peft"] / found["peft-tuned"] > setting.max_tokens / longest
+
+
+def test_what_is_done_aside_is_in_no_update():
+    meter = contestants.Meter("cpu")
+    meter.mark()
+    with meter.aside():
+        time.sleep(0.2)
+    meter.mark()
+    assert 0 <= meter.told["seconds"] < 0.1 and meter.told["cpu_seconds"] < 0.1
 
 
 def test_lengths_are_the_tasks_own(given):
