@@ -1,5 +1,6 @@
 """Benchmarks keep running: on next to nothing here, where no figure of theirs means anything."""
 
+import json
 import subprocess
 import sys
 
@@ -22,3 +23,20 @@ def test_a_benchmark_runs_to_its_last_line(command, last, tmp_path):
     done = subprocess.run([sys.executable, ROOT / "benchmarks" / name, *arguments], cwd=tmp_path, text=True,
                           stdout=subprocess.PIPE, timeout=PATIENCE, check=True)  # fmt: skip
     assert done.stdout.splitlines()[-1].startswith(last)
+
+
+@pytest.mark.slow
+def test_peers_are_compared_to_the_last_line(tmp_path):
+    """What they compute is held in test_peers.py."""
+    told = tmp_path / "peers.json"
+    command = [sys.executable, ROOT / "benchmarks" / "peers.py", "--backbone", "tiny-llama", "--task", "wic",
+               "--device", "cpu", "--variants", "fixed", "--repetitions", "1", "--updates", "2", "--batch-size", "2",
+               "--micro-batch-size", "1", "--max-tokens", "40", "--prompt-length", "3", "--json", told]  # fmt: skip
+    done = subprocess.run(command, text=True, stdout=subprocess.PIPE, timeout=PATIENCE, check=True)
+    assert done.stdout.splitlines()[-1].startswith("| fixed: operations executed over needed | 1.0")
+    lines = json.loads(told.read_text())["lines"]
+    assert [line["contestant"] for line in lines] == ["peft", "peft-tuned", "ours"]
+    for line in lines:
+        (one,) = line["repetitions"]
+        assert line["rows_per_second"][1] == pytest.approx(4 / one["seconds"])
+        assert line["seconds_of_cell"] > one["start"] > 0 and line["peak_bytes"] > 0
