@@ -28,8 +28,8 @@ CODE_PATHS = ("dp", "workflow/rules", "workflow/common.smk", "workflow/guards.sm
 READ = (".py", ".yaml", ".csv", ".smk", ".html", ".css", ".js")
 """Suffixes of what the code reads below them: what else git ignores there, caches and swap files, is no code."""
 NOT_DETERMINISTIC = (
-    "the backward pass of fused attention and cumulative sums have no deterministic kernel in force, so that the same job "
-    "may leave other bytes on the same GPU"
+    "the backward pass of fused attention and cumulative sums have no deterministic kernel in force, so that the same "
+    "job may leave other bytes on the same GPU"
 )
 
 
