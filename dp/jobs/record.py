@@ -27,6 +27,10 @@ CODE_PATHS = ("dp", "workflow/rules", "workflow/common.smk", "workflow/guards.sm
               "Snakefile", "pyproject.toml", "environment.yml")  # fmt: skip
 READ = (".py", ".yaml", ".csv", ".smk", ".html", ".css", ".js")
 """Suffixes of what the code reads below them: what else git ignores there, caches and swap files, is no code."""
+NOT_DETERMINISTIC = (
+    "the backward pass of fused attention and cumulative sums have no deterministic kernel in force, so that the same "
+    "job may leave other bytes on the same GPU"
+)
 
 
 @contextmanager
@@ -186,5 +190,9 @@ def _torch_facts() -> dict[str, Any]:
         return {"device": "cpu", "threads": None}
     if torch.cuda.is_initialized():
         facts = torch.cuda.get_device_properties(torch.cuda.current_device())
-        return {"device": facts.name, "cuda": torch.version.cuda, "threads": torch.get_num_threads()}
+        found = {"device": facts.name, "cuda": torch.version.cuda, "threads": torch.get_num_threads()}
+        strict = (
+            torch.are_deterministic_algorithms_enabled() and not torch.is_deterministic_algorithms_warn_only_enabled()
+        )
+        return found | ({"deterministic": True} if strict else {"deterministic": False, "why": NOT_DETERMINISTIC})
     return {"device": "cpu", "threads": torch.get_num_threads()}

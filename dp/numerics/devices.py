@@ -28,6 +28,8 @@ def device(compute: Compute) -> Iterator[str]:
         raise UserError("compute.device is cuda, but torch finds no GPU; set it to auto or cpu in the scale file.")
     # cuBLAS repeats its bytes only with a fixed workspace, which must be set before CUDA starts.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # Strictly, floating-point cumsum would raise; only warned, fused attention keeps its backward that does not repeat.
+    # So a GPU's bytes may differ from run to run, and its records say so (dp/jobs/record.py).
     torch.use_deterministic_algorithms(True, warn_only=True)
     with _first_free(torch.cuda.device_count()) as number:
         torch.cuda.set_device(number)

@@ -109,10 +109,12 @@ def train(
                 optimize.step()
                 optimize.zero_grad(set_to_none=True)
             found = tally.fetch(norm, trained)
-            if has_fillers and (reason := overflow.why(found.loss, found.norm)):
+            reason = overflow.why(found.loss, found.norm) if has_fillers else None
+            if reason or not (math.isfinite(found.loss) and math.isfinite(found.norm)):
+                put_back(trained, before)
+            if reason:
                 ended = overflow.ended(step + 1, budget.steps, reason)
                 state.log({"step": step + 1} | ended)
-                put_back(trained, before)
                 best = None
                 break
             if not math.isfinite(found.loss):
@@ -171,9 +173,9 @@ def _stopped(budget: RunBudget, made: int) -> str:
 
 @torch.no_grad()
 def put_back(trained: Mapping[str, Tensor], before: Mapping[str, Tensor]) -> None:
-    """The parameters as they were before an update that does not count."""
-    for name, value in trained.items():
-        value.copy_(before[name])
+    """The parameters of which `before` has copies, as they were before an update that does not count."""
+    for name, value in before.items():
+        trained[name].copy_(value)
 
 
 def clip_norm(step: int, budget: RunBudget, once_a_step: bool) -> float | None:
