@@ -50,7 +50,7 @@ def imported(folder):
     """Third-party top-level modules that the files of a folder import, and where."""
     found = {}
     paths = sorted((ROOT / folder).rglob("*.py"))
-    own = {path.stem for path in paths} | {"dp"}
+    own = {path.stem for path in (*paths, *(ROOT / "benchmarks").glob("*.py"))} | {"dp"}  # tests import benchmarks too
     for path in paths:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
