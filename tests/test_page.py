@@ -197,11 +197,12 @@ def _table_before(read, n):
 
 def test_the_command_names_the_source_and_the_folder_that_were_set(built):
     assert built.data["command"] == "snakemake --cores all --config scale=synthetic --"
-    params = SimpleNamespace(source="folder", folder="/data/super glue")
+    params = SimpleNamespace(source="folder", folder="/data/super glue", tasks=None)
     study = SimpleNamespace(scale_name="paper", params=params)
-    assert lineage._command(study) == (
-        "snakemake --cores all --config scale=paper source=folder 'folder=/data/super glue' --"
-    )
+    command = "snakemake --cores all --config scale=paper source=folder 'folder=/data/super glue'"
+    assert lineage._command(study) == f"{command} --"
+    params.tasks = ("cb", "wic")
+    assert lineage._command(study) == f"{command} 'tasks=[cb,wic]' --"
 
 
 def test_settings_name_what_most_of_the_scale_has_otherwise(tmp_path, monkeypatch):
