@@ -166,7 +166,7 @@ def _gradient(model: Classifier, rows: Rows, estimator: str, copies: int, draw: 
         policy.estimator = estimators.ESTIMATORS[estimator]
     batch = collate(rows.split, list(range(32)), rows.features).repeated(copies)
     moment = Moment(draw, 0, 0, batch.rows, training=True, draws=True, copies=copies)
-    losses, _ = expected_losses(model, batch, moment, estimator)
+    losses = expected_losses(*model(batch, moment), batch, moment, estimator)
     parameters = [value for policy in policies for value in policy.parameters()]
     found = torch.autograd.grad(losses.mean(), parameters)
     return torch.cat([part.flatten() for part in found])

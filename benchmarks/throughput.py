@@ -68,7 +68,7 @@ def main() -> None:
             batch = collate(split, numbers, features).to(where).repeated(copies)
             tau = temperature(n, choice.temperature) if choice else 1.0
             moment = Moment(config.seed, n, 0, batch.rows, True, True, tau, copies)
-            losses, _ = expected_losses(model, batch, moment, config.estimator)
+            losses = expected_losses(*model(batch, moment), batch, moment, config.estimator)
             losses.mean().backward()
             torch.nn.utils.clip_grad_norm_(parameters.values(), 1.0)
             optimize.step()

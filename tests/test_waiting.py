@@ -137,10 +137,10 @@ def test_the_count_sees_what_waits(waits, monkeypatch):
     original = loop.expected_losses
 
     def waiting(ask):
-        def losses(*arguments):
-            expected, choices = original(*arguments)
+        def losses(scores, choices, *arguments):
+            expected = original(scores, choices, *arguments)
             ask(expected, choices)
-            return expected, choices
+            return expected
 
         return losses
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import sys
 from contextlib import ExitStack
@@ -12,7 +13,7 @@ from dp import paths
 from dp.commands.common import SETTINGS_VARIABLE
 from dp.errors import UserError
 from dp.jobs import adoption, inputs
-from dp.jobs.job import SUMS
+from dp.jobs.job import FILES, RECORD, SUMS
 from dp.study import grid, needs
 from dp.study.resolve import jobs
 from dp.study.study import load
@@ -51,6 +52,26 @@ def start_worker():
         WORKER.enter_context(worker())
 
 
+def ending_in(variants):
+    """The pattern of paths backbone/regime/task/variant, of these variants."""
+    return "[^/]+/[^/]+/[^/]+/(?:" + "|".join(re.escape(name) for name in variants) + ")"
+
+
+# Runs that one job trains, by their names below a variant -> the variants that have them
+SHARING = {}
+for _one in JOBS.values():
+    if _one.command == "train" and "together" in _one.asked:
+        SHARING.setdefault(tuple(_one.asked["together"]), {})[_one.asked["variant"]] = None
+TRAINED = (*FILES["train"], SUMS, RECORD)
+RUN = "[^/]+/[^/]+/[^/]+/[^/]+/(seed|trial)[0-9]+"
+ALONE = "".join(f"(?!{ending_in(variants)}/(?:{'|'.join(runs)})/)" for runs, variants in SHARING.items()) + RUN
+
+
+def each_of(runs, found):
+    """What is found of the folder of each of some runs of a variant, for a rule."""
+    return lambda wc: [found(paths.train_run(SCALE, f"{wc.variant}/{run}")) for run in runs]
+
+
 wildcard_constraints:
     scale=SCALE,
     backbone="[^/]+",
@@ -58,7 +79,7 @@ wildcard_constraints:
     source="[^/]+",
     pooling="masked_mean|padded_mean",
     variant="[^/]+/[^/]+/[^/]+/[^/]+",
-    run="[^/]+/[^/]+/[^/]+/[^/]+/(seed|trial)[0-9]+",
+    run=RUN,
 
 
 def job(folder):

@@ -1,15 +1,15 @@
 """A backbone with what a variant tunes on it, scoring the classes of one task or of a union of tasks."""
 
-import contextlib
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from dp.backbones.attention import adopt, prefixed
+from dp.backbones.attention import adopt
 from dp.backbones.backbone import Backbone
 from dp.backbones.lora import add_lora
 from dp.classifier.classifier_config import ClassifierConfig, Lora
+from dp.classifier.reading import Reading, read
 from dp.data.batches import Batch
 from dp.errors import UserError
 from dp.numerics import seeds
@@ -65,20 +65,30 @@ class Classifier:
 
     def __call__(self, batch: Batch, moment: Moment) -> tuple[Tensor, Choices | None]:
         """Scores [B, C], float32, and what the prompt chose (None without one)."""
+        reading, choices = self.reading(batch, moment)
+        return self.scores(read(self.backbone, reading) if reading else None, batch), choices
+
+    def reading(self, batch: Batch, moment: Moment) -> tuple[Reading | None, Choices | None]:
+        """What the backbone is to read, and what the prompt chose; None for the first where a probe needs no pass."""
         if self.probes:
-            assert batch.features is not None and self.head is not None
-            return self.head(batch.features, batch.outputs, batch.tasks), None
+            return None, None
         self._prepare(moment)
         embeds, choices = self.backbone.embed(batch.ids), None
         sequence = Sequence(embeds, batch.mask, batch.mask)
         if self.prompt:
             sequence, choices = self.prompt(embeds, batch.mask, batch.tails, batch.features, batch.tasks, moment)
         sequence = sequence._replace(padded=batch.padded)
-        with self._prefixed(len(embeds)):
-            state = self.backbone.state(sequence, "linear" if self.head else "verbalizer", batch.answers)
+        prefix = self.prefix(len(embeds)) if self.prefix else None
+        return Reading(sequence, "linear" if self.head else "verbalizer", batch.answers, prefix), choices
+
+    def scores(self, state: Tensor | None, batch: Batch) -> Tensor:
+        """Scores [B, C] of what the backbone has read: state [B, H], or None of a probe, which takes the features."""
+        if state is None:
+            assert batch.features is not None and self.head is not None
+            return self.head(batch.features, batch.outputs, batch.tasks)
         if self.head:
-            return self.head(state, batch.outputs, batch.tasks), choices
-        return self.backbone.word_scores(state, batch.outputs), choices
+            return self.head(state, batch.outputs, batch.tasks)
+        return self.backbone.word_scores(state, batch.outputs)
 
     @property
     def prompt_length(self) -> int:
@@ -118,11 +128,6 @@ class Classifier:
     def trained(self) -> dict[str, nn.Parameter]:
         """The parameters that an optimizer moves, by name."""
         return {name: value for name, value in self.kept().items() if value.requires_grad}
-
-    def _prefixed(self, batch: int) -> contextlib.AbstractContextManager[None]:
-        if self.prefix is None:
-            return contextlib.nullcontext()
-        return prefixed(self.backbone, dict(zip(self.backbone.self_attentions, self.prefix(batch), strict=True)))
 
     def _prepare(self, moment: Moment) -> None:
         """Dropout on in training where the protocol or an adapter wants it, from a seed of this very pass."""

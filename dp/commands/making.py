@@ -1,9 +1,11 @@
 """The commands that make an artifact: each resolves one job, and hands it to what computes it."""
 
 import argparse
+from collections.abc import Mapping
 from functools import partial
 from importlib import metadata
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from dp import files
@@ -11,10 +13,10 @@ from dp.backbones.definition import BackboneEntry
 from dp.closed import one_of
 from dp.commands import common
 from dp.data import enough
-from dp.errors import UserError
+from dp.errors import Interrupted, UserError
 from dp.jobs.closure import code_digest
 from dp.jobs.inputs import inputs_of
-from dp.jobs.job import Job
+from dp.jobs.job import Cell, Job
 from dp.jobs.record import recording
 from dp.study import grid, needs, resolve
 from dp.study.params import FewShot
@@ -62,7 +64,10 @@ def run(arguments: argparse.Namespace) -> None:
             make(resolve.backbone_job(catalogue, one_of("--backbone", arguments.backbone, known, why)), catalogue)
         case _:
             study = common.study(arguments)
-            make(_job(study, arguments), study)
+            if arguments.command == "train":
+                _train(study, common.chosen(study, grid.needed_trainings(study), arguments.run))
+            else:
+                make(_job(study, arguments), study)
 
 
 def _job(study: Study, arguments: argparse.Namespace) -> Job:
@@ -76,8 +81,6 @@ def _job(study: Study, arguments: argparse.Namespace) -> Job:
             return resolve.tokens_job(study, arguments.backbone, arguments.task)
         case "features":
             return resolve.features_job(study, arguments.backbone, arguments.task, arguments.pooling)
-        case "train":
-            return resolve.training_job(study, common.chosen(study, grid.needed_trainings(study), arguments.run))
         case "choose":
             if study.scale.search is None:
                 raise UserError(f"{scale} has no search, so there is nothing to choose.")
@@ -99,6 +102,75 @@ def make(job: Job, study: Study | Catalogue) -> None:
     with recording(job, inputs, _also_asked(job)) as made:
         made |= compute(job, job.folder, study, inputs)
         inputs |= made.get("files", {})  # what was downloaded
+
+
+def _train(study: Study, cell: Cell) -> None:
+    """Make a training, and those that share its passes: where one fails, the others are made and recorded.
+
+    Raises UserError or Interrupted, of the first that ended so.
+    """
+    beside = _beside(study, cell)
+    if len(beside) == 1:
+        make(beside[0], study)
+        return
+    inputs = {job.folder: inputs_of(job) for job in beside}
+    outcomes: dict[Path, dict[str, Any] | UserError | Interrupted] = {}
+    failed = []
+
+    def recorded(left: list[Job]) -> None:
+        if not left:
+            outcomes.update(_trained_together(beside, {job.folder: job.folder for job in beside}, inputs))
+            return
+        job = left[0]
+        try:
+            with recording(job, inputs[job.folder]) as made:
+                recorded(left[1:])
+                outcome = outcomes[job.folder]
+                if isinstance(outcome, Exception):
+                    raise outcome
+                made |= outcome
+        except (UserError, Interrupted) as error:
+            if error is not outcomes.get(job.folder):
+                raise
+            failed.append(error)
+
+    recorded(beside)
+    if failed:
+        raise failed[-1]  # they end from the last to the first
+
+
+def _beside(study: Study, cell: Cell) -> list[Job]:
+    return [resolve.training_job(study, one) for one in grid.together(study, cell)]
+
+
+def _trained_together(
+    jobs: list[Job], folders: Mapping[Path, Path], inputs: Mapping[Path, dict[str, str]]
+) -> dict[Path, dict[str, Any] | UserError | Interrupted]:
+    """Outcome by the folder of each job. folders: where each is to write, by the same."""
+    from dp.compute.train import train_together
+
+    calls = [_call(job, folders[job.folder], inputs[job.folder]) for job in jobs]
+    return dict(zip(folders, train_together(calls), strict=True))
+
+
+def _call(job: Job, folder: Path, inputs: dict[str, str]) -> Any:
+    from dp.compute.train import Call
+
+    return Call(job.asked, job.the("backbone"), job.all("tokens"), job.all("features"), job.all("policy"),
+                job.get("choice"), folder, _identity(job, inputs))  # fmt: skip
+
+
+def _one_of_several(job: Job, folder: Path, study: Study, inputs: dict[str, str]) -> dict[str, Any]:
+    """One of the trainings that share passes, into a folder; the others are made beside it and thrown away."""
+    assert job.cell is not None
+    beside = _beside(study, job.cell)
+    with TemporaryDirectory(dir=folder.parent) as scratch:
+        folders = {one.folder: Path(scratch) / one.folder.name for one in beside} | {job.folder: folder}
+        read = {one.folder: inputs_of(one) for one in beside} | {job.folder: inputs}
+        outcome = _trained_together(beside, folders, read)[job.folder]
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
 
 
 def compute(job: Job, folder: Path, study: Study | Catalogue, inputs: dict[str, str]) -> dict[str, Any]:
@@ -128,8 +200,10 @@ def compute(job: Job, folder: Path, study: Study | Catalogue, inputs: dict[str, 
         case "train":
             from dp.compute.train import train
 
-            return train(asked, job.the("backbone"), job.all("tokens"), job.all("features"), job.all("policy"),
-                         job.get("choice"), folder, _identity(job, inputs))  # fmt: skip
+            if "together" in asked:
+                assert isinstance(study, Study)
+                return _one_of_several(job, folder, study, inputs)
+            return train(_call(job, folder, inputs))
         case "choose":
             from dp.compute.choose import choose
 

@@ -1,15 +1,16 @@
 """One training, or one trial of a search."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 from dp import files
+from dp.backbones.backbone import Backbone
 from dp.backbones.families import load
 from dp.classifier.classifier import Classifier, classifier
 from dp.classifier.scoring import score
@@ -17,16 +18,19 @@ from dp.data import tokens
 from dp.data.few_shot import rows_of
 from dp.data.regime import Regime
 from dp.data.splits import REPORTED, label_counts
+from dp.errors import Interrupted, UserError
 from dp.numerics import seeds, tensors
 from dp.numerics.devices import device
 from dp.numerics.finite import check_finite
 from dp.training import overflow
+from dp.training.advance import Begin, Clock, Outcome, Training, together
 from dp.training.kept_scores import name_of
-from dp.training.loop import Rows
+from dp.training.loop import Rows, updates
 from dp.training.loop import train as tune
 from dp.training.loop_config import LoopConfig
+from dp.training.signals import stop_requests
 from dp.training.starts import forget, started
-from dp.training.state import load_choice, restore
+from dp.training.state import State, load_choice, restore, resumable
 from dp.training.trials import applied
 
 
@@ -38,17 +42,8 @@ class TrainingConfig(LoopConfig):
     trial: dict[str, Any] | None = None
 
 
-def train(
-    asked: dict[str, Any],
-    backbone_in: Path,
-    tokens_in: Mapping[str, Path],
-    features_in: Mapping[str, Path],
-    policies: Mapping[str, Path],
-    choice: Path | None,
-    folder: Path,
-    identity: str,
-) -> dict[str, Any]:
-    """Write tuned.safetensors, config.json and steps.jsonl, and return their facts.
+class Call(NamedTuple):
+    """One training.
 
     asked: a TrainingConfig but for what a search chose, as plain values; config.json holds it with that, and with the
     seed of the start that went on.
@@ -56,54 +51,138 @@ def train(
     -> the run that learned the choice which this one keeps frozen. choice: of a search. identity: a state that a
     stopped call left in `folder` is resumed if it is of the same one, under the same setting.
     """
-    setting, trials = asked["trial"], asked["search"]["trials"] if asked["search"] else 1
-    if choice:
-        setting = files.read_json(choice / "choice.json")["setting"]
-        asked = applied(asked, setting)
-    config = TrainingConfig.model_validate(asked)
+
+    asked: dict[str, Any]
+    backbone_in: Path
+    tokens_in: Mapping[str, Path]
+    features_in: Mapping[str, Path]
+    policies: Mapping[str, Path]
+    choice: Path | None
+    folder: Path
+    identity: str
+
+    def mark(self, seed: int) -> str:
+        """Of a state: what decides the bytes of this training under a seed."""
+        return files.digest([self.asked | {"seed": seed}, self.identity])
+
+
+class Prepared(NamedTuple):
+    """What a training needs before its first update. call: with what a search chose in what is asked."""
+
+    call: Call
+    config: TrainingConfig
+    setting: dict[str, Any] | None
+    trials: int
+    train_rows: Rows
+    selection: list[Rows]
+    facts: list[dict[str, Any]]
+    counts: dict[str, Any]
+
+    def build(self, seed: int, backbone: Backbone) -> Classifier:
+        """The untrained classifier, of the backbone as it was loaded."""
+        words = sorted({int(word) for rows in self.selection for word in rows.split.outputs.flatten() if word >= 0})
+        own, classes = self.config.model_copy(update={"seed": seed}), [fact["classes"] for fact in self.facts]
+        model = classifier(own, backbone, classes, words, str(backbone.model.device))
+        model.fit_features(self.train_rows.features)
+        for factor, source in self.call.policies.items():
+            load_choice(model.kept(), factor, source / "tuned.safetensors")
+        return model
+
+
+def train(call: Call) -> dict[str, Any]:
+    """Write tuned.safetensors, config.json and steps.jsonl, and return their facts."""
+    one = _prepared(call)
+    call, config, folder, identity = one.call, one.config, one.call.folder, one.call.mark
     with device(config.compute) as where:
-        train_rows, selection, facts, counts = rows_of_run(tokens_in, features_in, config)
-        words = sorted({int(word) for rows in selection for word in rows.split.outputs.flatten() if word >= 0})
 
         def build(seed: int) -> Classifier:
-            own = config.model_copy(update={"seed": seed})
-            backbone = load(backbone_in, config.family, config.backbone_head, config.compute.dtype, where)
-            model = classifier(own, backbone, [fact["classes"] for fact in facts], words, where)
-            model.fit_features(train_rows.features)
-            for factor, source in policies.items():
-                load_choice(model.kept(), factor, source / "tuned.safetensors")
-            return model
+            return one.build(seed, _backbone(call, config, where))
 
-        if ended := _ended(policies.values()):
+        if ended := _ended(call.policies.values()):
             outcome = overflow.inherited(build(config.seed), ended)
             files.write_jsonl(folder / "steps.jsonl", [])
         else:
-
-            def mark(seed: int) -> str:
-                return files.digest([asked | {"seed": seed}, identity])
-
-            held_out = selection
+            held_out = one.selection
             if "select_on_reported" in config.switches:
-                _, held_out, _, _ = rows_of_run(tokens_in, features_in, config, held_out=True)
-            seed, said = started(build, train_rows, selection, held_out, config, folder, mark)
+                _, held_out, _, _ = rows_of_run(call.tokens_in, call.features_in, config, held_out=True)
+            seed, said = started(build, one.train_rows, one.selection, held_out, config, folder, identity)
             config = config.model_copy(update={"seed": seed})
             model = build(seed)
-            outcome = said | tune(model, train_rows, selection, config, folder, mark(seed))
-            asked = asked | {"seed": seed}
+            outcome = said | tune(model, one.train_rows, one.selection, config, folder, identity(seed))
+            one = one._replace(call=call._replace(asked=call.asked | {"seed": seed}))
             if not config.keep_model:
-                outcome["tensors"] = _scores(model, outcome, tokens_in, config) if config.trial is None else {}
-    tuned = outcome.pop("tensors")
+                outcome["tensors"] = _scores(model, outcome, call.tokens_in, config) if config.trial is None else {}
+    return _written(one, outcome)
+
+
+def train_together(calls: Sequence[Call]) -> list[dict[str, Any] | UserError | Interrupted]:
+    """Write what `train` does for each of several trainings of one variant, that share the passes of their backbone.
+
+    An outcome each: its facts, or why there are none. Which may share: `dp.study.grid.together`.
+    """
+    prepared = {call.folder: _prepared(call) for call in calls}
+    if any(_ended(call.policies.values()) for call in calls):
+        return [train(call) for call in calls]
+    states = {folder: State(folder, one.call.mark(one.config.seed)) for folder, one in prepared.items()}
+    outcomes: dict[Path, Outcome] = dict(resumable(states))
+    first = next(iter(prepared.values()))
+    with device(first.config.compute) as where:
+        backbone = _backbone(first.call, first.config, where)
+
+        def begun(folder: Path, shown: str) -> Begin:
+            one = prepared[folder]
+            model, state = one.build(one.config.seed, backbone), states[folder]
+
+            def begin(clock: Clock, stop: Sequence[object]) -> Training:
+                return updates(
+                    model, one.train_rows, one.selection, one.config, folder, state, stop, clock, shown=shown
+                )
+
+            return begin
+
+        left = [folder for folder in prepared if folder not in outcomes]
+        names = [f"{folder} with {len(left) - 1} more" if folder == left[0] else "" for folder in left]
+        trainings = {folder: begun(folder, name) for folder, name in zip(left, names, strict=True)}
+        with stop_requests() as stop:
+            outcomes |= together(trainings, backbone, stop, {folder: states[folder].end for folder in left})
+    found: list[dict[str, Any] | UserError | Interrupted] = []
+    for folder, one in prepared.items():
+        outcome = outcomes[folder]
+        found.append(_written(one, outcome) if isinstance(outcome, dict) else outcome)
+    if not any(isinstance(one, Exception) for one in found):
+        for folder, state in states.items():
+            state.finish(folder / "steps.jsonl")
+    return found
+
+
+def _prepared(call: Call) -> Prepared:
+    asked = call.asked
+    setting, trials = asked["trial"], asked["search"]["trials"] if asked["search"] else 1
+    if call.choice:
+        setting = files.read_json(call.choice / "choice.json")["setting"]
+        call = call._replace(asked=applied(asked, setting))
+    config = TrainingConfig.model_validate(call.asked)
+    return Prepared(call, config, setting, trials, *rows_of_run(call.tokens_in, call.features_in, config))
+
+
+def _backbone(call: Call, config: TrainingConfig, where: str) -> Backbone:
+    return load(call.backbone_in, config.family, config.backbone_head, config.compute.dtype, where)
+
+
+def _written(one: Prepared, outcome: dict[str, Any]) -> dict[str, Any]:
+    """The outputs but for the log of steps, and the facts of the record."""
+    folder, tuned = one.call.folder, outcome["tensors"]
     check_finite(tuned, str(folder), "Nothing is saved; lower the learning rate.")
     tensors.save(tuned, folder / "tuned.safetensors")
-    files.write_json(folder / "config.json", asked)
+    files.write_json(folder / "config.json", one.call.asked)
     forget(folder)
-    return outcome | {
-        "labels": sorted({label for fact in facts for label in fact["labels"]}),
-        "trials": trials,
-        "setting": setting,
-        "classes": [fact["classes"] for fact in facts],
-        "label_counts": counts,
-        "steps_before": sum(_steps(source) for source in policies.values()),
+    return {key: value for key, value in outcome.items() if key != "tensors"} | {
+        "labels": sorted({label for fact in one.facts for label in fact["labels"]}),
+        "trials": one.trials,
+        "setting": one.setting,
+        "classes": [fact["classes"] for fact in one.facts],
+        "label_counts": one.counts,
+        "steps_before": sum(_steps(source) for source in one.call.policies.values()),
     }
 
 

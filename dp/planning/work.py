@@ -126,7 +126,7 @@ def updates(shape: Shape, config: LoopConfig, made: Trainable, width: float, sta
     rows = budget.batch_size * made.copies
     one = flops(shape, rows, width + made.vectors, made.beside, backward) + UPDATE * made.trained
     passes = budget.batch_size // budget.micro_batch_size
-    return Work(flops=steps * one, layers=float(steps * passes * PASSES * shape.layers))
+    return Work(flops=steps * one, layers=steps * passes * PASSES * shape.layers / len(config.together))
 
 
 def selections(shape: Shape, config: LoopConfig, made: Trainable, texts: TextLengths) -> Work:

@@ -65,6 +65,22 @@ def needed_trainings(study: Study) -> list[Cell]:
     return found + [trial for cell in tried.values() for trial in trials(study, cell)]
 
 
+def together(study: Study, cell: Cell) -> list[Cell]:
+    """The trainings that one job makes, this one among them: of its variant, some seeds or some trials, in their order.
+
+    Alone is what trains in the backbone itself, draws its dropout, has several starts, or hardly reads it.
+    """
+    scale, definition = study.scale, study.definition(cell.variant)
+    baseline = definition.baseline if isinstance(definition, Baseline) else None
+    shares = baseline in (None, "p_tuning_v2") and "dropout" not in switches(study, cell.variant)
+    if scale.together == 1 or not shares or training_of(scale, _trained_as(study, cell)).starts > 1:
+        return [cell]
+    seeds = [replace(cell, seed=seed) for seed in scale.seeds]
+    every = seeds if cell.trial is None else trials(study, cell)
+    first = every.index(cell) // scale.together * scale.together
+    return every[first : first + scale.together]
+
+
 def tasks_of(study: Study, cell: Cell) -> list[str]:
     """The tasks whose rows a training reads."""
     return study.tasks_in(_union(study, cell.regime)) if cell.task == UNION else [cell.task]
@@ -185,6 +201,8 @@ def run_config(study: Study, cell: Cell) -> dict[str, Any]:
     }
     if not scale.keep_models and config["definition"].get("baseline") == "finetune" and config["prompt"] is None:
         config["keep_model"] = False
+    if trained and len(beside := together(study, cell)) > 1:
+        config["together"] = [one.run.rpartition("/")[2] for one in beside]
     if cell.trial is not None:
         assert scale.search is not None
         setting = search.settings(scale.search, definition, cell.variant)[cell.trial]

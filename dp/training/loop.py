@@ -1,8 +1,7 @@
 """The training loop."""
 
 import math
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +21,7 @@ from dp.prompts.choice import Moment, temperature
 from dp.prompts.estimators import objective
 from dp.prompts.prompt import Choices
 from dp.training import overflow
+from dp.training.advance import Backward, Clock, Training, alone
 from dp.training.loop_config import LoopConfig, Mixing, RunBudget
 from dp.training.optimizers import learning_rate, optimizers
 from dp.training.signals import stop_requests
@@ -46,16 +46,39 @@ def train(
     identity: str,
     until: int | None = None,
 ) -> dict[str, Any]:
+    """`updates` by themselves. Raises Interrupted on SIGINT or SIGTERM (the state then lies in `run/state/`)."""
+    state = State(run, identity)
+    with stop_requests() as stop:
+        facts = alone(updates(classifier, train_rows, selection, config, run, state, stop, until=until),
+                      classifier.backbone)  # fmt: skip
+    if until is None or until >= config.training.steps or "status" in facts:
+        state.finish(run / "steps.jsonl")
+    return facts
+
+
+def updates(
+    classifier: Classifier,
+    train_rows: Rows,
+    selection: list[Rows],
+    config: LoopConfig,
+    run: Path,
+    state: State,
+    stop: Sequence[object],
+    clock: Clock | None = None,
+    until: int | None = None,
+    shown: str | None = None,
+) -> Training:
     """Tune for `steps`, keep the tensors that did best on the selection rows; facts for the record.
 
+    state: in which it resumes, and which it leaves with the whole log. stop: not empty once it is to end before its
+    time. shown: what the progress bar says; "": there is none; None: the run's folder.
     until: end after so many of the steps, and leave the state for who goes on (dp/training/starts.py). A run also ends
     where the stopping rule says so (dp/training/stopping.py); "steps" counts the updates that were made.
     selection: one entry per task. Best is the highest selection accuracy (the mean over tasks), then the lowest
-    selection loss, then the earliest. The tensors to save come under "tensors"; the log is `run/steps.jsonl`. A run
+    selection loss, then the earliest. The tensors to save come under "tensors". A run
     whose fillers overflow (dp/training/overflow.py) ends before that update with the facts of its status and the
     tensors as they were, of which none was selected. Raises UserError on a loss, gradient or parameter that is not
-    finite (its status is then in `run/failure.json`) and Interrupted on SIGINT or SIGTERM (the state then lies in
-    `run/state/`).
+    finite (its status is then in `run/failure.json`) and Interrupted where it ends by `stop`.
     """
     if train_rows.features is not None:
         check_finite({"the table": train_rows.features}, "Instance features", "Delete their folder and run again.")
@@ -65,7 +88,6 @@ def train(
     classifier.check_lengths(width or max(len(ids) for rows in (train_rows, *selection) for ids in rows.split.ids))
     scheduled, switches = optimizers(trained, budget), config.switches
     moving = [part.optimizer for part in scheduled]
-    state = State(run, identity)
     done, best = state.resume(trained, moving)
     lengths = [len(ids) for ids in split.ids]
     tasks = split.tasks.tolist() if config.multitask else None
@@ -75,13 +97,13 @@ def train(
     ends = budget.steps // (budget.updates_per_step if "short_schedule" in switches else 1)
     last = min(until or budget.steps, budget.steps)
     has_fillers, ended, made = overflow.learns_through_fillers(config), {}, done
-    bar = progress_bar(total=last, initial=done, unit="step", of=str(run))
+    clock, shown = clock or Clock(), str(run) if shown is None else shown
 
-    with stop_requests() as stop, bar:
+    with progress_bar(total=last, initial=done, unit="step", of=shown, shown=bool(shown)) as bar:
         for step in range(done, last):
             if best and exhausted(budget, step, best.step):
                 break
-            started = time.perf_counter()
+            clock.lap()
             nominal = step // budget.updates_per_step
             tau = temperature(nominal, choice.temperature) if choice else 1.0
             bonus = choice.entropy * (1 - step / budget.steps) if choice else 0.0
@@ -91,12 +113,14 @@ def train(
                 rows = batches[step][start : start + micro]
                 batch = collate(split, rows, train_rows.features, width).to(device).repeated(copies)
                 moment = Moment(seed, step, number, batch.rows, True, draws=True, temperature=tau, copies=copies)
-                expected, choices = expected_losses(classifier, batch, moment, config.estimator)
-                loss = expected.sum() / budget.batch_size
+                reading, choices = classifier.reading(batch, moment)
+                states = (yield reading) if reading else None
+                scores = classifier.scores(states, batch)
+                loss = expected_losses(scores, choices, batch, moment, config.estimator).sum() / budget.batch_size
                 tally.add(loss, choices)
                 if choices is not None and choices.entropy is not None:
                     loss = loss - bonus * choices.entropy.sum() / (copies * budget.batch_size)
-                loss.backward()
+                yield Backward(loss)
                 positions += copies * sum(lengths[row] + classifier.prompt_length for row in rows)
             norm = torch.nn.utils.get_total_norm([p.grad for p in trained.values() if p.grad is not None])
             before = {name: value.detach().clone() for name, value in trained.items()} if has_fillers else {}
@@ -125,7 +149,7 @@ def train(
                 name = not_finite(trained)
                 raise _not_finite(run, "parameter", f"{name} is NaN or infinite", step, rates[0], config)
 
-            seconds = time.perf_counter() - started
+            seconds = clock.lap()
             line = {"step": step + 1, "loss": found.loss, "lr": rates[0], "temperature": tau, "tokens": positions,
                     **found.choices, "tokens_per_second": round(positions / seconds, 1),
                     "seconds": round(seconds, 4)}  # fmt: skip
@@ -141,8 +165,6 @@ def train(
                 raise Interrupted(f"{run}: stopped after step {step + 1}; the same command resumes there.")
 
     steps = [line for line in files.read_jsonl(state.log_file) if "loss" in line]
-    if last == budget.steps or ended:
-        state.finish(run / "steps.jsonl")
     (run / "failure.json").unlink(missing_ok=True)
     seconds, positions = (sum(line[key] for line in steps) for key in ("seconds", "tokens"))
     return {
@@ -203,17 +225,11 @@ def _not_finite(run: Path, kind: str, said: str, step: int, rate: float, config:
     return UserError(f"{run}: {said} at step {step}; {remedy}.")
 
 
-def expected_losses(
-    classifier: Classifier, batch: Batch, moment: Moment, estimator: str
-) -> tuple[Tensor, Choices | None]:
-    """What each of B rows adds to the objective [B], and what was chosen for its copies.
-
-    batch: `moment.copies` times the B rows (Batch.repeated).
-    """
-    scores, choices = classifier(batch, moment)
+def expected_losses(scores: Tensor, choices: Choices | None, batch: Batch, moment: Moment, estimator: str) -> Tensor:
+    """What each of B rows adds to the objective [B]. scores: [copies x B, C]; batch: as `Batch.repeated` makes it."""
     losses = functional.cross_entropy(scores, batch.labels, reduction="none").view(moment.copies, -1)
     log_prob = choices.log_prob if choices else None
-    return objective(estimator, losses, None if log_prob is None else log_prob.view(moment.copies, -1)), choices
+    return objective(estimator, losses, None if log_prob is None else log_prob.view(moment.copies, -1))
 
 
 def evaluated(

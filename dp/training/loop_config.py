@@ -65,7 +65,9 @@ class Mixing(Configuration):
 
 
 class LoopConfig(ClassifierConfig):
-    """multitask: None for one task alone."""
+    """multitask: None for one task alone. together: of one variant, the runs that share passes with this one, itself
+    among them (dp/training/advance.py)."""
 
     training: RunBudget
     multitask: Mixing | None
+    together: list[str] = Field(["alone"], min_length=1)

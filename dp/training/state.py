@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterable, Mapping
@@ -37,6 +38,7 @@ class State:
     def __init__(self, run: Path, identity: str) -> None:
         self.folder, self.identity = run / "state", identity
         self.file, self.log_file = self.folder / "state.safetensors", self.folder / "steps.jsonl"
+        self.end_file = self.folder / "ended.safetensors"
 
     def save(
         self, step: int, trained: dict[str, nn.Parameter], optimizers: list[torch.optim.Optimizer], best: Best | None
@@ -135,11 +137,53 @@ class State:
         self.file.unlink(missing_ok=True)
         shutil.rmtree(self.folder)
 
+    def end(self, facts: Mapping[str, Any]) -> None:
+        """Keep the facts of a training that is done, its tensors under "tensors", until those beside it are."""
+        told = {key: value for key, value in facts.items() if key != "tensors"}
+        tensor_files.save(facts["tensors"], self.end_file, {"facts": json.dumps(told), "identity": self.identity})
+
+    def ended(self) -> dict[str, Any] | None:
+        """As they were given to `end`; None where a training of this identity has not ended."""
+        try:
+            with safe_open(self.end_file, "pt") as file:
+                written = file.metadata()
+                if written["identity"] != self.identity:
+                    return None
+                facts: dict[str, Any] = json.loads(written["facts"])
+                return facts | {"tensors": {name: file.get_tensor(name) for name in file.keys()}}  # noqa: SIM118
+        except (SafetensorError, OSError, ValueError, LookupError, TypeError):
+            return None
+
+    def step(self) -> int:
+        """Updates that `resume` would take over."""
+        facts = self._facts()
+        return 0 if facts is None else int(facts["step"])
+
+    def forget(self) -> None:
+        """Let the training begin anew."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
     def move_to(self, run: Path) -> None:
         """Let another run of the same identity resume from here; it does already where nothing is left here."""
         if self.folder.exists():
             shutil.rmtree(run / "state", ignore_errors=True)
             self.folder.rename(run / "state")
+
+
+def resumable(states: Mapping[Path, State]) -> dict[Path, dict[str, Any]]:
+    """Of trainings that share passes: the facts of those that have ended; the others resume at one update.
+
+    Where a kill left states of different updates, all begin anew: what they share decides how their sums are rounded.
+    """
+    steps = {folder: state.step() for folder, state in states.items()}
+    ended = {folder: facts for folder, state in states.items() if (facts := state.ended())}
+    reached = max((step for folder, step in steps.items() if folder not in ended), default=math.inf)
+    done = {folder: facts for folder, facts in ended.items() if facts["steps"] <= reached}
+    if any(step != reached for folder, step in steps.items() if folder not in done):
+        for state in states.values():
+            state.forget()
+        return {}
+    return done
 
 
 MOST_STEPS = 2000

@@ -20,11 +20,40 @@ rule tune:
         "../../environment.yml"
     log:
         "results/logs/train/{scale}/{run}.log",
+    wildcard_constraints:
+        run=ALONE,
     threads: COMPUTE.threads
     resources:
         gpu=GPU,
     shell:
         logged("python -m dp train --run {wildcards.run}")
+
+
+# Runs of a variant that share passes (`together` of a scale): one job makes them all.
+for _runs, _variants in SHARING.items():
+
+    rule:
+        name:
+            f"tune_{'_'.join(_runs)}"
+        input:
+            each_of(_runs, read_by),
+        output:
+            [f"results/train/{{scale}}/{{variant}}/{run}/{file}" for run in _runs for file in TRAINED],
+        params:
+            code=each_of(_runs, code),
+            asked=each_of(_runs, asked),
+            read=each_of(_runs, read),
+        conda:
+            "../../environment.yml"
+        log:
+            f"results/logs/train/{{scale}}/{{variant}}/{_runs[0]}.log",
+        wildcard_constraints:
+            variant=ending_in(_variants),
+        threads: COMPUTE.threads
+        resources:
+            gpu=GPU,
+        shell:
+            logged(f"python -m dp train --run {{wildcards.variant}}/{_runs[0]}")
 
 
 rule choose:
