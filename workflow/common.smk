@@ -67,9 +67,14 @@ RUN = "[^/]+/[^/]+/[^/]+/[^/]+/(seed|trial)[0-9]+"
 ALONE = "".join(f"(?!{ending_in(variants)}/(?:{'|'.join(runs)})/)" for runs, variants in SHARING.items()) + RUN
 
 
-def each_of(runs, found):
-    """What is found of the folder of each of some runs of a variant, for a rule."""
-    return lambda wc: [found(paths.train_run(SCALE, f"{wc.variant}/{run}")) for run in runs]
+def each_of(runs, found, joined=False):
+    """What is found of the folder of each of some runs of a variant, for a rule. joined: all that is in these lists."""
+
+    def of_all(wc):
+        of_each = [found(paths.train_run(SCALE, f"{wc.variant}/{run}")) for run in runs]
+        return sorted({one for each in of_each for one in each}) if joined else of_each
+
+    return of_all
 
 
 wildcard_constraints:

@@ -36,7 +36,7 @@ for _runs, _variants in SHARING.items():
         name:
             f"tune_{'_'.join(_runs)}"
         input:
-            each_of(_runs, read_by),
+            each_of(_runs, read_by, joined=True),
         output:
             [f"results/train/{{scale}}/{{variant}}/{run}/{file}" for run in _runs for file in TRAINED],
         params:
