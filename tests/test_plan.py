@@ -500,6 +500,9 @@ def test_records_tell_the_speed_that_they_were_made_at(tmp_path, monkeypatch):
     (found,) = speeds.recorded(study)
     assert (found.unit, found.backbone, found.samples) == ("core", "tiny-t5", 15)  # no linear probe
     assert found.rate == pytest.approx(1e9, rel=1e-6)  # of one core
+    choice = paths.choice("small", "tiny-t5/full/toy/fixed")  # of a search, which stands beside the runs
+    files.write_json(choice / "record.json", {"command": "choose"})
+    assert speeds.recorded(study) == [found]
     write_trainings(study, 7e9, device="Some GPU")
     (found,) = speeds.recorded(study)
     assert (found.unit, found.device) == ("gpu", "Some GPU")

@@ -52,19 +52,19 @@ def start_worker():
         WORKER.enter_context(worker())
 
 
-def ending_in(variants):
-    """The pattern of paths backbone/regime/task/variant, of these variants."""
-    return "[^/]+/[^/]+/[^/]+/(?:" + "|".join(re.escape(name) for name in variants) + ")"
+def patterns_of(cells):
+    """The pattern of paths backbone/regime/task/variant, of (backbone, variant)."""
+    return "|".join(f"{re.escape(backbone)}/[^/]+/[^/]+/{re.escape(variant)}" for backbone, variant in cells)
 
 
-# Runs that one job trains, by their names below a variant -> the variants that have them
+# Runs that one job trains, by their names below a variant -> (backbone, variant) of those that have them
 SHARING = {}
 for _one in JOBS.values():
     if _one.command == "train" and "together" in _one.asked:
-        SHARING.setdefault(tuple(_one.asked["together"]), {})[_one.asked["variant"]] = None
+        SHARING.setdefault(tuple(_one.asked["together"]), {})[_one.asked["backbone"], _one.asked["variant"]] = None
 TRAINED = (*FILES["train"], SUMS, RECORD)
 RUN = "[^/]+/[^/]+/[^/]+/[^/]+/(seed|trial)[0-9]+"
-ALONE = "".join(f"(?!{ending_in(variants)}/(?:{'|'.join(runs)})/)" for runs, variants in SHARING.items()) + RUN
+ALONE = "".join(f"(?!(?:{patterns_of(cells)})/(?:{'|'.join(runs)})/)" for runs, cells in SHARING.items()) + RUN
 
 
 def each_of(runs, found, joined=False):

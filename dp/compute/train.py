@@ -18,7 +18,7 @@ from dp.data import tokens
 from dp.data.few_shot import rows_of
 from dp.data.regime import Regime
 from dp.data.splits import REPORTED, label_counts
-from dp.errors import Interrupted, UserError
+from dp.errors import Interrupted
 from dp.numerics import seeds, tensors
 from dp.numerics.devices import device
 from dp.numerics.finite import check_finite
@@ -115,7 +115,7 @@ def train(call: Call) -> dict[str, Any]:
     return _written(one, outcome)
 
 
-def train_together(calls: Sequence[Call]) -> list[dict[str, Any] | UserError | Interrupted]:
+def train_together(calls: Sequence[Call]) -> list[Outcome]:
     """Write what `train` does for each of several trainings of one variant, that share the passes of their backbone.
 
     An outcome each: its facts, or why there are none. Which may share: `dp.study.grid.together`.
@@ -145,13 +145,16 @@ def train_together(calls: Sequence[Call]) -> list[dict[str, Any] | UserError | I
         trainings = {folder: begun(folder, name) for folder, name in zip(left, names, strict=True)}
         with stop_requests() as stop:
             outcomes |= together(trainings, backbone, stop, {folder: states[folder].end for folder in left})
-    found: list[dict[str, Any] | UserError | Interrupted] = []
+    stopped = next((one for one in outcomes.values() if isinstance(one, Interrupted)), None)
+    if stopped:  # what ended before waits with the others for the same call
+        return [stopped] * len(calls)
+    found: list[Outcome] = []
     for folder, one in prepared.items():
         outcome = outcomes[folder]
-        found.append(_written(one, outcome) if isinstance(outcome, dict) else outcome)
-    if not any(isinstance(one, Exception) for one in found):
-        for folder, state in states.items():
-            state.finish(folder / "steps.jsonl")
+        if isinstance(outcome, dict):
+            outcome = _written(one, outcome)
+            states[folder].finish(folder / "steps.jsonl")
+        found.append(outcome)
     return found
 
 

@@ -41,6 +41,13 @@ def levers(study: Study, cells: list[Cell]) -> list[Lever]:
             found.append(
                 Lever(f"micro-batches of {other_size} rows", _hours(changed(study, training=budget), cells, dtype))
             )
+    seeds = len(scale.seeds)
+    sharing = dict.fromkeys(scale.backbones, seeds)
+    if scale.together != sharing and seeds > 1:
+        found.append(Lever(f"the {seeds} seeds of a variant in shared passes, on every backbone",
+                           _hours(changed(study, together=sharing), cells, dtype)))  # fmt: skip
+    if scale.together:
+        found.append(Lever("every run in passes of its own", _hours(changed(study, together={}), cells, dtype)))
     if shortest := stopped_at_once(study):
         found.append(Lever("every training stopped as soon as its rule can", _hours(shortest, cells, dtype)))
     return found

@@ -109,7 +109,7 @@ def recorded(study: Study) -> list[Speed]:
         except UserError:
             continue  # its config.json is gone, so nobody can tell what work its records timed
         groups: dict[tuple[str, str], list[Sample]] = defaultdict(list)
-        for path in _spread(sorted(paths.TRAIN.glob(f"*/{name}/*/*/*/*/record.json"))):
+        for path in _spread(sorted(paths.TRAIN.glob(f"*/{name}/*/*/*/*[0-9]/record.json"))):
             if told := _sample(path, own, study.scale.compute.dtype):
                 groups[told[0]].append(told[1])
         for (unit, device), samples in groups.items():

@@ -73,12 +73,13 @@ def together(study: Study, cell: Cell) -> list[Cell]:
     scale, definition = study.scale, study.definition(cell.variant)
     baseline = definition.baseline if isinstance(definition, Baseline) else None
     shares = baseline in (None, "p_tuning_v2") and "dropout" not in switches(study, cell.variant)
-    if scale.together == 1 or not shares or training_of(scale, _trained_as(study, cell)).starts > 1:
+    size = scale.together.get(cell.backbone, 1)
+    if size == 1 or not shares or training_of(scale, _trained_as(study, cell)).starts > 1:
         return [cell]
     seeds = [replace(cell, seed=seed) for seed in scale.seeds]
     every = seeds if cell.trial is None else trials(study, cell)
-    first = every.index(cell) // scale.together * scale.together
-    return every[first : first + scale.together]
+    first = every.index(cell) // size * size
+    return every[first : first + size]
 
 
 def tasks_of(study: Study, cell: Cell) -> list[str]:

@@ -123,8 +123,8 @@ class Scale(Closed):
     keep_models: bool = Field(
         True, description="of fine-tuned runs the whole model; false: its scores of the reported rows alone"
     )
-    together: PositiveInt = Field(
-        1, description="seeds of a variant, or trials of it, that one job trains in shared passes, where they can share"
+    together: dict[Name, PositiveInt] = Field(
+        {}, description="backbone -> seeds of a variant, or trials of it, that one job trains in shared passes"
     )
     overrides: dict[Name, dict[str, Any]] = Field(
         {}, description="variant -> changes for it alone: of `training`, and under `prompt` of prompt.init"

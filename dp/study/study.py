@@ -223,6 +223,7 @@ def _check_names(study: Study) -> None:
         ("overrides", list(scale.overrides), params.variants),
         ("protocol", [scale.protocol], params.protocols),
         ("without", list(scale.without), params.backbones),
+        ("together", list(scale.together), params.backbones),
         ("without", [name for names in scale.without.values() for name in names], params.variants),
     ]
     for key, names, known in catalogues:

@@ -30,7 +30,7 @@ rule tune:
 
 
 # Runs of a variant that share passes (`together` of a scale): one job makes them all.
-for _runs, _variants in SHARING.items():
+for _runs, _cells in SHARING.items():
 
     rule:
         name:
@@ -48,7 +48,7 @@ for _runs, _variants in SHARING.items():
         log:
             f"results/logs/train/{{scale}}/{{variant}}/{_runs[0]}.log",
         wildcard_constraints:
-            variant=ending_in(_variants),
+            variant=patterns_of(_cells),
         threads: COMPUTE.threads
         resources:
             gpu=GPU,
