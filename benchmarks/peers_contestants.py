@@ -144,7 +144,9 @@ class Ours:
         """h(x) [R, H] of a split's rows, where the variant reads it: made once for a backbone and a task."""
         if not self.reads_features:
             return None
-        return of_split(split, self.backbone, None, self.setting.micro_batch_size, self.where)
+        return of_split(
+            split, self.backbone, None, (self.setting.micro_batch_size, max(map(len, split.ids))), self.where
+        )
 
 
 class Watched:
@@ -316,7 +318,7 @@ class Peft:
 
     def evaluate(self, split: Split) -> float:
         """Seconds."""
-        order = evaluation_batches([len(ids) for ids in split.ids], len(split))[0]
+        order = evaluation_batches([len(ids) for ids in split.ids], len(split), max(len(ids) for ids in split.ids))[0]
         with self._trainer(split.take(order), Meter(self.where)) as trainer:
             return timed(self.where, trainer.evaluate, trainer.train_dataset)
 

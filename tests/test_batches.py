@@ -156,3 +156,23 @@ def test_a_mixture_is_bucketed_by_length():
     planned = training_batches(LENGTHS, 16, 128, 0, TASKS, 0.5)
     unsorted = [list(range(n, n + 16)) for n in range(0, 1008, 16)]
     assert batches.padding_share(planned, LENGTHS) < batches.padding_share(unsorted, LENGTHS) / 4
+
+
+@pytest.mark.parametrize("beside", [0, 5])
+def test_rows_are_scored_in_batches_of_as_many_positions(beside):
+    """At most those of eight rows of 30 tokens: as many rows as fit, each once, the shortest first."""
+    generator = torch.Generator().manual_seed(1)
+    lengths = torch.randint(1, 31, (500,), generator=generator).tolist()
+    found = batches.evaluation_batches(lengths, 8, 30, beside)
+    assert [row for batch in found for row in batch] == sorted(range(500), key=lengths.__getitem__)
+    most = 8 * (30 + beside)
+    for batch, after in zip(found, [*found[1:], None], strict=True):
+        assert len(batch) * (max(lengths[row] for row in batch) + beside) <= most
+        assert after is None or (len(batch) + 1) * (lengths[after[0]] + beside) > most, "one more had fitted"
+    assert len(found) < 500 / 8
+
+
+def test_rows_of_full_length_come_by_the_number_that_is_set():
+    assert [len(batch) for batch in batches.evaluation_batches([30] * 20, 8, 30, 4)] == [8, 8, 4]
+    assert batches.evaluation_batches([50, 3], 1, 30) == [[1], [0]]
+    assert batches.evaluation_batches([], 8, 30) == []

@@ -339,16 +339,17 @@ def test_work_grows_with_what_makes_it_grow(tmp_path, monkeypatch):
 def test_evaluations_during_training_are_counted(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
-    def passes(every, steps):
+    def passes(every, steps, width=32.0):
         study = small_study(["fixed"], training=SCALE["training"] | {"evaluate_every": every, "steps": steps})
         cell = grid.trainings(study)[0]
         config, own = grid.run_config(study, cell), Counter(study).shapes["tiny-t5"]
-        texts = work.TextLengths(10.0, [(9, 10.0)])
+        texts = work.TextLengths(10.0, [(9, width)])
         return work.selections(own, typed(config), tuned(own, typed(config), [2]), texts).layers / own.layers
 
-    assert passes(2, 4) == 2 * 2  # 9 rows are two batches of 8
-    assert passes(2, 5) == 3 * 2
-    assert passes(10, 5) == 1 * 2
+    assert passes(2, 4) == 2 * 9 / 8  # 9 rows as long as any, eight of which are a batch
+    assert passes(2, 5) == 3 * 9 / 8
+    assert passes(10, 5) == 1 * 9 / 8
+    assert passes(10, 5, width=10.0) == 1  # all fit into one
 
 
 def test_the_released_protocol_pays_for_padding_and_for_the_reported_rows(tmp_path, monkeypatch):

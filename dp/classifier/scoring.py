@@ -36,7 +36,8 @@ def score(
         check_finite({"the table": features}, "Instance features", "Delete their folder, and run again.")
     width, draws = config.input_width, "gumbel_at_evaluation" in config.switches
     sharing = SHARING if "draw_by_four" in config.switches else None
-    batches = evaluation_batches([len(ids) for ids in split.ids], config.evaluation_batch_size)
+    lengths = [width or len(ids) for ids in split.ids]
+    batches = evaluation_batches(lengths, config.evaluation_batch_size, config.max_tokens, classifier.prompt_length)
     scores = torch.empty(split.outputs.shape)
     chosen: list[Choices] = []
     for number, rows in enumerate(bar(batches, of=progress, unit="batch", shown=bool(progress))):

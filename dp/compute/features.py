@@ -31,6 +31,7 @@ class FeaturesConfig(Configuration):
     width: int | None
     compute: Compute
     batch_size: int
+    max_tokens: int
 
 
 def features(config: FeaturesConfig, tokens_in: Path, backbone_in: Path, folder: Path) -> dict[str, Any]:
@@ -44,7 +45,9 @@ def features(config: FeaturesConfig, tokens_in: Path, backbone_in: Path, folder:
         found = {}
         for name, split in splits.items():
             progress = f"features {config.task} {name}"
-            found[name] = of_split(split, backbone, config.width, config.batch_size, where, progress)
+            found[name] = of_split(
+                split, backbone, config.width, (config.batch_size, config.max_tokens), where, progress
+            )
         _check(found, splits, config)
         tensors.save(found, folder / "features.safetensors")
     return {"shape": {name: list(value.shape) for name, value in found.items()}}
@@ -52,14 +55,14 @@ def features(config: FeaturesConfig, tokens_in: Path, backbone_in: Path, folder:
 
 @torch.no_grad()
 def of_split(
-    split: tokens.Split, backbone: Backbone, width: int | None, batch_size: int, device: str, progress: str = ""
+    split: tokens.Split, backbone: Backbone, width: int | None, most: tuple[int, int], device: str, progress: str = ""
 ) -> Tensor:
     """The features [R, H] of a split's rows: means over their tokens, or over all `width` positions of each.
 
-    `progress` names the bar; without it there is none.
+    most: what a batch may hold, so many rows of so many tokens. `progress` names the bar; without it there is none.
     """
     found = torch.empty(len(split), backbone.hidden_size)
-    batches = evaluation_batches([len(ids) for ids in split.ids], batch_size)
+    batches = evaluation_batches([width or len(ids) for ids in split.ids], *most)
     for numbers in bar(batches, of=progress, unit="batch", shown=bool(progress)):
         batch = collate(split, numbers, width=width).to(device)
         states = backbone.hidden(Sequence(backbone.embed(batch.ids), batch.mask, batch.mask))

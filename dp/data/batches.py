@@ -141,10 +141,18 @@ def _mixed(tasks: Sequence[int], places: int, seed: int, alpha: float, cap: int 
         yield from (next(epochs[task]) for task in drawn.tolist())
 
 
-def evaluation_batches(lengths: list[int], batch_size: int) -> list[list[int]]:
-    """Every row once, sorted by length."""
-    order = sorted(range(len(lengths)), key=lambda row: lengths[row])
-    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+def evaluation_batches(lengths: list[int], batch_size: int, longest: int, beside: int = 0) -> list[list[int]]:
+    """Every row once, sorted by length, in batches of as many positions as `batch_size` rows of `longest` tokens have.
+
+    So short rows come in larger batches. beside: positions that each row takes besides its own, for a prompt. A row
+    that is longer than all of them has a batch of its own.
+    """
+    most, batches = batch_size * (longest + beside), list[list[int]]()
+    for row in sorted(range(len(lengths)), key=lambda row: lengths[row]):
+        if not batches or (len(batches[-1]) + 1) * (lengths[row] + beside) > most:
+            batches.append([])
+        batches[-1].append(row)
+    return batches
 
 
 def padding_share(batches: list[list[int]], lengths: list[int], width: int | None = None) -> float:

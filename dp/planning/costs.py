@@ -135,7 +135,7 @@ class Counter:
     def _features(self, backbone: str, task: str, pooling: str) -> Cost:
         one, scale, shape = self.inputs(backbone, task), self.study.scale, self.shapes[backbone]
         width = scale.max_tokens if pooling == "padded_mean" else None
-        work = featuring(shape, one, scale.evaluation_batch_size, width)
+        work = featuring(shape, one, scale.evaluation_batch_size * scale.max_tokens, width)
         stored = 4.0 * shape.hidden * sum(sum(rows) for rows in one.counts.values())
         return Cost(others=1, device_jobs=1, work=work, shared=stored + FILES_BYTES)
 

@@ -142,7 +142,8 @@ def scoring(shape: Shape, config: ClassifierConfig, made: Trainable, rows: int, 
     """One forward pass over `rows`; of a majority or a linear probe next to nothing."""
     if config.definition.baseline in ("majority", "linear_probe"):
         return Work()
-    passes = -(-rows // config.evaluation_batch_size)
+    most = config.evaluation_batch_size * (config.max_tokens + made.vectors)
+    passes = max(1.0, rows * (width + made.vectors) / most)
     return Work(flops(shape, rows, width + made.vectors, made.beside), float(passes * shape.layers))
 
 
@@ -150,12 +151,15 @@ def loading(shape: Shape, config: ClassifierConfig) -> Work:
     return Work() if config.definition.baseline == "majority" else Work(loaded=4.0 * shape.parameters)
 
 
-def featuring(shape: Shape, inputs: Inputs, batch_size: int, width: int | None) -> Work:
-    """The instance features of a task: one forward pass of the un-prompted rows of every split."""
+def featuring(shape: Shape, inputs: Inputs, positions: float, width: int | None) -> Work:
+    """The instance features of a task: one forward pass of the un-prompted rows of every split.
+
+    positions: of a batch, at most.
+    """
     total = Work(loaded=4.0 * shape.parameters)
     for split, counts in inputs.counts.items():
         rows = sum(counts)
-        passes = -(-rows // batch_size)
+        passes = max(1.0, rows * (width or inputs.tokens[split]) / positions)
         bare = shape._replace(per_row=0)
         total += Work(flops(bare, rows, width or inputs.tokens[split]), float(passes * shape.layers))
     return total

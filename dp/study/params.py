@@ -118,7 +118,9 @@ class Scale(Closed):
     baselines: Baselines = Baselines()
     training: Training = Training()
     search: Search | None = Field(None, description="null: one setting, no search")
-    evaluation_batch_size: PositiveInt = 16
+    evaluation_batch_size: PositiveInt = Field(
+        16, description="rows of max_tokens tokens in a forward pass; of shorter rows as many more"
+    )
     compute: Compute = Compute()
     keep_models: bool = Field(
         True, description="of fine-tuned runs the whole model; false: its scores of the reported rows alone"
