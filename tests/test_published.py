@@ -68,15 +68,16 @@ def test_what_takes_hours_is_what_its_record_says_under_these_parameters(copy, m
 
 def test_a_part_of_a_scale_has_a_copy_of_its_own(here, monkeypatch, capsys):
     """Made as the remedy says; what was published of other parts stays."""
-    other = here / "docs/text/sst2_val_resplit"
-    shutil.copytree(ROOT / "docs/text/sst2_val_resplit", other)
+    other = here / "docs/text/sst2_val_resplit+wic"
+    shutil.copytree(ROOT / "docs/text/sst2_val_resplit+wic", other)
     shutil.copytree(other, here / "results/report/text")
     before = {path.name: path.read_bytes() for path in other.iterdir() if path.is_file()}
     asked = files.read_json(other / "record.json")["asked"]
     monkeypatch.setattr(published, "problems", lambda *given, **how: iter(()))
-    for task in ("cb", "sst2_val_resplit"):
-        cli.main(["publish", "--set", "scale=text", "--set", "folder=.", "--set", f"tasks=[{task}]"])
-        assert f"docs/text/{task} now holds the results of scale 'text'" in capsys.readouterr().out
+    for part in ("cb", "sst2_val_resplit+wic"):
+        tasks = f"tasks=[{part.replace('+', ', ')}]"
+        cli.main(["publish", "--set", "scale=text", "--set", "folder=.", "--set", tasks])
+        assert f"docs/text/{part} now holds the results of scale 'text'" in capsys.readouterr().out
     assert files.read_json(here / "docs/text/cb/record.json")["asked"] == asked
     assert {name: (other / name).read_bytes() for name in before if name != "record.json"}.items() <= before.items()
     assert "'tasks=[cb,rte]'" in published.remedy("text", ["cb", "rte"])
