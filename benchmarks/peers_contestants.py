@@ -158,13 +158,18 @@ class Watched:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._of, name)
 
-    def __call__(self, batch: Batch, moment: Moment) -> Any:
-        if moment.training and self._bare:
+    def reading(self, batch: Batch, moment: Moment) -> Any:
+        """As the loop asks for it in training."""
+        if self._bare:
             with self._meter.aside():
                 self._meter.bare += bare_pass(self._of, batch)
-        if moment.training and moment.number == 0:
+        if moment.number == 0:
             self._meter.mark()
-        if not moment.training and not self._ended:
+        return self._of.reading(batch, moment)
+
+    def __call__(self, batch: Batch, moment: Moment) -> Any:
+        """As an evaluation asks for it."""
+        if not self._ended:
             self._ended = True
             self._meter.mark()
         return self._of(batch, moment)
