@@ -101,9 +101,11 @@ class Spy:
     def __getattr__(self, name):
         return getattr(self.model, name)
 
+    def reading(self, batch, moment):
+        self.rows.setdefault(moment.step, []).append(batch.rows.tolist())
+        return self.model.reading(batch, moment)
+
     def __call__(self, batch, moment):
-        if moment.training:
-            self.rows.setdefault(moment.step, []).append(batch.rows.tolist())
         return self.model(batch, moment)
 
 

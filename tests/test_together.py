@@ -23,7 +23,7 @@ from dp.jobs.job import Cell
 from dp.numerics import tensors
 from dp.planning.costs import Counter
 from dp.study import grid, resolve
-from dp.training import advance, loop
+from dp.training import advance, fitting, loop, parts
 from dp.training.state import State, resumable
 
 SEEDS = [0, 1, 2]
@@ -107,6 +107,116 @@ def test_each_is_what_it_is_alone(trainings, monkeypatch, family, variant):
     assert len(passes) == 50 * 2 * (1 + len(SEEDS))
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("variant", ["adap_ins_all", "p-tuning-v2"])
+def test_a_pass_in_parts_is_the_pass(trainings, monkeypatch, family, variant):
+    """The same draws, and the same losses but for rounding, of one run and of three; no part has more rows."""
+    rate = {"steps": 6, "optimizer": {"name": "adafactor", "lr": 0.03, "warmup_steps": 0}}
+    begun, backbone = trainings(family, variant, **rate)
+    whole = shared(begun, backbone)
+    logs = {folder: log_of(folder) for folder in begun}
+    rows = []
+    for module in (parts, advance):
+        original = module.read
+
+        def read(of, reading, original=original):
+            rows.append(len(reading.sequence.embeds))
+            return original(of, reading)
+
+        monkeypatch.setattr(module, "read", read)
+    for together in (True, False):
+        begun, backbone = trainings(family, variant, **rate)
+        rows.clear()
+        if together:
+            made = advance.together(begun, backbone, [], dict.fromkeys(begun, ignored), 4)
+        else:
+            made = {folder: advance.alone(begin(advance.Clock(), []), backbone, 2) for folder, begin in begun.items()}
+        copies = made[next(iter(made))]["forward_passes_per_row"]
+        assert set(rows) == {4 * copies * (3 if together else 1) // (4 if together else 2)}
+        for folder in begun:
+            for one, other in zip(log_of(folder), logs[folder], strict=True):
+                assert one["loss"] == pytest.approx(other["loss"], abs=1e-4)
+                assert (one["splits"], one["lengths"]) == (other["splits"], other["lengths"])
+            for name, value in whole[folder]["tensors"].items():
+                assert torch.allclose(value, made[folder]["tensors"][name], atol=1e-3), name
+
+
+@pytest.fixture
+def small_gpu(monkeypatch):
+    """A pass of more than `rows` rows with a graph does not fit into a memory that is only said to be a GPU's."""
+    seen = []
+
+    def make(rows):
+        for module in (parts, advance):
+            original = module.read
+
+            def read(of, reading, original=original):
+                seen.append((len(reading.sequence.embeds), reading.sequence.embeds.shape[1]))
+                if torch.is_grad_enabled() and len(reading.sequence.embeds) > rows:
+                    raise torch.OutOfMemoryError("CUDA out of memory")
+                return original(of, reading)
+
+            monkeypatch.setattr(module, "read", read)
+        monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+        return seen
+
+    return make
+
+
+def fitted(tiny, toy_split, variant="adap_ins_pos", runs=2, micro=8, rows=None):
+    backbone, split = tiny("seq2seq"), toy_split("seq2seq")
+    split = split.take(rows) if rows else split
+    features = features_of(backbone, split)
+    configs = [typed(config_of("seq2seq", variant, seed, batch_size=8, micro_batch_size=micro)) for seed in range(runs)]
+    models = [classifier(config, backbone, [2], [], "cpu") for config in configs]
+    for model in models:
+        model.fit_features(features)
+        model.device = "cuda:0"
+    monkey = fitting.collate
+    fitting.collate = lambda *given: OnTheHost(monkey(*given))
+    try:
+        found = fitting.fitting_parts(models, split, features, configs[0])
+    finally:
+        fitting.collate = monkey
+    assert all(value.grad is None for model in models for value in model.trained().values())
+    return found, models[0].copies, max(len(ids) for ids in split.ids)
+
+
+class OnTheHost:
+    def __init__(self, batch):
+        self.batch = batch
+
+    def to(self, device):
+        assert device == "cuda:0"
+        return self.batch
+
+
+@pytest.mark.parametrize(("holds", "expected"), [(1000, 1), (16, 2), (15, 4), (1, 32)])
+def test_a_dry_step_finds_what_the_memory_holds(tiny, toy_split, small_gpu, holds, expected):
+    """Two runs of 8 rows, each row in two copies: 32 rows, as wide as the longest, in parts of `holds` at most."""
+    seen = small_gpu(holds)
+    found, copies, longest = fitted(tiny, toy_split)
+    assert (found, copies) == (expected, 2)
+    assert {width for _, width in seen} == {longest + 4} and seen[0][0] == 32
+
+
+def test_a_dry_step_has_a_whole_micro_batch_of_few_rows(tiny, toy_split, small_gpu):
+    seen = small_gpu(1000)
+    assert fitted(tiny, toy_split, rows=[0, 1, 2])[0] == 1
+    assert seen[0][0] == 32
+
+
+def test_a_memory_that_holds_no_row_is_told(tiny, toy_split, small_gpu):
+    small_gpu(0)
+    with pytest.raises(UserError, match=r"does not hold the pass of one row\. Lower max_tokens"):
+        fitted(tiny, toy_split)
+
+
+def test_what_draws_dropout_is_passed_whole(tiny, toy_split, small_gpu):
+    small_gpu(0)
+    assert fitted(tiny, toy_split, "lora", runs=1)[0] == 1
+
+
 def test_one_that_is_no_number_leaves_the_others(trainings, monkeypatch):
     begun, backbone = trainings("seq2seq", "adap_ins_pos")
     alone = {folder: by_itself(begin, backbone) for folder, begin in begun.items()}
@@ -130,13 +240,13 @@ def test_a_passes_seconds_are_shared_out(trainings, monkeypatch):
     """What all wait for counts once, in equal parts; what one does for itself is its own."""
     now = [0.0]
     monkeypatch.setattr(advance.time, "perf_counter", lambda: now[0])
-    original = advance._answered
+    original = advance.Passes.answer_all
 
     def answered(*given):
         now[0] += 3.0
         return original(*given)
 
-    monkeypatch.setattr(advance, "_answered", answered)
+    monkeypatch.setattr(advance.Passes, "answer_all", answered)
     begun, backbone = trainings("seq2seq", "fixed", steps=4)
     evaluated = loop.evaluated
 

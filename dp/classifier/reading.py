@@ -57,6 +57,31 @@ def joined(readings: list[Reading]) -> Reading:
     )
 
 
+def flowing(reading: Reading) -> list[Tensor]:
+    """What gradients can flow through to what is tuned: vectors, gate, keys and values."""
+    gates = [] if reading.sequence.gate is None else [reading.sequence.gate]
+    return [reading.sequence.embeds, *gates, *(one for layer in reading.prefix or [] for one in layer)]
+
+
+def taken(reading: Reading, rows: slice, apart: bool = False) -> Reading:
+    """Some of its rows, as wide as they are. apart: `flowing` are leaves of their own, which wait for a gradient."""
+
+    def cut(value: Tensor) -> Tensor:
+        return value[rows].detach().requires_grad_(value.requires_grad) if apart else value[rows]
+
+    sequence, answers, prefix = reading.sequence, reading.answers, reading.prefix
+    return reading._replace(
+        sequence=sequence._replace(
+            embeds=cut(sequence.embeds),
+            present=sequence.present[rows],
+            text=sequence.text[rows],
+            gate=None if sequence.gate is None else cut(sequence.gate),
+        ),
+        answers=None if answers is None else answers[rows],
+        prefix=prefix and [(cut(key), cut(value)) for key, value in prefix],
+    )
+
+
 def _widened(values: Tensor, width: int, filler: int = 0) -> Tensor:
     """[B, N] -> [B, width]."""
     return pad(values, (0, width - values.shape[1]), value=filler)

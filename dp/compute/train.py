@@ -24,6 +24,7 @@ from dp.numerics.devices import device
 from dp.numerics.finite import check_finite
 from dp.training import overflow
 from dp.training.advance import Begin, Clock, Outcome, Training, together
+from dp.training.fitting import fitting_parts, told_of
 from dp.training.kept_scores import name_of
 from dp.training.loop import Rows, updates
 from dp.training.loop import train as tune
@@ -129,9 +130,12 @@ def train_together(calls: Sequence[Call]) -> list[Outcome]:
     with device(first.config.compute) as where:
         backbone = _backbone(first.call, first.config, where)
 
+        left = [folder for folder in prepared if folder not in outcomes]
+        models = {folder: prepared[folder].build(prepared[folder].config.seed, backbone) for folder in left}
+        parts = fitting_parts(list(models.values()), *first.train_rows, first.config) if left else 1
+
         def begun(folder: Path, shown: str) -> Begin:
-            one = prepared[folder]
-            model, state = one.build(one.config.seed, backbone), states[folder]
+            one, model, state = prepared[folder], models[folder], states[folder]
 
             def begin(clock: Clock, stop: Sequence[object]) -> Training:
                 return updates(
@@ -140,11 +144,10 @@ def train_together(calls: Sequence[Call]) -> list[Outcome]:
 
             return begin
 
-        left = [folder for folder in prepared if folder not in outcomes]
         names = [f"{folder} with {len(left) - 1} more" if folder == left[0] else "" for folder in left]
         trainings = {folder: begun(folder, name) for folder, name in zip(left, names, strict=True)}
         with stop_requests() as stop:
-            outcomes |= together(trainings, backbone, stop, {folder: states[folder].end for folder in left})
+            outcomes |= together(trainings, backbone, stop, {folder: states[folder].end for folder in left}, parts)
     stopped = next((one for one in outcomes.values() if isinstance(one, Interrupted)), None)
     if stopped:  # what ended before waits with the others for the same call
         return [stopped] * len(calls)
@@ -152,7 +155,7 @@ def train_together(calls: Sequence[Call]) -> list[Outcome]:
     for folder, one in prepared.items():
         outcome = outcomes[folder]
         if isinstance(outcome, dict):
-            outcome = _written(one, outcome)
+            outcome = _written(one, outcome) | told_of(parts)
             states[folder].finish(folder / "steps.jsonl")
         found.append(outcome)
     return found

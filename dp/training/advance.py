@@ -16,6 +16,7 @@ from torch import Tensor
 from dp.backbones.backbone import Backbone
 from dp.classifier.reading import Reading, joined, read
 from dp.errors import Interrupted, UserError
+from dp.training.parts import Parts
 
 
 class Backward(NamedTuple):
@@ -47,20 +48,56 @@ class Clock:
         self.spent, self.since = self.spent + shared, time.perf_counter()
 
 
-def alone(training: Training, backbone: Backbone) -> dict[str, Any]:
-    """The facts of a training that shares nothing. Raises what the training raises."""
+def alone(training: Training, backbone: Backbone, parts: int = 1) -> dict[str, Any]:
+    """The facts of a training that shares nothing. parts: as `Passes`. Raises what the training raises."""
     answer: Tensor | None = None
+    passes = Passes(backbone, parts)
     while True:
         try:
             asked = training.send(answer)
         except StopIteration as end:
             facts: dict[str, Any] = end.value
             return facts
+        answer = passes.answer(asked)
+
+
+class Passes:
+    """Answers trainings of one backbone. parts: that each pass is cut into, where the memory does not hold it whole."""
+
+    def __init__(self, backbone: Backbone, parts: int) -> None:
+        self.backbone, self.parts = backbone, parts
+        self.last: Parts | None = None
+
+    def answer(self, asked: Reading | Backward) -> Tensor | None:
+        """Of one training."""
         if isinstance(asked, Reading):
-            answer = read(backbone, asked)
-        else:
-            asked.loss.backward()  # type: ignore[no-untyped-call]
-            answer = None
+            return self._read(asked)
+        self._trace_back([asked.loss])
+        return None
+
+    def answer_all(self, asked: Mapping[Path, Reading | Backward]) -> dict[Path, Tensor | None]:
+        """Of several: one pass for all that is to be read, one for all that is to be traced back."""
+        answers: dict[Path, Tensor | None] = dict.fromkeys(asked)
+        if losses := [one.loss for one in asked.values() if isinstance(one, Backward)]:
+            self._trace_back(losses)
+        readings = {key: one for key, one in asked.items() if isinstance(one, Reading)}
+        if readings:
+            state = self._read(joined(list(readings.values())))
+            sizes = [len(one.sequence.embeds) for one in readings.values()]
+            answers |= dict(zip(readings, state.split(sizes), strict=True))
+        return answers
+
+    def _read(self, reading: Reading) -> Tensor:
+        if self.parts == 1:
+            return read(self.backbone, reading)
+        self.last = Parts(self.backbone, reading, self.parts)
+        return self.last.state
+
+    def _trace_back(self, losses: list[Tensor]) -> None:
+        torch.autograd.backward(losses)
+        if self.last:
+            self.last.trace_back()
+            self.last = None
 
 
 class Begin(Protocol):
@@ -73,18 +110,19 @@ def together(
     backbone: Backbone,
     stop: Sequence[object],
     ended: Mapping[Path, Callable[[dict[str, Any]], None]],
+    parts: int = 1,
 ) -> dict[Path, Outcome]:
     """What became of the trainings, by their folders. They are at the same update, and of one variant.
 
     stop: not empty once all are to end, which they do behind the same update. ended: called with the facts of a
-    training as soon as it is done. A training that a UserError or a stop
-    ends has that as its outcome. Any other exception ends all.
+    training as soon as it is done. parts: as `Passes`. A training that a UserError or a stop ends has that as its
+    outcome. Any other exception ends all.
     """
     clocks, told = {key: Clock() for key in trainings}, list[object]()
     running = {key: begin(clocks[key], told) for key, begin in trainings.items()}
     answers: dict[Path, Tensor | None] = dict.fromkeys(running)
     outcomes: dict[Path, Outcome] = {}
-    shared = 0.0
+    passes, shared = Passes(backbone, parts), 0.0
     while running:
         asked: dict[Path, Reading | Backward] = {}
         told[:] = stop
@@ -101,19 +139,6 @@ def together(
             if key in outcomes:
                 del running[key]
         started = time.perf_counter()
-        answers = _answered(asked, backbone)
+        answers = passes.answer_all(asked)
         shared = (time.perf_counter() - started) / max(1, len(running))
     return {key: outcomes[key] for key in trainings}
-
-
-def _answered(asked: Mapping[Path, Reading | Backward], backbone: Backbone) -> dict[Path, Tensor | None]:
-    """One pass for all that is to be read, one for all that is to be traced back."""
-    answers: dict[Path, Tensor | None] = dict.fromkeys(asked)
-    if losses := [one.loss for one in asked.values() if isinstance(one, Backward)]:
-        torch.autograd.backward(losses)
-    readings = {key: one for key, one in asked.items() if isinstance(one, Reading)}
-    if readings:
-        state = read(backbone, joined(list(readings.values())))
-        sizes = [len(one.sequence.embeds) for one in readings.values()]
-        answers |= dict(zip(readings, state.split(sizes), strict=True))
-    return answers

@@ -1,7 +1,7 @@
 """The training loop."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,10 +22,11 @@ from dp.prompts.estimators import objective
 from dp.prompts.prompt import Choices
 from dp.training import overflow
 from dp.training.advance import Backward, Clock, Training, alone
+from dp.training.fitting import fitting_parts, told_of
 from dp.training.loop_config import LoopConfig, Mixing, RunBudget
 from dp.training.optimizers import learning_rate, optimizers
 from dp.training.signals import stop_requests
-from dp.training.state import Best, State, tensors_of
+from dp.training.state import Best, State, restore, tensors_of
 from dp.training.stopping import exhausted
 from dp.training.tally import Tally
 
@@ -47,10 +48,10 @@ def train(
     until: int | None = None,
 ) -> dict[str, Any]:
     """`updates` by themselves. Raises Interrupted on SIGINT or SIGTERM (the state then lies in `run/state/`)."""
-    state = State(run, identity)
+    state, parts = State(run, identity), fitting_parts([classifier], *train_rows, config)
     with stop_requests() as stop:
-        facts = alone(updates(classifier, train_rows, selection, config, run, state, stop, until=until),
-                      classifier.backbone)  # fmt: skip
+        training = updates(classifier, train_rows, selection, config, run, state, stop, until=until)
+        facts = alone(training, classifier.backbone, parts) | told_of(parts)
     if until is None or until >= config.training.steps or "status" in facts:
         state.finish(run / "steps.jsonl")
     return facts
@@ -135,7 +136,7 @@ def updates(
             found = tally.fetch(norm, trained)
             reason = overflow.why(found.loss, found.norm) if has_fillers else None
             if reason or not (math.isfinite(found.loss) and math.isfinite(found.norm)):
-                put_back(trained, before)
+                restore(trained, before)
             if reason:
                 ended = overflow.ended(step + 1, budget.steps, reason)
                 state.log({"step": step + 1} | ended)
@@ -191,13 +192,6 @@ def _stopped(budget: RunBudget, made: int) -> str:
     if made == budget.steps or budget.stop is None:
         return "all steps are made"
     return f"after {made} of {budget.steps} steps: {budget.stop.patience} looks without a better one"
-
-
-@torch.no_grad()
-def put_back(trained: Mapping[str, Tensor], before: Mapping[str, Tensor]) -> None:
-    """The parameters of which `before` has copies, as they were before an update that does not count."""
-    for name, value in before.items():
-        trained[name].copy_(value)
 
 
 def clip_norm(step: int, budget: RunBudget, once_a_step: bool) -> float | None:

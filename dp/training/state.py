@@ -222,10 +222,10 @@ def load_tuned(kept: dict[str, nn.Parameter], file: Path) -> None:
 
 
 @torch.no_grad()
-def restore(kept: dict[str, nn.Parameter], tensors: Mapping[str, Tensor]) -> None:
-    """Copy what was tuned into a classifier's `kept()`, by name."""
-    for name, parameter in kept.items():
-        parameter.copy_(tensors[name])
+def restore(parameters: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
+    """Copy tensors into the parameters of their names; the others stay as they are."""
+    for name, value in tensors.items():
+        parameters[name].copy_(value)
 
 
 def load_choice(kept: dict[str, nn.Parameter], factor: str, file: Path) -> None:
