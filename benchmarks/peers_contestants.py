@@ -158,14 +158,14 @@ class Watched:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._of, name)
 
-    def reading(self, batch: Batch, moment: Moment) -> Any:
+    def backbone_input(self, batch: Batch, moment: Moment) -> Any:
         """As the loop asks for it in training."""
         if self._bare:
             with self._meter.aside():
                 self._meter.bare += bare_pass(self._of, batch)
         if moment.number == 0:
             self._meter.mark()
-        return self._of.reading(batch, moment)
+        return self._of.backbone_input(batch, moment)
 
     def __call__(self, batch: Batch, moment: Moment) -> Any:
         """As an evaluation asks for it."""

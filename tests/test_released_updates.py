@@ -101,9 +101,9 @@ class Spy:
     def __getattr__(self, name):
         return getattr(self.model, name)
 
-    def reading(self, batch, moment):
+    def backbone_input(self, batch, moment):
         self.rows.setdefault(moment.step, []).append(batch.rows.tolist())
-        return self.model.reading(batch, moment)
+        return self.model.backbone_input(batch, moment)
 
     def __call__(self, batch, moment):
         return self.model(batch, moment)

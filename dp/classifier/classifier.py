@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from dp.backbones.attention import adopt
 from dp.backbones.backbone import Backbone
 from dp.backbones.lora import add_lora
+from dp.classifier.backbone_input import BackboneInput, read
 from dp.classifier.classifier_config import ClassifierConfig, Lora
-from dp.classifier.reading import Reading, read
 from dp.data.batches import Batch
 from dp.errors import UserError
 from dp.numerics import seeds
@@ -65,10 +65,10 @@ class Classifier:
 
     def __call__(self, batch: Batch, moment: Moment) -> tuple[Tensor, Choices | None]:
         """Scores [B, C], float32, and what the prompt chose (None without one)."""
-        reading, choices = self.reading(batch, moment)
+        reading, choices = self.backbone_input(batch, moment)
         return self.scores(read(self.backbone, reading) if reading else None, batch), choices
 
-    def reading(self, batch: Batch, moment: Moment) -> tuple[Reading | None, Choices | None]:
+    def backbone_input(self, batch: Batch, moment: Moment) -> tuple[BackboneInput | None, Choices | None]:
         """What the backbone is to read, and what the prompt chose; None for the first where a probe needs no pass."""
         if self.probes:
             return None, None
@@ -79,7 +79,7 @@ class Classifier:
             sequence, choices = self.prompt(embeds, batch.mask, batch.tails, batch.features, batch.tasks, moment)
         sequence = sequence._replace(padded=batch.padded)
         prefix = self.prefix(len(embeds)) if self.prefix else None
-        return Reading(sequence, "linear" if self.head else "verbalizer", batch.answers, prefix), choices
+        return BackboneInput(sequence, "linear" if self.head else "verbalizer", batch.answers, prefix), choices
 
     def scores(self, state: Tensor | None, batch: Batch) -> Tensor:
         """Scores [B, C] of what the backbone has read: state [B, H], or None of a probe, which takes the features."""

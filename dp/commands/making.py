@@ -149,14 +149,14 @@ def _trained_together(
     """Outcome by the folder of each job. folders: where each is to write, by the same."""
     from dp.compute.train import train_together
 
-    calls = [_call(job, folders[job.folder], inputs[job.folder]) for job in jobs]
-    return dict(zip(folders, train_together(calls), strict=True))
+    requests = [_request(job, folders[job.folder], inputs[job.folder]) for job in jobs]
+    return dict(zip(folders, train_together(requests), strict=True))
 
 
-def _call(job: Job, folder: Path, inputs: dict[str, str]) -> Any:
-    from dp.compute.train import Call
+def _request(job: Job, folder: Path, inputs: dict[str, str]) -> Any:
+    from dp.compute.train import TrainingRequest
 
-    return Call(job.asked, job.the("backbone"), job.all("tokens"), job.all("features"), job.all("policy"),
+    return TrainingRequest(job.asked, job.the("backbone"), job.all("tokens"), job.all("features"), job.all("policy"),
                 job.get("choice"), folder, _identity(job, inputs))  # fmt: skip
 
 
@@ -203,7 +203,7 @@ def compute(job: Job, folder: Path, study: Study | Catalogue, inputs: dict[str, 
             if "together" in asked:
                 assert isinstance(study, Study)
                 return _one_of_several(job, folder, study, inputs)
-            return train(_call(job, folder, inputs))
+            return train(_request(job, folder, inputs))
         case "choose":
             from dp.compute.choose import choose
 

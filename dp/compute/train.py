@@ -43,7 +43,7 @@ class TrainingConfig(LoopConfig):
     trial: dict[str, Any] | None = None
 
 
-class Call(NamedTuple):
+class TrainingRequest(NamedTuple):
     """One training.
 
     asked: a TrainingConfig but for what a search chose, as plain values; config.json holds it with that, and with the
@@ -68,9 +68,9 @@ class Call(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """What a training needs before its first update. call: with what a search chose in what is asked."""
+    """What a training needs before its first update. request: with what a search chose in what is asked."""
 
-    call: Call
+    request: TrainingRequest
     config: TrainingConfig
     setting: dict[str, Any] | None
     trials: int
@@ -85,50 +85,50 @@ class Prepared(NamedTuple):
         own, classes = self.config.model_copy(update={"seed": seed}), [fact["classes"] for fact in self.facts]
         model = classifier(own, backbone, classes, words, str(backbone.model.device))
         model.fit_features(self.train_rows.features)
-        for factor, source in self.call.policies.items():
+        for factor, source in self.request.policies.items():
             load_choice(model.kept(), factor, source / "tuned.safetensors")
         return model
 
 
-def train(call: Call) -> dict[str, Any]:
+def train(request: TrainingRequest) -> dict[str, Any]:
     """Write tuned.safetensors, config.json and steps.jsonl, and return their facts."""
-    one = _prepared(call)
-    call, config, folder, identity = one.call, one.config, one.call.folder, one.call.mark
+    one = _prepared(request)
+    request, config, folder, identity = one.request, one.config, one.request.folder, one.request.mark
     with device(config.compute) as where:
 
         def build(seed: int) -> Classifier:
-            return one.build(seed, _backbone(call, config, where))
+            return one.build(seed, _backbone(request, config, where))
 
-        if ended := _ended(call.policies.values()):
+        if ended := _ended(request.policies.values()):
             outcome = overflow.inherited(build(config.seed), ended)
             files.write_jsonl(folder / "steps.jsonl", [])
         else:
             held_out = one.selection
             if "select_on_reported" in config.switches:
-                _, held_out, _, _ = rows_of_run(call.tokens_in, call.features_in, config, held_out=True)
+                _, held_out, _, _ = rows_of_run(request.tokens_in, request.features_in, config, held_out=True)
             seed, said = started(build, one.train_rows, one.selection, held_out, config, folder, identity)
             config = config.model_copy(update={"seed": seed})
             model = build(seed)
             outcome = said | tune(model, one.train_rows, one.selection, config, folder, identity(seed))
-            one = one._replace(call=call._replace(asked=call.asked | {"seed": seed}))
+            one = one._replace(request=request._replace(asked=request.asked | {"seed": seed}))
             if not config.keep_model:
-                outcome["tensors"] = _scores(model, outcome, call.tokens_in, config) if config.trial is None else {}
+                outcome["tensors"] = _scores(model, outcome, request.tokens_in, config) if config.trial is None else {}
     return _written(one, outcome)
 
 
-def train_together(calls: Sequence[Call]) -> list[Outcome]:
+def train_together(requests: Sequence[TrainingRequest]) -> list[Outcome]:
     """Write what `train` does for each of several trainings of one variant, that share the passes of their backbone.
 
     An outcome each: its facts, or why there are none. Which may share: `dp.study.grid.together`.
     """
-    prepared = {call.folder: _prepared(call) for call in calls}
-    if any(_ended(call.policies.values()) for call in calls):
-        return [train(call) for call in calls]
-    states = {folder: State(folder, one.call.mark(one.config.seed)) for folder, one in prepared.items()}
+    prepared = {request.folder: _prepared(request) for request in requests}
+    if any(_ended(request.policies.values()) for request in requests):
+        return [train(request) for request in requests]
+    states = {folder: State(folder, one.request.mark(one.config.seed)) for folder, one in prepared.items()}
     outcomes: dict[Path, Outcome] = dict(resumable(states))
     first = next(iter(prepared.values()))
     with device(first.config.compute) as where:
-        backbone = _backbone(first.call, first.config, where)
+        backbone = _backbone(first.request, first.config, where)
 
         left = [folder for folder in prepared if folder not in outcomes]
         models = {folder: prepared[folder].build(prepared[folder].config.seed, backbone) for folder in left}
@@ -149,8 +149,8 @@ def train_together(calls: Sequence[Call]) -> list[Outcome]:
         with stop_requests() as stop:
             outcomes |= together(trainings, backbone, stop, {folder: states[folder].end for folder in left}, parts)
     stopped = next((one for one in outcomes.values() if isinstance(one, Interrupted)), None)
-    if stopped:  # what ended before waits with the others for the same call
-        return [stopped] * len(calls)
+    if stopped:  # what ended before waits with the others for the next call
+        return [stopped] * len(requests)
     found: list[Outcome] = []
     for folder, one in prepared.items():
         outcome = outcomes[folder]
@@ -161,26 +161,26 @@ def train_together(calls: Sequence[Call]) -> list[Outcome]:
     return found
 
 
-def _prepared(call: Call) -> Prepared:
-    asked = call.asked
+def _prepared(request: TrainingRequest) -> Prepared:
+    asked = request.asked
     setting, trials = asked["trial"], asked["search"]["trials"] if asked["search"] else 1
-    if call.choice:
-        setting = files.read_json(call.choice / "choice.json")["setting"]
-        call = call._replace(asked=applied(asked, setting))
-    config = TrainingConfig.model_validate(call.asked)
-    return Prepared(call, config, setting, trials, *rows_of_run(call.tokens_in, call.features_in, config))
+    if request.choice:
+        setting = files.read_json(request.choice / "choice.json")["setting"]
+        request = request._replace(asked=applied(asked, setting))
+    config = TrainingConfig.model_validate(request.asked)
+    return Prepared(request, config, setting, trials, *rows_of_run(request.tokens_in, request.features_in, config))
 
 
-def _backbone(call: Call, config: TrainingConfig, where: str) -> Backbone:
-    return load(call.backbone_in, config.family, config.backbone_head, config.compute.dtype, where)
+def _backbone(request: TrainingRequest, config: TrainingConfig, where: str) -> Backbone:
+    return load(request.backbone_in, config.family, config.backbone_head, config.compute.dtype, where)
 
 
 def _written(one: Prepared, outcome: dict[str, Any]) -> dict[str, Any]:
     """The outputs but for the log of steps, and the facts of the record."""
-    folder, tuned = one.call.folder, outcome["tensors"]
+    folder, tuned = one.request.folder, outcome["tensors"]
     check_finite(tuned, str(folder), "Nothing is saved; lower the learning rate.")
     tensors.save(tuned, folder / "tuned.safetensors")
-    files.write_json(folder / "config.json", one.call.asked)
+    files.write_json(folder / "config.json", one.request.asked)
     forget(folder)
     return {key: value for key, value in outcome.items() if key != "tensors"} | {
         "labels": sorted({label for fact in one.facts for label in fact["labels"]}),
@@ -188,7 +188,7 @@ def _written(one: Prepared, outcome: dict[str, Any]) -> dict[str, Any]:
         "setting": one.setting,
         "classes": [fact["classes"] for fact in one.facts],
         "label_counts": one.counts,
-        "steps_before": sum(_steps(source) for source in one.call.policies.values()),
+        "steps_before": sum(_steps(source) for source in one.request.policies.values()),
     }
 
 

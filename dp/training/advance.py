@@ -1,6 +1,6 @@
 """How trainings get on with their backbone: one alone, or several of one backbone in passes that they share.
 
-A training (`dp.training.loop.updates`) is a generator. It yields a `Reading`, which the backbone is to read, and is
+A training (`dp.training.loop.updates`) is a generator. It yields a `BackboneInput` that the backbone is to read, and is
 sent the state [B, H]; and a `Backward`, whose loss is to be traced back. All else is its own, so that several give up
 nothing but rounding by sharing: where one ends or fails, the others go on, and the passes get smaller.
 """
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dp.backbones.backbone import Backbone
-from dp.classifier.reading import Reading, joined, read
+from dp.classifier.backbone_input import BackboneInput, joined, read
 from dp.errors import Interrupted, UserError
 from dp.training.parts import Parts
 
@@ -23,7 +23,7 @@ class Backward(NamedTuple):
     loss: Tensor  # []
 
 
-Training = Generator[Reading | Backward, Tensor | None, dict[str, Any]]
+Training = Generator[BackboneInput | Backward, Tensor | None, dict[str, Any]]
 Outcome = dict[str, Any] | UserError | Interrupted
 """Of a training: the facts for its record, or why there are none."""
 
@@ -68,26 +68,26 @@ class Passes:
         self.backbone, self.parts = backbone, parts
         self.last: Parts | None = None
 
-    def answer(self, asked: Reading | Backward) -> Tensor | None:
+    def answer(self, asked: BackboneInput | Backward) -> Tensor | None:
         """Of one training."""
-        if isinstance(asked, Reading):
+        if isinstance(asked, BackboneInput):
             return self._read(asked)
         self._trace_back([asked.loss])
         return None
 
-    def answer_all(self, asked: Mapping[Path, Reading | Backward]) -> dict[Path, Tensor | None]:
+    def answer_all(self, asked: Mapping[Path, BackboneInput | Backward]) -> dict[Path, Tensor | None]:
         """Of several: one pass for all that is to be read, one for all that is to be traced back."""
         answers: dict[Path, Tensor | None] = dict.fromkeys(asked)
         if losses := [one.loss for one in asked.values() if isinstance(one, Backward)]:
             self._trace_back(losses)
-        readings = {key: one for key, one in asked.items() if isinstance(one, Reading)}
+        readings = {key: one for key, one in asked.items() if isinstance(one, BackboneInput)}
         if readings:
             state = self._read(joined(list(readings.values())))
             sizes = [len(one.sequence.embeds) for one in readings.values()]
             answers |= dict(zip(readings, state.split(sizes), strict=True))
         return answers
 
-    def _read(self, reading: Reading) -> Tensor:
+    def _read(self, reading: BackboneInput) -> Tensor:
         if self.parts == 1:
             return read(self.backbone, reading)
         self.last = Parts(self.backbone, reading, self.parts)
@@ -124,7 +124,7 @@ def together(
     outcomes: dict[Path, Outcome] = {}
     passes, shared = Passes(backbone, parts), 0.0
     while running:
-        asked: dict[Path, Reading | Backward] = {}
+        asked: dict[Path, BackboneInput | Backward] = {}
         told[:] = stop
         for key, training in list(running.items()):
             clocks[key].go_on(shared)

@@ -57,7 +57,7 @@ def dry_step(
         for number, one in enumerate(classifiers):
             batch = collate(split, longest, features, config.input_width).to(one.device).repeated(one.copies)
             moment = Moment(config.seed, 0, 0, batch.rows, True, draws=True, copies=one.copies)
-            reading, _ = one.reading(batch, moment)
+            reading, _ = one.backbone_input(batch, moment)
             assert reading is not None
             asked[Path(str(number))], scored[Path(str(number))] = reading, (one, batch)
         states = passes.answer_all(asked)

@@ -114,7 +114,7 @@ def updates(
                 rows = batches[step][start : start + micro]
                 batch = collate(split, rows, train_rows.features, width).to(device).repeated(copies)
                 moment = Moment(seed, step, number, batch.rows, True, draws=True, temperature=tau, copies=copies)
-                reading, choices = classifier.reading(batch, moment)
+                reading, choices = classifier.backbone_input(batch, moment)
                 states = (yield reading) if reading else None
                 scores = classifier.scores(states, batch)
                 loss = expected_losses(scores, choices, batch, moment, config.estimator).sum() / budget.batch_size

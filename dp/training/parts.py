@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from dp.backbones.backbone import Backbone
-from dp.classifier.reading import Reading, flowing, read, taken
+from dp.classifier.backbone_input import BackboneInput, flowing, read, taken
 
 
 class Parts:
     """The pass of one reading. `state` [B, H] is for the loss; `trace_back` once its gradient is there."""
 
-    def __init__(self, backbone: Backbone, reading: Reading, count: int) -> None:
+    def __init__(self, backbone: Backbone, reading: BackboneInput, count: int) -> None:
         """count: of parts, at most."""
         rows = len(reading.sequence.embeds)
         size = -(-rows // count)

@@ -18,14 +18,14 @@ Keys = list[tuple[Tensor, Tensor]]
 """Key and value [B, heads, P, dim] of every layer."""
 
 
-class Reading(NamedTuple):
+class BackboneInput(NamedTuple):
     sequence: Sequence  # [B, N, H]
     head: str
     answers: Tensor | None = None  # [B, A], right-padded with -1
     prefix: Keys | None = None
 
 
-def read(backbone: Backbone, reading: Reading) -> Tensor:
+def read(backbone: Backbone, reading: BackboneInput) -> Tensor:
     """What the head reads of each row: [B, H], float32."""
     if reading.prefix is None:
         return backbone.state(reading.sequence, reading.head, reading.answers)
@@ -33,7 +33,7 @@ def read(backbone: Backbone, reading: Reading) -> Tensor:
         return backbone.state(reading.sequence, reading.head, reading.answers)
 
 
-def joined(readings: list[Reading]) -> Reading:
+def joined(readings: list[BackboneInput]) -> BackboneInput:
     """The rows of all of them, one after the other, padded to the widest. They are of one backbone and one variant."""
     sequences = [one.sequence for one in readings]
     width = max(one.embeds.shape[1] for one in sequences)
@@ -43,7 +43,7 @@ def joined(readings: list[Reading]) -> Reading:
     gates = [_widened(one.gate, width) for one in sequences if one.gate is not None]
     answers = [one.answers for one in readings if one.answers is not None]
     longest = max((one.shape[1] for one in answers), default=0)
-    return Reading(
+    return BackboneInput(
         Sequence(
             embeds=torch.cat([pad(one.embeds, (0, 0, 0, width - one.embeds.shape[1])) for one in sequences]),
             present=torch.cat([_widened(one.present, width) for one in sequences]),
@@ -57,13 +57,13 @@ def joined(readings: list[Reading]) -> Reading:
     )
 
 
-def flowing(reading: Reading) -> list[Tensor]:
+def flowing(reading: BackboneInput) -> list[Tensor]:
     """What gradients can flow through to what is tuned: vectors, gate, keys and values."""
     gates = [] if reading.sequence.gate is None else [reading.sequence.gate]
     return [reading.sequence.embeds, *gates, *(one for layer in reading.prefix or [] for one in layer)]
 
 
-def taken(reading: Reading, rows: slice, apart: bool = False) -> Reading:
+def taken(reading: BackboneInput, rows: slice, apart: bool = False) -> BackboneInput:
     """Some of its rows, as wide as they are. apart: `flowing` are leaves of their own, which wait for a gradient."""
 
     def cut(value: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ def _widened(values: Tensor, width: int, filler: int = 0) -> Tensor:
     return pad(values, (0, width - values.shape[1]), value=filler)
 
 
-def _answers(reading: Reading) -> Tensor:
+def _answers(reading: BackboneInput) -> Tensor:
     """[B, A]; no column where no row has any."""
     embeds = reading.sequence.embeds
     if reading.answers is None:
