@@ -37,7 +37,11 @@ def score(
     width, draws = config.input_width, "gumbel_at_evaluation" in config.switches
     sharing = SHARING if "draw_by_four" in config.switches else None
     lengths = [width or len(ids) for ids in split.ids]
-    batches = evaluation_batches(lengths, config.evaluation_batch_size, config.max_tokens, classifier.prompt_length)
+    size = config.evaluation_batch_size
+    batches = evaluation_batches(lengths, size, config.max_tokens, classifier.prompt_length)
+    if draws:  # a draw that a batch shares is of so many rows, however short they are
+        every = [row for batch in batches for row in batch]
+        batches = [every[start : start + size] for start in range(0, len(every), size)]
     scores = torch.empty(split.outputs.shape)
     chosen: list[Choices] = []
     for number, rows in enumerate(bar(batches, of=progress, unit="batch", shown=bool(progress))):
