@@ -526,3 +526,17 @@ def test_tensors_of_an_ended_one_are_read_as_they_were_written(tmp_path):
     assert State(tmp_path, "another").ended() is None
     tensors.save({"x": torch.ones(1)}, state.end_file)
     assert state.ended() is None
+
+
+def test_the_plan_counts_the_jobs_that_snakemake_runs():
+    """Of five seeds two, two and one are made in a job; trials of a search likewise; LoRA each by itself."""
+    search = {"method": "grid", "trials": 3, "space": {"lr_factor": [0.3, 1, 3]}}
+    for more, runs, jobs in (({}, 10, 5 + 3), ({"search": search}, 16, 5 + 3 + 3 + 2)):
+        alone, shared = (
+            Counter(study).cost(grid.cells(study))["tiny-t5"]
+            for study in (small_study(["fixed", "lora"], seeds=[0, 1, 2, 3, 4], together=together, **more)
+                          for together in ({}, {"tiny-t5": 2}))
+        )  # fmt: skip
+        assert alone.trainings == shared.trainings == runs
+        assert alone.jobs - shared.jobs == alone.device_jobs - shared.device_jobs == runs - jobs
+        assert alone.work.flops == shared.work.flops and alone.work.loaded > shared.work.loaded

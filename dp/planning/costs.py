@@ -39,6 +39,7 @@ class Cost:
     others: int = 0  # downloads, tokenizations, features, choices of a search
     work: Work = field(default_factory=Work)
     device_jobs: int = 0
+    joined: int = 0  # trainings that another one's job makes too
     shared: float = 0.0  # backbones, rows, tokens, features
     models: float = 0.0  # tuned.safetensors of fine-tuned runs: whole models
     runs: float = 0.0  # tuned.safetensors of the others, logs of steps, predictions, records
@@ -51,7 +52,7 @@ class Cost:
 
     @property
     def jobs(self) -> int:
-        return self.trainings + self.evaluations + self.others
+        return self.trainings + self.evaluations + self.others - self.joined
 
     @property
     def download(self) -> float:
@@ -122,7 +123,9 @@ class Counter:
             total += Cost(others=len({cell.variant_path for cell in trained if cell.trial is None}))
         seed = study.scale.seeds[0]  # all cost the same; trials need not
         for cell in trained:
-            total += self._of_training(replace(cell, seed=seed))
+            first = grid.together(study, cell)[0]
+            total += self._of_training(replace(cell, seed=first.seed))
+            total += Cost() if cell == first else Cost(joined=1, device_jobs=-1)
         for cell in evaluated:
             total += self._of_evaluation(replace(cell, seed=seed))
         return total
@@ -146,7 +149,7 @@ class Counter:
         made = tuned(shape, config, [len(load(task).label_names) for task in tasks])
         texts = texts_of(cell, config, {task: self.inputs(cell.backbone, task) for task in tasks})
         work = updates(shape, config, made, texts.train, starts=True) + selections(shape, config, made, texts)
-        work += loading(shape, config)
+        work += loading(shape, config) * (1 / len(config.together))
         chosen = made.vectors + 1 if config.choice else 0
         steps = config.training.steps
         lines = steps // max(1, steps // MOST_STEPS)  # as dp/training/state.py thins a log
