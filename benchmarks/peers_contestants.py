@@ -144,9 +144,7 @@ class Ours:
         """h(x) [R, H] of a split's rows, where the variant reads it: made once for a backbone and a task."""
         if not self.reads_features:
             return None
-        return of_split(
-            split, self.backbone, None, (self.setting.micro_batch_size, max(map(len, split.ids))), self.where
-        )
+        return of_split(split, self.backbone, None, self.setting.micro_batch_size, self.where)
 
 
 class Watched:

@@ -31,7 +31,6 @@ class FeaturesConfig(Configuration):
     width: int | None
     compute: Compute
     batch_size: int
-    max_tokens: int
 
 
 def features(config: FeaturesConfig, tokens_in: Path, backbone_in: Path, folder: Path) -> dict[str, Any]:
@@ -45,9 +44,7 @@ def features(config: FeaturesConfig, tokens_in: Path, backbone_in: Path, folder:
         found = {}
         for name, split in splits.items():
             progress = f"features {config.task} {name}"
-            found[name] = of_split(
-                split, backbone, config.width, (config.batch_size, config.max_tokens), where, progress
-            )
+            found[name] = of_split(split, backbone, config.width, config.batch_size, where, progress)
         _check(found, splits, config)
         tensors.save(found, folder / "features.safetensors")
     return {"shape": {name: list(value.shape) for name, value in found.items()}}
@@ -55,14 +52,15 @@ def features(config: FeaturesConfig, tokens_in: Path, backbone_in: Path, folder:
 
 @torch.no_grad()
 def of_split(
-    split: tokens.Split, backbone: Backbone, width: int | None, most: tuple[int, int], device: str, progress: str = ""
+    split: tokens.Split, backbone: Backbone, width: int | None, batch_size: int, device: str, progress: str = ""
 ) -> Tensor:
     """The features [R, H] of a split's rows: means over their tokens, or over all `width` positions of each.
 
-    most: what a batch may hold, so many rows of so many tokens. `progress` names the bar; without it there is none.
+    batch_size: of the longest rows. `progress` names the bar; without it there is none.
     """
     found = torch.empty(len(split), backbone.hidden_size)
-    batches = evaluation_batches([width or len(ids) for ids in split.ids], *most)
+    lengths = [width or len(ids) for ids in split.ids]
+    batches = evaluation_batches(lengths, batch_size, max(lengths, default=0))
     for numbers in bar(batches, of=progress, unit="batch", shown=bool(progress)):
         batch = collate(split, numbers, width=width).to(device)
         states = backbone.hidden(Sequence(backbone.embed(batch.ids), batch.mask, batch.mask))

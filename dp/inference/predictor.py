@@ -148,8 +148,7 @@ class Predictor:
         features = None
         if self._pooling:
             width = config.max_tokens if "padded_mean" in self._pooling else None
-            most = (config.evaluation_batch_size, config.max_tokens)
-            features = of_split(split, self.model.backbone, width, most, self.model.device)
+            features = of_split(split, self.model.backbone, width, config.evaluation_batch_size, self.model.device)
         self.model.check_lengths(config.input_width or max(len(ids) for ids in split.ids))
         found, choices = score(self.model, split, features, config, self._step)
         return found[:, : len(self.task.label_names)], choices

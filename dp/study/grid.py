@@ -161,7 +161,6 @@ def features_config(study: Study, backbone: str, task: str, pooling: str) -> dic
         "width": study.scale.max_tokens if pooling == "padded_mean" else None,
         "compute": study.scale.compute.model_dump(),
         "batch_size": study.scale.evaluation_batch_size,
-        "max_tokens": study.scale.max_tokens,
     }
 
 
