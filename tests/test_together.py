@@ -60,12 +60,12 @@ def log_of(folder):
     return [line for line in files.read_jsonl(folder / "state" / "steps.jsonl") if "loss" in line]
 
 
-def ignored(facts):
+def ignored(folder, outcome):
     pass
 
 
 def shared(begun, backbone):
-    return advance.together(begun, backbone, [], dict.fromkeys(begun, ignored))
+    return advance.together(begun, backbone, [], ignored)
 
 
 def by_itself(begin, backbone):
@@ -128,7 +128,7 @@ def test_a_pass_in_parts_is_the_pass(trainings, monkeypatch, family, variant):
         begun, backbone = trainings(family, variant, **rate)
         rows.clear()
         if together:
-            made = advance.together(begun, backbone, [], dict.fromkeys(begun, ignored), 4)
+            made = advance.together(begun, backbone, [], ignored, 4)
         else:
             made = {folder: advance.alone(begin(advance.Clock(), []), backbone, 2) for folder, begin in begun.items()}
         copies = made[next(iter(made))]["forward_passes_per_row"]
@@ -157,7 +157,8 @@ def small_gpu(monkeypatch):
                 return original(of, reading)
 
             monkeypatch.setattr(module, "read", read)
-        monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+        for name in ("empty_cache", "reset_peak_memory_stats"):
+            monkeypatch.setattr(torch.cuda, name, lambda: None)
         return seen
 
     return make
@@ -371,31 +372,48 @@ def test_one_that_stops_early_frees_its_place_and_a_kill_changes_nothing(project
     one.train(run_of(0))
     assert bytes_of(one) == bytes_of(expected)
     assert [made_of(folder)["steps"] for folder in folders(one)] == steps
+    ended = sorted(steps)
+    means = [3, (3 * ended[0] + 2 * (ended[1] - ended[0])) / ended[1]]
+    means.append((means[1] * ended[1] + ended[2] - ended[1]) / ended[2])
+    found = sorted((made_of(folder)["steps"], made_of(folder)["runs_of_a_pass"]) for folder in folders(expected))
+    assert found == [(steps, pytest.approx(mean, abs=1e-3)) for steps, mean in zip(ended, means, strict=True)]
     assert len(sizes) < 2 * max(steps), "it began anew"
 
 
-def test_states_of_different_updates_begin_anew(tmp_path):
-    """Two resume together; one that has ended is taken as it ended, unless the others have yet to get there."""
+def test_they_resume_behind_the_last_update_that_all_have_a_state_of(tmp_path):
+    """One that has ended is taken as it ended, unless the others have yet to get there."""
     weight = torch.nn.Parameter(torch.zeros(2))
 
-    def state(name, step, ended=None):
-        one = State(tmp_path / name, "same")
-        shutil.rmtree(one.folder, ignore_errors=True)
+    def state(name, *steps, ended=None):
+        one = State(tmp_path / name, "same", True)
+        one.forget()
         one.folder.mkdir(parents=True)
-        one.log_file.write_text("")
-        one.save(step, {"prompt.x": weight}, [], None)
+        for step in steps:
+            one.log({"step": step})
+            one.save(step, {"prompt.x": weight}, [], None)
         if ended is not None:
-            one.end({"steps": ended, "tensors": {"prompt.x": torch.ones(2)}})
+            one.end({"steps": ended, "tensors": {"prompt.x": torch.ones(2)}}, ended)
         return tmp_path / name, one
 
-    assert resumable(dict([state("a", 8), state("b", 8)])) == {}
-    assert (tmp_path / "a" / "state").exists()
-    found = resumable(dict([state("a", 8), state("b", 4, ended=6)]))
-    assert [folder.name for folder in found] == ["b"] and found[tmp_path / "b"]["steps"] == 6
-    assert resumable(dict([state("a", 4), state("b", 4, ended=6)])) == {}
-    assert (tmp_path / "b" / "state").exists(), "it goes on from update 4, with the other"
-    assert resumable(dict([state("a", 8), state("b", 4)])) == {}
-    assert not (tmp_path / "a" / "state").exists() and not (tmp_path / "b" / "state").exists()
+    def found(*states):
+        return {folder.name: facts["steps"] for folder, facts in resumable(dict(states)).items()}
+
+    def left():
+        return {folder.name: State(folder, "same")._facts()["step"] for folder in sorted(tmp_path.iterdir())
+                if (folder / "state" / "state.safetensors").exists()}  # fmt: skip
+
+    assert found(state("a", 4, 8), state("b", 4, 8)) == {} and left() == {"a": 8, "b": 8}
+    assert found(state("a", 4, 8), state("b", 4)) == {} and left() == {"a": 4, "b": 4}, "killed between two saves"
+    assert found(state("a", 4, 8), state("b", 4, ended=6)) == {"b": 6} and left()["a"] == 8
+    assert found(state("a", 4), state("b", 4, ended=6)) == {} and left() == {"a": 4, "b": 4}
+    assert found(state("a", 4, 8), state("b", 4, ended=8)) == {"b": 8}
+    assert found(state("a", 4, 8), state("b", 4, ended=9)) == {} and left() == {"a": 4, "b": 4}, "it shared the ninth"
+    assert found(state("a", 4, ended=8), state("b", 4, ended=6)) == {"a": 8, "b": 6}
+    a, b = state("a", 4, 8), state("b", 4, 8)
+    b[1].file.unlink()  # killed between two renames
+    assert found(a, b) == {} and left() == {"a": 4, "b": 4}
+    assert found(state("a", 4, 8), state("b", 12)) == {} and left() == {}, "no update in common: anew"
+    assert found(state("a", 4), state("b")) == {} and left() == {}
 
 
 def test_one_failure_is_told_and_the_others_are_recorded(project, monkeypatch, capsys):
@@ -412,6 +430,15 @@ def test_one_failure_is_told_and_the_others_are_recorded(project, monkeypatch, c
     assert "seed1: the loss is nan at step 0" in capsys.readouterr().err
     there = [(folder / "record.json").exists() for folder in folders(one)]
     assert there == [True, False, True]
+    kept = [files.sha256(folder / "tuned.safetensors") for folder in (folders(one)[0], folders(one)[2])]
+    monkeypatch.setattr(loop, "expected_losses", None)  # called again, as Snakemake does: nothing is trained
+    for folder in folders(one):
+        (folder / "record.json").unlink(missing_ok=True)
+        (folder / "tuned.safetensors").unlink(missing_ok=True)
+    with pytest.raises(SystemExit):
+        one.train(run_of(0))
+    assert "seed1: the loss is nan at step 0" in capsys.readouterr().err
+    assert kept == [files.sha256(folder / "tuned.safetensors") for folder in (folders(one)[0], folders(one)[2])]
     assert files.read_json(one.root / paths.state(paths.train_run("small", run_of(1))))["state"] == "failed"
 
 
@@ -430,8 +457,11 @@ def test_which_share():
         assert together_of(study, variant, seed=5) == ["seed5"]
     for variant in ("lora", "finetune", "linear-probe"):
         assert together_of(study, variant, seed=3) == ["seed3"]
-        assert "together" not in grid.run_config(study, Cell("tiny-t5", "full", "toy", variant, 3))
-    assert "together" not in grid.run_config(study, Cell("tiny-t5", "full", "toy", "fixed", 5))
+        assert "together" not in grid.training_config(study, Cell("tiny-t5", "full", "toy", variant, 3))
+    assert "together" not in grid.training_config(study, Cell("tiny-t5", "full", "toy", "fixed", 5))
+    cell = Cell("tiny-t5", "full", "toy", "fixed", 3)
+    assert resolve.training_job(study, cell).asked["together"] == ["seed3", "seed1"]
+    assert "together" not in resolve.evaluation_job(study, cell).asked
     released = small_study(["fixed"], protocol="released", **several)
     assert together_of(released, "fixed", seed=3) == ["seed3"]
     started = small_study(["fixed"], training={"starts": 2, "start_steps": 2, "steps": 4}, **several)
@@ -445,7 +475,7 @@ def test_which_share():
 
 def test_a_scale_says_nothing_of_it_by_default():
     cell = Cell("tiny-t5", "full", "toy", "fixed", 0)
-    assert "together" not in grid.run_config(small_study(["fixed"], seeds=SEEDS), cell)
+    assert "together" not in grid.training_config(small_study(["fixed"], seeds=SEEDS), cell)
 
 
 def test_the_plan_shares_out_what_a_layer_costs_however_few_its_rows():
@@ -510,18 +540,18 @@ def test_a_stop_is_told_to_all_at_the_same_update():
     begun = {
         name: (lambda clock, told, first=first: training(clock, told, first)) for name, first in (("a", 0), ("b", 1))
     }
-    made = advance.together(begun, None, stop, dict.fromkeys(begun, ignored))
+    made = advance.together(begun, None, stop, ignored)
     assert all(isinstance(one, Interrupted) for one in made.values())
     assert {step for _, step, told in heard if told} == {1}
 
 
-def test_tensors_of_an_ended_one_are_read_as_they_were_written(tmp_path):
+def test_an_ended_one_is_read_as_it_was_written(tmp_path):
     state = State(tmp_path, "same")
     state.folder.mkdir()
     facts = {"steps": 3, "tensors": {"prompt.x": torch.randn(4)}, "selection": {"accuracy": 0.1 + 0.2}}
-    state.end(facts)
-    found = state.ended()
-    assert torch.equal(found.pop("tensors")["prompt.x"], facts["tensors"]["prompt.x"])
+    state.end(facts, 4)
+    found, passes = state.ended()
+    assert torch.equal(found.pop("tensors")["prompt.x"], facts["tensors"]["prompt.x"]) and passes == 4
     assert found == {key: value for key, value in facts.items() if key != "tensors"}
     assert State(tmp_path, "another").ended() is None
     tensors.save({"x": torch.ones(1)}, state.end_file)
@@ -534,7 +564,7 @@ def test_the_plan_counts_the_jobs_that_snakemake_runs():
     for more, runs, jobs in (({}, 10, 5 + 3), ({"search": search}, 16, 5 + 3 + 3 + 2)):
         alone, shared = (
             Counter(study).cost(grid.cells(study))["tiny-t5"]
-            for study in (small_study(["fixed", "lora"], seeds=[0, 1, 2, 3, 4], together=together, **more)
+            for study in (small_study(["fixed", "lora"], seeds=[3, 1, 4, 0, 5], together=together, **more)
                           for together in ({}, {"tiny-t5": 2}))
         )  # fmt: skip
         assert alone.trainings == shared.trainings == runs

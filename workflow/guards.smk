@@ -83,12 +83,12 @@ def refuse_uncommitted():
     """Before the first job: what the report would refuse in the end. Where none is asked for, a warning."""
     if STUDY.params.allow_dirty or workflow.touch:
         return
-    made = {one: Path(one.output[0]).parent for one in workflow.dag.jobs if one.output and one.rule.name != "collect"}
+    made = {one: {Path(path).parent for path in one.output} for one in workflow.dag.jobs if one.output and one.rule.name != "collect"}
     remade = set(workflow.dag.needrun_jobs())
     why = admission.no_commit() if remade & made.keys() else None
     # DVC's stages are one run with a report at its end; for `-- train` by hand there may never be one.
     if "DVC_STAGE" in os.environ or any(one.rule.name in ("collect", *PRINTED) for one in remade):
-        why = why or admission.made_without(folder for one, folder in made.items() if one not in remade)
+        why = why or admission.made_without(folder for one, folders in made.items() if one not in remade for folder in sorted(folders))
         if why:
             raise WorkflowError(f"The report would refuse these numbers, so no job was started. {why}")
     elif why:

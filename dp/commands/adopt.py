@@ -80,7 +80,7 @@ def _is_untold(report: Job) -> bool:
 
 
 def _took(members: list[Made]) -> str:
-    return seconds(sum(one.said("made", "wall_seconds") for one in members))
+    return seconds(sum(one.sharing * one.said("made", "wall_seconds") for one in members))
 
 
 def _tried(study: Study, members: list[Made]) -> list[Outcome]:

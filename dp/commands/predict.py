@@ -19,7 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, help="where to write them, .jsonl or .csv (default: lines of JSON, printed)"
     )
-    parser.add_argument("--batch-size", type=int, help="rows at once (default: as the run was evaluated)")
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        help="rows of the longest length at once, of shorter ones more (default: as the run was evaluated)",
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
 
 

@@ -18,7 +18,7 @@ from dp.data import tokens
 from dp.data.few_shot import rows_of
 from dp.data.regime import Regime
 from dp.data.splits import REPORTED, label_counts
-from dp.errors import Interrupted
+from dp.errors import Interrupted, UserError
 from dp.numerics import seeds, tensors
 from dp.numerics.devices import device
 from dp.numerics.finite import check_finite
@@ -119,46 +119,69 @@ def train(request: TrainingRequest) -> dict[str, Any]:
 def train_together(requests: Sequence[TrainingRequest]) -> list[Outcome]:
     """Write what `train` does for each of several trainings of one variant, that share the passes of their backbone.
 
-    An outcome each: its facts, or why there are none. Which may share: `dp.study.grid.together`.
+    An outcome each: its facts, or why there are none. Which may share: `dp.study.grid.together`. One whose source
+    overflowed makes no pass, so that it is made by itself.
     """
-    prepared = {request.folder: _prepared(request) for request in requests}
-    if any(_ended(request.policies.values()) for request in requests):
-        return [train(request) for request in requests]
-    states = {folder: State(folder, one.request.mark(one.config.seed)) for folder, one in prepared.items()}
-    outcomes: dict[Path, Outcome] = dict(resumable(states))
+    every: dict[Path, Outcome] = {one.folder: train(one) for one in requests if _ended(one.policies.values())}
+    prepared = {one.folder: _prepared(one) for one in requests if one.folder not in every}
+    states = {folder: State(folder, one.request.mark(one.config.seed), True) for folder, one in prepared.items()}
+    if prepared:
+        every |= _shared(prepared, states)
+    stopped = next((one for one in every.values() if isinstance(one, Interrupted)), None)
+    if stopped:  # what ended before waits with the others for the next call
+        return [stopped] * len(requests)
+    for folder, state in states.items():
+        outcome = every[folder]
+        if isinstance(outcome, dict):
+            try:
+                every[folder] = _written(prepared[folder], outcome)
+                state.put_log(folder / "steps.jsonl")
+            except UserError as error:
+                every[folder] = error
+    if not any(isinstance(one, Exception) for one in every.values()):
+        for state in states.values():
+            state.forget()
+    return [every[one.folder] for one in requests]
+
+
+def _shared(prepared: Mapping[Path, Prepared], states: Mapping[Path, State]) -> dict[Path, Outcome]:
+    """Train what has not ended in a call before."""
+    before = resumable(states)
+    left = [folder for folder in prepared if folder not in before]
+    outcomes: dict[Path, Outcome] = {
+        folder: UserError(facts["failed"]) if "failed" in facts else facts for folder, facts in before.items()
+    }
     first = next(iter(prepared.values()))
     with device(first.config.compute) as where:
         backbone = _backbone(first.request, first.config, where)
-
-        left = [folder for folder in prepared if folder not in outcomes]
-        models = {folder: prepared[folder].build(prepared[folder].config.seed, backbone) for folder in left}
-        parts = fitting_parts(list(models.values()), *first.train_rows, first.config) if left else 1
+        models = {folder: one.build(one.config.seed, backbone) for folder, one in prepared.items()}
+        parts = fitting_parts(list(models.values()), *first.train_rows, first.config)
 
         def begun(folder: Path, shown: str) -> Begin:
-            one, model, state = prepared[folder], models[folder], states[folder]
+            one = prepared[folder]
 
             def begin(clock: Clock, stop: Sequence[object]) -> Training:
-                return updates(
-                    model, one.train_rows, one.selection, one.config, folder, state, stop, clock, shown=shown
-                )
+                return updates(models[folder], one.train_rows, one.selection, one.config, folder, states[folder], stop,
+                               clock, shown=shown)  # fmt: skip
 
             return begin
+
+        def ended(folder: Path, outcome: dict[str, Any] | UserError) -> None:
+            state = states[folder]
+            if isinstance(outcome, UserError):
+                state.end({"failed": str(outcome)}, state.logged() + 1)
+            else:
+                stopped = overflow.of(outcome)
+                state.end(outcome, stopped["overflow"]["update"] if stopped else outcome["steps"])
 
         names = [f"{folder} with {len(left) - 1} more" if folder == left[0] else "" for folder in left]
         trainings = {folder: begun(folder, name) for folder, name in zip(left, names, strict=True)}
         with stop_requests() as stop:
-            outcomes |= together(trainings, backbone, stop, {folder: states[folder].end for folder in left}, parts)
-    stopped = next((one for one in outcomes.values() if isinstance(one, Interrupted)), None)
-    if stopped:  # what ended before waits with the others for the next call
-        return [stopped] * len(requests)
-    found: list[Outcome] = []
-    for folder, one in prepared.items():
-        outcome = outcomes[folder]
-        if isinstance(outcome, dict):
-            outcome = _written(one, outcome) | told_of(parts)
-            states[folder].finish(folder / "steps.jsonl")
-        found.append(outcome)
-    return found
+            outcomes |= together(trainings, backbone, stop, ended, parts)
+    return {
+        folder: outcome | told_of(parts) if isinstance(outcome, dict) else outcome
+        for folder, outcome in outcomes.items()
+    }
 
 
 def _prepared(request: TrainingRequest) -> Prepared:

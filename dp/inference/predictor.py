@@ -124,8 +124,8 @@ class Predictor:
     def predict(self, rows: Sequence[Mapping[str, str]], batch_size: int | None = None) -> list[Predicted]:
         """A prediction for each row, a mapping from each of `fields` to a text.
 
-        batch_size: rows that go through the backbone together; None: as many as when the run was evaluated. It changes
-        a number by no more than rounding does.
+        batch_size: rows of max_tokens that go through the backbone together, and of shorter ones more; None: as many
+        as when the run was evaluated. It changes a number by no more than rounding does.
 
         Raises UserError for a field that the task does not have or a row lacks, and for a row that does not fit.
         """

@@ -57,8 +57,14 @@ class Made:
         return str(self.record["made"]["started"])
 
     @property
+    def sharing(self) -> int:
+        """Trainings that its job made; each has an equal share of the job's seconds in its record."""
+        return len(self.said("asked", "together") or ["alone"])
+
+    @property
     def ended(self) -> str:
-        end = datetime.fromisoformat(self.started) + timedelta(seconds=self.record["made"]["wall_seconds"])
+        seconds = self.sharing * self.record["made"]["wall_seconds"]
+        end = datetime.fromisoformat(self.started) + timedelta(seconds=seconds)
         return end.isoformat(timespec="milliseconds")
 
     def said(self, *keys: str) -> Any:

@@ -37,6 +37,8 @@ TOLERANCE = 1e-3
 NEVER = "was never made"
 OF_THE_RECORD = ("status", "outputs", "started", "wall_seconds", "peak_memory_mib", "gpu_peak_memory_mib")
 """Facts in `made` that the record itself adds."""
+OF_THE_MACHINE = ("parts_of_a_pass",)
+"""Facts that the memory at hand decides."""
 SURROUNDINGS = ("python", "packages", "platform", "processor_count")
 """Of this process, that change bytes: what was found the same under others is made again."""
 
@@ -175,8 +177,9 @@ def _difference(member: Made, scratch: Path, compute: Compute) -> str | None:
     for name in job.outputs:
         if why := different_file(job.folder / name, scratch / name, tolerance):
             return f"{name}: {why}{_elsewhere(member)}"
-    old = {key: value for key, value in member.record["made"].items() if key not in OF_THE_RECORD}
-    why = different(old, json.loads(json.dumps({k: v for k, v in facts.items() if k != "status"})), tolerance)
+    old = {key: value for key, value in member.record["made"].items() if key not in OF_THE_RECORD + OF_THE_MACHINE}
+    new = {key: value for key, value in facts.items() if key not in ("status", *OF_THE_MACHINE)}
+    why = different(old, json.loads(json.dumps(new)), tolerance)
     return f"{why}, in its record's `made`" if why else None
 
 

@@ -58,8 +58,9 @@ class Standing:
 
     @property
     def log(self) -> Path:
-        """What the job printed, where Snakemake ran it."""
-        return paths.LOGS / self.job.folder.relative_to(paths.RESULTS).with_name(f"{self.job.folder.name}.log")
+        """What the job printed, where Snakemake ran it: the first training's, where it makes several."""
+        first = self.job.asked.get("together", [self.job.folder.name])[0]
+        return paths.LOGS / self.job.folder.relative_to(paths.RESULTS).with_name(f"{first}.log")
 
 
 class Survey:

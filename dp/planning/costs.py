@@ -144,7 +144,7 @@ class Counter:
 
     def _training(self, cell: Cell) -> Cost:
         study, shape = self.study, self.shapes[cell.backbone]
-        config = LoopConfig.model_validate(grid.run_config(study, cell))
+        config = LoopConfig.model_validate(grid.training_config(study, cell))
         tasks = grid.tasks_of(study, cell)
         made = tuned(shape, config, [len(load(task).label_names) for task in tasks])
         texts = texts_of(cell, config, {task: self.inputs(cell.backbone, task) for task in tasks})

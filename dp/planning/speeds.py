@@ -3,6 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -153,7 +154,8 @@ def work_of(own: Shape, told: dict[str, Any]) -> Work:
     rows = made["steps"] * config.training.batch_size * what.copies
     tokens = made["tokens_per_second"] * made["step_seconds"]
     text = tokens / rows - what.vectors - what.beside
-    return updates(own, config, what, text / (1 - made["padding_share"]))
+    alone = updates(own, config.model_copy(update={"together": ["alone"]}), what, text / (1 - made["padding_share"]))
+    return replace(alone, layers=alone.layers / made.get("runs_of_a_pass", 1))
 
 
 def of_the_paper() -> Speed:

@@ -202,13 +202,18 @@ def run_config(study: Study, cell: Cell) -> dict[str, Any]:
     }
     if not scale.keep_models and config["definition"].get("baseline") == "finetune" and config["prompt"] is None:
         config["keep_model"] = False
-    if trained and len(beside := together(study, cell)) > 1:
-        config["together"] = [one.run.rpartition("/")[2] for one in beside]
     if cell.trial is not None:
         assert scale.search is not None
         setting = search.settings(scale.search, definition, cell.variant)[cell.trial]
         config = applied(config, setting) | {"trial": setting, "search": None}
     return config
+
+
+def training_config(study: Study, cell: Cell) -> dict[str, Any]:
+    """As `run_config`, of a run as it is trained: with those that it shares passes with, where there are any."""
+    beside = together(study, cell)
+    names = {"together": [one.run.rpartition("/")[2] for one in beside]} if len(beside) > 1 else {}
+    return run_config(study, cell) | names
 
 
 def _union(study: Study, name: str) -> Multitask:

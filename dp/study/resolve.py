@@ -85,7 +85,7 @@ def training_job(study: Study, cell: Cell) -> Job:
     if study.scale.search and cell.trial is None:
         reads.append(Upstream("choice", paths.choice(scale, cell.variant_path), outputs_of("choose")))
     folder = paths.train_run(scale, cell.run)
-    asked = grid.run_config(study, cell)
+    asked = grid.training_config(study, cell)
     return Job(folder, "train", asked, FILES["train"], tuple(reads), cell=cell, family=asked["family"])
 
 

@@ -33,6 +33,7 @@ class Clock:
 
     def __init__(self) -> None:
         self.spent, self.since = 0.0, time.perf_counter()
+        self.passes, self.runs = 0, 0  # that it had a part in, and of how many runs they were, in all
 
     def lap(self) -> float:
         """Seconds since the last lap."""
@@ -46,6 +47,11 @@ class Clock:
     def go_on(self, shared: float) -> None:
         """shared: seconds to add, of what was done for it meanwhile."""
         self.spent, self.since = self.spent + shared, time.perf_counter()
+
+    @property
+    def company(self) -> float:
+        """Runs of a pass, in the mean."""
+        return self.runs / self.passes if self.passes else 1.0
 
 
 def alone(training: Training, backbone: Backbone, parts: int = 1) -> dict[str, Any]:
@@ -109,13 +115,13 @@ def together(
     trainings: Mapping[Path, Begin],
     backbone: Backbone,
     stop: Sequence[object],
-    ended: Mapping[Path, Callable[[dict[str, Any]], None]],
+    ended: Callable[[Path, dict[str, Any] | UserError], None],
     parts: int = 1,
 ) -> dict[Path, Outcome]:
     """What became of the trainings, by their folders. They are at the same update, and of one variant.
 
-    stop: not empty once all are to end, which they do behind the same update. ended: called with the facts of a
-    training as soon as it is done. parts: as `Passes`. A training that a UserError or a stop ends has that as its
+    stop: not empty once all are to end, which they do behind the same update. ended: called with the outcome of a
+    training as soon as it has one. parts: as `Passes`. A training that a UserError or a stop ends has that as its
     outcome. Any other exception ends all.
     """
     clocks, told = {key: Clock() for key in trainings}, list[object]()
@@ -132,12 +138,18 @@ def together(
                 asked[key] = training.send(answers[key])
             except StopIteration as end:
                 outcomes[key] = end.value
-                ended[key](end.value)
-            except (UserError, Interrupted) as error:
+                ended(key, end.value)
+            except Interrupted as error:
                 outcomes[key] = error
+            except UserError as error:
+                outcomes[key] = error
+                ended(key, error)
             clocks[key].pause()
             if key in outcomes:
                 del running[key]
+        for key in asked:
+            clocks[key].passes += 1
+            clocks[key].runs += len(asked)
         started = time.perf_counter()
         answers = passes.answer_all(asked)
         shared = (time.perf_counter() - started) / max(1, len(running))

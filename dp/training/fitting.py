@@ -29,6 +29,7 @@ def fitting_parts(
     while True:
         try:
             dry_step(classifiers, split, features, config, parts)
+            torch.cuda.reset_peak_memory_stats()  # a record tells the peak of what was kept
             return parts
         except torch.OutOfMemoryError as error:
             if parts >= rows:
@@ -53,6 +54,8 @@ def dry_step(
     order = sorted(range(len(split)), key=lambda row: -len(split.ids[row]))
     longest = [order[number % len(order)] for number in range(config.training.micro_batch_size)]
     passes, asked, scored = Passes(classifiers[0].backbone, parts), {}, {}
+    # Room for what an optimizer keeps of each parameter
+    moments = [torch.empty_like(value) for one in classifiers for value in one.trained().values() for _ in range(2)]
     try:
         for number, one in enumerate(classifiers):
             batch = collate(split, longest, features, config.input_width).to(one.device).repeated(one.copies)
@@ -67,6 +70,7 @@ def dry_step(
         }
         passes.answer_all(losses)
     finally:
+        moments.clear()
         for one in classifiers:
             for value in one.trained().values():
                 value.grad = None

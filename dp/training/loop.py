@@ -183,6 +183,7 @@ def updates(
         "backbone_frozen": config.definition.baseline != "finetune",
         "forward_passes_per_row": copies,
         "padding_share": round(padding_share(batches, lengths, width), 4),
+        **({"runs_of_a_pass": round(clock.company, 3)} if clock.company > 1 else {}),
         **({"stopped": _stopped(budget, made)} if budget.stop else {}),
     } | ended  # fmt: skip
 

@@ -35,10 +35,11 @@ class State:
     `identity` is the digest of configuration, inputs and code; a state of another identity is never resumed.
     """
 
-    def __init__(self, run: Path, identity: str) -> None:
-        self.folder, self.identity = run / "state", identity
+    def __init__(self, run: Path, identity: str, spare: bool = False) -> None:
+        """spare: keep the state before the last one too."""
+        self.folder, self.identity, self.spare = run / "state", identity, spare
         self.file, self.log_file = self.folder / "state.safetensors", self.folder / "steps.jsonl"
-        self.end_file = self.folder / "ended.safetensors"
+        self.spare_file, self.end_file = self.folder / "before.safetensors", self.folder / "ended.safetensors"
 
     def save(
         self, step: int, trained: dict[str, nn.Parameter], optimizers: list[torch.optim.Optimizer], best: Best | None
@@ -62,6 +63,8 @@ class State:
             facts["log_bytes"] = log.tell()
         text = json.dumps(facts)
         digest = self._digest(text, facts["log_bytes"], sorted(tensors.items()))
+        if self.spare and self.file.exists():
+            self.file.replace(self.spare_file)
         tensor_files.save(tensors, self.file, {"state": text, "sha256": digest})
 
     def _digest(self, facts: str, log_bytes: int, tensors: Iterable[tuple[str, Tensor]]) -> str:
@@ -105,12 +108,13 @@ class State:
             log.truncate(facts["log_bytes"])
         return facts["step"], best
 
-    def _facts(self) -> dict[str, Any] | None:
+    def _facts(self, path: Path | None = None) -> dict[str, Any] | None:
         """Those of a state of this identity. Raises UserError where it is not, to the bit, what `save` wrote."""
-        if not self.file.exists():
+        path = path or self.file
+        if not path.exists():
             return None
         try:
-            with safe_open(self.file, "pt") as file:
+            with safe_open(path, "pt") as file:
                 written = file.metadata()
                 facts: dict[str, Any] = json.loads(written["state"])
                 if facts["identity"] != self.identity:
@@ -133,31 +137,49 @@ class State:
         """Put the step log in its place, thinned where it is long, and forget the state, in an order that a kill cannot
         turn into half a state.
         """
-        files.write_jsonl(log, thinned(files.read_jsonl(self.log_file)))
+        self.put_log(log)
         self.file.unlink(missing_ok=True)
         shutil.rmtree(self.folder)
 
-    def end(self, facts: Mapping[str, Any]) -> None:
-        """Keep the facts of a training that is done, its tensors under "tensors", until those beside it are."""
-        told = {key: value for key, value in facts.items() if key != "tensors"}
-        tensor_files.save(facts["tensors"], self.end_file, {"facts": json.dumps(told), "identity": self.identity})
+    def put_log(self, log: Path) -> None:
+        files.write_jsonl(log, thinned(files.read_jsonl(self.log_file)))
 
-    def ended(self) -> dict[str, Any] | None:
+    def end(self, facts: Mapping[str, Any], passes: int) -> None:
+        """Keep the facts of a training that is done, its tensors under "tensors" if it has any, until those that it
+        shares passes with are. passes: the last update that it had a part in.
+        """
+        told = {key: value for key, value in facts.items() if key != "tensors"}
+        text = {"facts": json.dumps(told), "passes": str(passes), "identity": self.identity}
+        tensor_files.save(facts.get("tensors", {}), self.end_file, text)
+
+    def ended(self) -> tuple[dict[str, Any], int] | None:
         """As they were given to `end`; None where a training of this identity has not ended."""
         try:
             with safe_open(self.end_file, "pt") as file:
                 written = file.metadata()
                 if written["identity"] != self.identity:
                     return None
-                facts: dict[str, Any] = json.loads(written["facts"])
-                return facts | {"tensors": {name: file.get_tensor(name) for name in file.keys()}}  # noqa: SIM118
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                return json.loads(written["facts"]) | {"tensors": tensors}, int(written["passes"])
         except (SafetensorError, OSError, ValueError, LookupError, TypeError):
             return None
 
-    def step(self) -> int:
-        """Updates that `resume` would take over."""
+    def logged(self) -> int:
+        """Updates that the log tells of."""
+        if not self.log_file.exists():  # it failed at the first
+            return 0
+        return max((line["step"] for line in files.read_jsonl(self.log_file) if "loss" in line), default=0)
+
+    def steps(self) -> set[int]:
+        """Updates that lie behind the states that are here; 0, of a beginning, where there is none."""
+        found = [self._facts(path) for path in (self.file, self.spare_file)]
+        return {facts["step"] for facts in found if facts} or {0}
+
+    def go_back(self, step: int) -> None:
+        """Let the training resume behind one of `steps`."""
         facts = self._facts()
-        return 0 if facts is None else int(facts["step"])
+        if step and (facts is None or facts["step"] != step):
+            self.spare_file.replace(self.file)
 
     def forget(self) -> None:
         """Let the training begin anew."""
@@ -171,19 +193,24 @@ class State:
 
 
 def resumable(states: Mapping[Path, State]) -> dict[Path, dict[str, Any]]:
-    """Of trainings that share passes: the facts of those that have ended; the others resume at one update.
+    """Of trainings that share passes: the facts of those that have ended; the others resume behind one update.
 
-    Where a kill left states of different updates, all begin anew: what they share decides how their sums are rounded.
+    That is the last which all of them have a state of, each keeping two. Where there is none, all begin anew: what they
+    share decides how their sums are rounded.
     """
-    steps = {folder: state.step() for folder, state in states.items()}
-    ended = {folder: facts for folder, state in states.items() if (facts := state.ended())}
-    reached = max((step for folder, step in steps.items() if folder not in ended), default=math.inf)
-    done = {folder: facts for folder, facts in ended.items() if facts["steps"] <= reached}
-    if any(step != reached for folder, step in steps.items() if folder not in done):
-        for state in states.values():
-            state.forget()
-        return {}
-    return done
+    ended = {folder: found for folder, state in states.items() if (found := state.ended())}
+    steps = {folder: state.steps() for folder, state in states.items()}
+    going = [steps[folder] for folder in states if folder not in ended]
+    for reached in sorted(set.union(*going) if going else {math.inf}, reverse=True):
+        done = {folder: facts for folder, (facts, passes) in ended.items() if passes <= reached}
+        left = [folder for folder in states if folder not in done]
+        if all(reached in steps[folder] for folder in left):
+            for folder in left:
+                states[folder].go_back(int(reached))
+            return done
+    for state in states.values():
+        state.forget()
+    return {}
 
 
 MOST_STEPS = 2000
