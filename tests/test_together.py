@@ -72,10 +72,19 @@ def by_itself(begin, backbone):
     return advance.alone(begin(advance.Clock(), []), backbone)
 
 
-# By default those in which something else is joined; the others are slow.
+# By default those in which something else is joined; slow: what else a family joins; the rest repeats it.
 JOINED = {"seq2seq": ["fixed", "adap_ins_pos", "adap_ins_length", "p-tuning-v2"]}
+SLOW = ["residual", "adap_ins_vec_pos", "p-tuning-v2"]
+
+
+def marks_of(family, variant):
+    if variant in JOINED.get(family, ["adap_ins_all"]):
+        return ()
+    return [pytest.mark.slow] if variant in SLOW else [pytest.mark.slow, pytest.mark.exhaustive]
+
+
 PAIRS = [
-    pytest.param(family, variant, marks=() if variant in JOINED.get(family, ["adap_ins_all"]) else pytest.mark.slow)
+    pytest.param(family, variant, marks=marks_of(family, variant))
     for family in FAMILIES
     for variant in [*PROMPTED, "p-tuning-v2"]
 ]
