@@ -455,8 +455,8 @@ def test_both_doors_are_idle_after_an_adoption_and_a_flipped_sign_is_refused(tmp
     rows = (root / "results/report/e2e/results.csv").read_text().splitlines()[1:]
     assert {("majority" in row, "adopted" in row) for row in rows} == {(True, False), (False, True)}
 
-    line = "    scores, choices = classifier(batch, moment)\n"
-    code.write_text(text.replace(line, f"{line}    scores = -scores\n", 1))
+    line = "                scores = classifier.scores(states, batch)\n"
+    code.write_text(text.replace(line, f"{line}                scores = -scores\n", 1))
     assert code.read_text() != text
     built_project.commit(root, "a flipped sign")
     printed, status = built_project.run(root, *adopt_here, check=False)
