@@ -157,7 +157,7 @@ def _request(job: Job, folder: Path, inputs: dict[str, str]) -> Any:
     from dp.compute.train import TrainingRequest
 
     return TrainingRequest(job.asked, job.the("backbone"), job.all("tokens"), job.all("features"), job.all("policy"),
-                job.get("choice"), folder, _identity(job, inputs))  # fmt: skip
+                           job.get("choice"), folder, _identity(job, inputs))  # fmt: skip
 
 
 def _one_of_several(job: Job, folder: Path, study: Study, inputs: dict[str, str]) -> dict[str, Any]:
