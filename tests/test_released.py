@@ -812,4 +812,4 @@ def test_a_kept_split_counts_as_learned_and_padding_counts_the_padded_width():
     assert in_force(released, [], kept) == in_force(released, [], kept | {"position": "task"})
     staged = kept | {"representation": "instance_pool"}
     assert "tanh_pool_scores" not in in_force(released, [], staged)
-    assert padding_share([[0, 1]], [2, 6], width=10) == pytest.approx(12 / 20)
+    assert padding_share([[0, 1]], [2, 6], lambda _: 10) == pytest.approx(12 / 20)

@@ -65,11 +65,11 @@ def ignored(folder, outcome):
 
 
 def shared(begun, backbone):
-    return advance.together(begun, backbone, [], ignored)
+    return advance.together(begun, advance.Passes(backbone), [], ignored)
 
 
 def by_itself(begin, backbone):
-    return advance.alone(begin(advance.Clock(), []), backbone)
+    return advance.alone(begin(advance.Clock(), []), advance.Passes(backbone))
 
 
 # By default those in which something else is joined; slow: what else a family joins; the rest repeats it.
@@ -137,9 +137,12 @@ def test_a_pass_in_parts_is_the_pass(trainings, monkeypatch, family, variant):
         begun, backbone = trainings(family, variant, **rate)
         rows.clear()
         if together:
-            made = advance.together(begun, backbone, [], ignored, 4)
+            made = advance.together(begun, advance.Passes(backbone, 4), [], ignored)
         else:
-            made = {folder: advance.alone(begin(advance.Clock(), []), backbone, 2) for folder, begin in begun.items()}
+            made = {
+                folder: advance.alone(begin(advance.Clock(), []), advance.Passes(backbone, 2))
+                for folder, begin in begun.items()
+            }
         copies = made[next(iter(made))]["forward_passes_per_row"]
         assert set(rows) == {4 * copies * (3 if together else 1) // (4 if together else 2)}
         for folder in begun:
@@ -549,7 +552,7 @@ def test_a_stop_is_told_to_all_at_the_same_update():
     begun = {
         name: (lambda clock, told, first=first: training(clock, told, first)) for name, first in (("a", 0), ("b", 1))
     }
-    made = advance.together(begun, None, stop, ignored)
+    made = advance.together(begun, advance.Passes(None), stop, ignored)
     assert all(isinstance(one, Interrupted) for one in made.values())
     assert {step for _, step, told in heard if told} == {1}
 

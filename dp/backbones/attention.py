@@ -3,12 +3,13 @@
 Where a gate carries a gradient, key j of every query weighs gate_j * exp(score_j): log(gate + EPSILON) joins the
 attention's additive mask. Where it carries none, dropped positions are masked out. Without gate or prefix it is
 transformers' own attention, and a backbone that nobody trains on keeps that.
+
+A process makes one pass at a time: what its layers need stands in plain slots, which `torch.compile` can follow.
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -25,11 +26,29 @@ EPSILON = 1e-20
 """A dropped key whose score is 29 above all others still adds less than float32 rounding; 1e-9 allows only 4."""
 
 Prefix = tuple[Tensor, Tensor]
-_log_gates: ContextVar[Mapping[nn.Module, Tensor] | None] = ContextVar("log gates", default=None)
-_prefixes: ContextVar[Mapping[nn.Module, Prefix] | None] = ContextVar("prefixes", default=None)
-_padded: ContextVar[bool | None] = ContextVar("padded", default=None)
-_made: ContextVar[dict[tuple[Any, ...], tuple[Any, Tensor]]] = ContextVar("made")
-_places: ContextVar[Tensor | None] = ContextVar("places", default=None)
+T = TypeVar("T")
+
+
+class _Slot(Generic[T]):
+    def __init__(self) -> None:
+        self.value: T | None = None
+
+
+_log_gates: _Slot[Mapping[nn.Module, Tensor]] = _Slot()
+_prefixes: _Slot[Mapping[nn.Module, Prefix]] = _Slot()
+_padded: _Slot[bool] = _Slot()
+_made: _Slot[dict[tuple[Any, ...], tuple[Any, Tensor]]] = _Slot()
+_places: _Slot[Tensor] = _Slot()
+
+
+@contextmanager
+def _holding(slot: _Slot[T], value: T | None) -> Iterator[None]:
+    """Within it, the slot has the value."""
+    before, slot.value = slot.value, value
+    try:
+        yield
+    finally:
+        slot.value = before
 
 
 @contextmanager
@@ -52,23 +71,16 @@ def gated(model: nn.Module, sequence: Sequence, modules: list[nn.Module], causal
     Otherwise it is masked out. A causal row that sees nothing but dropped vectors sees itself in full: nothing reads
     its state, and without this the gates' gradient would hold the derivative of EPSILON / EPSILON.
     """
-    token = _made.set({})
-    try:
-        with _weighed(model, sequence, modules, causal) as mask:
-            yield mask
-    finally:
-        _made.reset(token)
+    with _holding(_made, {}), _weighed(model, sequence, modules, causal) as mask:
+        yield mask
 
 
 @contextmanager
 def _weighed(model: nn.Module, sequence: Sequence, modules: list[nn.Module], causal: bool) -> Iterator[Tensor]:
     gate = sequence.gate
     if gate is None:
-        token = _padded.set(sequence.padded)
-        try:
+        with _holding(_padded, sequence.padded):
             yield sequence.present
-        finally:
-            _padded.reset(token)
     elif not (gate.requires_grad and torch.is_grad_enabled()):
         with _through(model, _log_gates, {}):
             yield sequence.visible
@@ -87,7 +99,7 @@ def positions(sequence: Sequence) -> Tensor | None:
     So a prompt with dropped vectors equals the shorter prompt without them. A dropped position has the place of the
     visible one before it. They are position ids, or, within `placed`, what a T5's relative distances are taken from.
     """
-    prefixes = _prefixes.get()
+    prefixes = _prefixes.value
     if sequence.gate is None and not prefixes:
         return None
     start = next(iter(prefixes.values()))[0].shape[2] if prefixes else 0
@@ -97,11 +109,8 @@ def positions(sequence: Sequence) -> Tensor | None:
 @contextmanager
 def placed(places: Tensor | None) -> Iterator[None]:
     """Within it, a T5's self-attention takes relative distances from places [B, N]; None: as they stand."""
-    token = _places.set(places)
-    try:
+    with _holding(_places, places):
         yield
-    finally:
-        _places.reset(token)
 
 
 def adopt(model: nn.Module) -> None:
@@ -117,17 +126,13 @@ def adopt(model: nn.Module) -> None:
 
 
 @contextmanager
-def _through(model: nn.Module, variable: ContextVar, value: Mapping[nn.Module, Any]) -> Iterator[None]:
-    """The model attends by `attention`, which finds `value` in the variable; both are put back at the end.
+def _through(model: nn.Module, slot: _Slot[T], value: T) -> Iterator[None]:
+    """The model attends by `attention`, which finds `value` in the slot; both are put back at the end.
 
     Raises UserError for a model that does not attend through transformers' attention interface.
     """
-    with _attending(model):
-        token = variable.set(value)
-        try:
-            yield
-        finally:
-            variable.reset(token)
+    with _attending(model), _holding(slot, value):
+        yield
 
 
 @contextmanager
@@ -178,8 +183,8 @@ def attention(
     """
     if attention_mask is None:
         return sdpa_attention_forward(module, query, key, value, None, position_bias=position_bias, **rest)
-    log_gate = (_log_gates.get() or {}).get(module)
-    prefix = (_prefixes.get() or {}).get(module)
+    log_gate = (_log_gates.value or {}).get(module)
+    prefix = (_prefixes.value or {}).get(module)
     length = 0
     if prefix is not None:
         front_key, front_value = prefix
@@ -201,7 +206,7 @@ class Terms(NamedTuple):
 
     def sum(self) -> Tensor:
         """[B, 1 | heads, Nq, P + Nk], bool where nothing joins a bool mask."""
-        mask, bias, places = self.mask, self.position_bias, _places.get()
+        mask, bias, places = self.mask, self.position_bias, _places.value
         if self.log_gate is not None:
             mask = mask + self.log_gate.to(mask.dtype)
         if bias is not None and places is not None:
@@ -216,10 +221,13 @@ class Terms(NamedTuple):
 
 
 def _added(terms: Terms) -> Tensor:
-    """The terms' sum, made once for all layers of a pass that have the same, unless the position bias learns."""
-    if terms.position_bias is not None and terms.position_bias.requires_grad:
+    """The terms' sum, made once for all layers of a pass that have the same, unless the position bias learns.
+
+    Compiled, a pass makes it once by itself.
+    """
+    if torch.compiler.is_compiling() or (terms.position_bias is not None and terms.position_bias.requires_grad):
         return terms.sum()
-    made = _made.get({})
+    made = {} if _made.value is None else _made.value
     key = tuple(id(term) if isinstance(term, Tensor) else term for term in terms)
     if key not in made:
         with torch.no_grad():
@@ -258,9 +266,9 @@ def mask(*args: Any, **rest: Any) -> Tensor | None:
 
     transformers would ask the device whether anything is padded, and wait for its answer; the sequence says so.
     """
-    if _log_gates.get() is not None or _prefixes.get() is not None:
+    if _log_gates.value is not None or _prefixes.value is not None:
         return full_mask(*args, **rest)
-    padded = _padded.get()
+    padded = _padded.value
     if padded:
         skipped = rest["attention_mask"] is None  # a decoder's own keys, none of which is padding
         rest |= {"allow_is_causal_skip": skipped, "allow_is_bidirectional_skip": skipped}

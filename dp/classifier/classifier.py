@@ -98,6 +98,12 @@ class Classifier:
         return self.prompt.position.vectors if self.prompt else 0
 
     @property
+    def longest_text(self) -> int | None:
+        """Tokens that fit into the backbone's positions beside the prompt; None: any number."""
+        limit = self.backbone.max_positions
+        return None if limit is None else limit - self.prompt_length
+
+    @property
     def copies(self) -> int:
         """Forward passes that one training row takes: candidates that its choices are tried with."""
         return self.prompt.copies if self.prompt else 1
@@ -109,11 +115,11 @@ class Classifier:
 
     def check_lengths(self, longest: int) -> None:
         """Raises UserError where the longest input and the prompt do not fit into the backbone's positions."""
-        limit, needed = self.backbone.max_positions, longest + self.prompt_length
-        if limit is not None and needed > limit:
+        if self.longest_text is not None and longest > self.longest_text:
             raise UserError(
-                f"The longest input ({longest} tokens) and the prompt take {needed} positions, and the backbone has "
-                f"{limit}; lower max_tokens or prompt.length in the scale file."
+                f"The longest input ({longest} tokens) and the prompt take {longest + self.prompt_length} positions, "
+                f"and the backbone has {self.backbone.max_positions}; lower max_tokens or prompt.length in the scale "
+                "file."
             )
 
     def kept(self) -> dict[str, nn.Parameter]:

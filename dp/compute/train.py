@@ -23,8 +23,8 @@ from dp.numerics import seeds, tensors
 from dp.numerics.devices import device
 from dp.numerics.finite import check_finite
 from dp.training import overflow
-from dp.training.advance import Begin, Clock, Outcome, Training, together
-from dp.training.fitting import fitting_parts, told_of
+from dp.training.advance import Begin, Clock, Outcome, Passes, Training, together
+from dp.training.fitting import fitting_parts
 from dp.training.kept_scores import name_of
 from dp.training.loop import Rows, updates
 from dp.training.loop import train as tune
@@ -156,6 +156,7 @@ def _shared(prepared: Mapping[Path, Prepared], states: Mapping[Path, State]) -> 
         backbone = _backbone(first.request, first.config, where)
         models = {folder: one.build(one.config.seed, backbone) for folder, one in prepared.items()}
         parts = fitting_parts(list(models.values()), *first.train_rows, first.config)
+        passes = Passes(backbone, parts, first.config.torch_compile)
 
         def begun(folder: Path, shown: str) -> Begin:
             one = prepared[folder]
@@ -177,9 +178,9 @@ def _shared(prepared: Mapping[Path, Prepared], states: Mapping[Path, State]) -> 
         names = [f"{folder} with {len(left) - 1} more" if folder == left[0] else "" for folder in left]
         trainings = {folder: begun(folder, name) for folder, name in zip(left, names, strict=True)}
         with stop_requests() as stop:
-            outcomes |= together(trainings, backbone, stop, ended, parts)
+            outcomes |= together(trainings, passes, stop, ended)
     return {
-        folder: outcome | told_of(parts) if isinstance(outcome, dict) else outcome
+        folder: outcome | passes.facts() if isinstance(outcome, dict) else outcome
         for folder, outcome in outcomes.items()
     }
 

@@ -155,8 +155,8 @@ def evaluation_batches(lengths: list[int], batch_size: int, longest: int, beside
     return batches
 
 
-def padding_share(batches: list[list[int]], lengths: list[int], width: int | None = None) -> float:
-    """Share of the positions of all batches that hold padding; `width` as in `collate`."""
+def padding_share(batches: list[list[int]], lengths: list[int], width_of: Callable[[int], int] = int) -> float:
+    """Share of the positions of all batches that hold padding. width_of: of a batch, by its longest row."""
     text = sum(lengths[row] for batch in batches for row in batch)
-    positions = sum(len(batch) * (width or max(lengths[row] for row in batch)) for batch in batches)
+    positions = sum(len(batch) * width_of(max(lengths[row] for row in batch)) for batch in batches)
     return 1 - text / positions

@@ -37,8 +37,8 @@ TOLERANCE = 1e-3
 NEVER = "was never made"
 OF_THE_RECORD = ("status", "outputs", "started", "wall_seconds", "peak_memory_mib", "gpu_peak_memory_mib")
 """Facts in `made` that the record itself adds."""
-OF_THE_MACHINE = ("parts_of_a_pass",)
-"""Facts that the memory at hand decides."""
+OF_THE_MACHINE = ("parts_of_a_pass", "compiled")
+"""Facts that the machine at hand decides."""
 SURROUNDINGS = ("python", "packages", "platform", "processor_count")
 """Of this process, that change bytes: what was found the same under others is made again."""
 

@@ -7,6 +7,7 @@ from dp.planning import speeds
 from dp.planning.costs import Cost, Counter
 from dp.planning.estimate import changed, stopped_at_once
 from dp.study.study import Study
+from dp.training.loop_config import TorchCompile
 
 
 class Lever(NamedTuple):
@@ -48,6 +49,12 @@ def levers(study: Study, cells: list[Cell]) -> list[Lever]:
                            _hours(changed(study, together=sharing), cells, dtype)))  # fmt: skip
     if scale.together:
         found.append(Lever("every run in passes of its own", _hours(changed(study, together={}), cells, dtype)))
+    if scale.torch_compile:
+        found.append(Lever("no pass compiled", _hours(changed(study, torch_compile=None), cells, dtype)))
+    else:
+        graphs = TorchCompile(mode="reduce-overhead")
+        found.append(Lever(f"each pass one CUDA graph, widths in multiples of {graphs.pad_to_multiple_of}",
+                           _hours(changed(study, torch_compile=graphs), cells, dtype)))  # fmt: skip
     if shortest := stopped_at_once(study):
         found.append(Lever("every training stopped as soon as its rule can", _hours(shortest, cells, dtype)))
     return found

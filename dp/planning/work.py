@@ -107,6 +107,8 @@ def texts_of(cell: Cell, config: LoopConfig, inputs: dict[str, Inputs]) -> TextL
     shares = mixing_shares(list(sizes.values()), mixing.alpha, mixing.cap)
     means = [one.tokens["train"] / (1 - PADDING) for one in inputs.values()]
     mean = sum(share * tokens for share, tokens in zip(shares, means, strict=True))
+    if config.torch_compile:
+        mean += (config.torch_compile.pad_to_multiple_of - 1) / 2  # what rounding up to a multiple adds in the mean
     return TextLengths(
         train=width or mean,
         selection=[(one.rows(split, regime), width or one.tokens[split]) for one in inputs.values()],
@@ -126,7 +128,10 @@ def updates(shape: Shape, config: LoopConfig, made: Trainable, width: float, sta
     rows = budget.batch_size * made.copies
     one = flops(shape, rows, width + made.vectors, made.beside, backward) + UPDATE * made.trained
     passes = budget.batch_size // budget.micro_batch_size
-    return Work(flops=steps * one, layers=steps * passes * PASSES * shape.layers / len(config.together))
+    # Replayed as a CUDA graph, a pass is launched once and not layer by layer.
+    graph = config.torch_compile is not None and config.torch_compile.mode == "reduce-overhead"
+    launched = 1 if graph else shape.layers
+    return Work(flops=steps * one, layers=steps * passes * PASSES * launched / len(config.together))
 
 
 def selections(shape: Shape, config: LoopConfig, made: Trainable, texts: TextLengths) -> Work:

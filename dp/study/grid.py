@@ -68,18 +68,23 @@ def needed_trainings(study: Study) -> list[Cell]:
 def together(study: Study, cell: Cell) -> list[Cell]:
     """The trainings that one job makes, this one among them: of its variant, some seeds or some trials, in their order.
 
-    Alone is what trains in the backbone itself, draws its dropout, has several starts, or hardly reads it.
+    Alone is what does not only read the backbone, and what has several starts.
     """
-    scale, definition = study.scale, study.definition(cell.variant)
-    baseline = definition.baseline if isinstance(definition, Baseline) else None
-    shares = baseline in (None, "p_tuning_v2") and "dropout" not in switches(study, cell.variant)
+    scale = study.scale
     size = scale.together.get(cell.backbone, 1)
-    if size == 1 or not shares or training_of(scale, _trained_as(study, cell)).starts > 1:
+    if size == 1 or not only_reads(study, cell.variant) or training_of(scale, _trained_as(study, cell)).starts > 1:
         return [cell]
     seeds = [replace(cell, seed=seed) for seed in scale.seeds]
     every = seeds if cell.trial is None else trials(study, cell)
     first = every.index(cell) // size * size
     return every[first : first + size]
+
+
+def only_reads(study: Study, variant: str) -> bool:
+    """Whether a variant's trainings pass a frozen backbone again and again, and draw no dropout in it."""
+    definition = study.definition(variant)
+    baseline = definition.baseline if isinstance(definition, Baseline) else None
+    return baseline in (None, "p_tuning_v2") and "dropout" not in switches(study, variant)
 
 
 def tasks_of(study: Study, cell: Cell) -> list[str]:
@@ -210,10 +215,13 @@ def run_config(study: Study, cell: Cell) -> dict[str, Any]:
 
 
 def training_config(study: Study, cell: Cell) -> dict[str, Any]:
-    """As `run_config`, of a run as it is trained: with those that it shares passes with, where there are any."""
-    beside = together(study, cell)
-    names = {"together": [one.run.rpartition("/")[2] for one in beside]} if len(beside) > 1 else {}
-    return run_config(study, cell) | names
+    """As `run_config`, of a run as it is trained: with whose passes it shares and how they are compiled, if so."""
+    config, beside, compiling = run_config(study, cell), together(study, cell), study.scale.torch_compile
+    if len(beside) > 1:
+        config["together"] = [one.run.rpartition("/")[2] for one in beside]
+    if compiling and only_reads(study, cell.variant):
+        config["torch_compile"] = compiling.model_dump()
+    return config
 
 
 def _union(study: Study, name: str) -> Multitask:

@@ -16,7 +16,7 @@ from dp.study.protocols import Switch
 from dp.study.search import Search
 from dp.study.variants import Variant
 from dp.tasks.model import Kind
-from dp.training.loop_config import Budget
+from dp.training.loop_config import Budget, TorchCompile
 
 # Scales (design section 9)
 
@@ -128,6 +128,7 @@ class Scale(Closed):
     together: dict[Name, PositiveInt] = Field(
         {}, description="backbone -> seeds of a variant, or trials of it, that one job trains in shared passes"
     )
+    torch_compile: TorchCompile | None = Field(None, description="null: passes are made as they stand")
     overrides: dict[Name, dict[str, Any]] = Field(
         {}, description="variant -> changes for it alone: of `training`, and under `prompt` of prompt.init"
     )

@@ -16,6 +16,8 @@ from torch import Tensor
 from dp.backbones.backbone import Backbone
 from dp.classifier.backbone_input import BackboneInput, joined, read
 from dp.errors import Interrupted, UserError
+from dp.training.compiled import compiled
+from dp.training.loop_config import TorchCompile
 from dp.training.parts import Parts
 
 
@@ -54,10 +56,9 @@ class Clock:
         return self.runs / self.passes if self.passes else 1.0
 
 
-def alone(training: Training, backbone: Backbone, parts: int = 1) -> dict[str, Any]:
-    """The facts of a training that shares nothing. parts: as `Passes`. Raises what the training raises."""
+def alone(training: Training, passes: "Passes") -> dict[str, Any]:
+    """The facts of a training that shares nothing. Raises what the training raises."""
     answer: Tensor | None = None
-    passes = Passes(backbone, parts)
     while True:
         try:
             asked = training.send(answer)
@@ -68,11 +69,24 @@ def alone(training: Training, backbone: Backbone, parts: int = 1) -> dict[str, A
 
 
 class Passes:
-    """Answers trainings of one backbone. parts: that each pass is cut into, where the memory does not hold it whole."""
+    """Answers trainings of one backbone.
 
-    def __init__(self, backbone: Backbone, parts: int) -> None:
+    parts: that each pass is cut into, where the memory does not hold it whole. torch_compile: of passes that it holds.
+    """
+
+    def __init__(self, backbone: Backbone, parts: int = 1, torch_compile: TorchCompile | None = None) -> None:
         self.backbone, self.parts = backbone, parts
         self.last: Parts | None = None
+        self.compiled = compiled(backbone, torch_compile) if torch_compile and parts == 1 else None
+        self.shapes: set[tuple[torch.Size, int]] = set()
+        self.first_seconds, self._since = 0.0, 0.0  # of each shape's first pass, which compiles it
+
+    def facts(self) -> dict[str, Any]:
+        """For a run's record; nothing of passes that were made whole, as they stand."""
+        parts = {"parts_of_a_pass": self.parts} if self.parts > 1 else {}
+        if not self.compiled:
+            return parts
+        return {"compiled": {"shapes": len(self.shapes), "first_passes_seconds": round(self.first_seconds, 1)}}
 
     def answer(self, asked: BackboneInput | Backward) -> Tensor | None:
         """Of one training."""
@@ -94,6 +108,12 @@ class Passes:
         return answers
 
     def _read(self, reading: BackboneInput) -> Tensor:
+        if self.compiled:
+            shape = reading.sequence.embeds.shape, 0 if reading.answers is None else reading.answers.shape[1]
+            if shape not in self.shapes:
+                self.shapes.add(shape)
+                self._since = time.perf_counter()
+            return self.compiled(reading)
         if self.parts == 1:
             return read(self.backbone, reading)
         self.last = Parts(self.backbone, reading, self.parts)
@@ -104,6 +124,8 @@ class Passes:
         if self.last:
             self.last.trace_back()
             self.last = None
+        if self._since:
+            self.first_seconds, self._since = self.first_seconds + time.perf_counter() - self._since, 0.0
 
 
 class Begin(Protocol):
@@ -113,22 +135,21 @@ class Begin(Protocol):
 
 def together(
     trainings: Mapping[Path, Begin],
-    backbone: Backbone,
+    passes: Passes,
     stop: Sequence[object],
     ended: Callable[[Path, dict[str, Any] | UserError], None],
-    parts: int = 1,
 ) -> dict[Path, Outcome]:
     """What became of the trainings, by their folders. They are at the same update, and of one variant.
 
     stop: not empty once all are to end, which they do behind the same update. ended: called with the outcome of a
-    training as soon as it has one. parts: as `Passes`. A training that a UserError or a stop ends has that as its
-    outcome. Any other exception ends all.
+    training as soon as it has one. A training that a UserError or a stop ends has that as its outcome. Any other
+    exception ends all.
     """
     clocks, told = {key: Clock() for key in trainings}, list[object]()
     running = {key: begin(clocks[key], told) for key, begin in trainings.items()}
     answers: dict[Path, Tensor | None] = dict.fromkeys(running)
     outcomes: dict[Path, Outcome] = {}
-    passes, shared = Passes(backbone, parts), 0.0
+    shared = 0.0
     while running:
         asked: dict[Path, BackboneInput | Backward] = {}
         told[:] = stop

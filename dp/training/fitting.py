@@ -42,23 +42,19 @@ def fitting_parts(
         parts *= 2
 
 
-def told_of(parts: int) -> dict[str, int]:
-    """For a run's record; nothing of passes that were made whole."""
-    return {"parts_of_a_pass": parts} if parts > 1 else {}
-
-
 def dry_step(
     classifiers: Sequence[Classifier], split: Split, features: torch.Tensor | None, config: LoopConfig, parts: int
 ) -> None:
     """One pass, forward and backward, over the longest rows that a micro-batch can have; nothing of it is kept."""
     order = sorted(range(len(split)), key=lambda row: -len(split.ids[row]))
     longest = [order[number % len(order)] for number in range(config.training.micro_batch_size)]
+    width = config.batch_width(len(split.ids[longest[0]]), classifiers[0].longest_text)
     passes, asked, scored = Passes(classifiers[0].backbone, parts), {}, {}
     # Room for what an optimizer keeps of each parameter
     moments = [torch.empty_like(value) for one in classifiers for value in one.trained().values() for _ in range(2)]
     try:
         for number, one in enumerate(classifiers):
-            batch = collate(split, longest, features, config.input_width).to(one.device).repeated(one.copies)
+            batch = collate(split, longest, features, width).to(one.device).repeated(one.copies)
             moment = Moment(config.seed, 0, 0, batch.rows, True, draws=True, copies=one.copies)
             reading, _ = one.backbone_input(batch, moment)
             assert reading is not None

@@ -21,8 +21,8 @@ from dp.prompts.choice import Moment, temperature
 from dp.prompts.estimators import objective
 from dp.prompts.prompt import Choices
 from dp.training import overflow
-from dp.training.advance import Backward, Clock, Training, alone
-from dp.training.fitting import fitting_parts, told_of
+from dp.training.advance import Backward, Clock, Passes, Training, alone
+from dp.training.fitting import fitting_parts
 from dp.training.loop_config import LoopConfig, Mixing, RunBudget
 from dp.training.optimizers import learning_rate, optimizers
 from dp.training.signals import stop_requests
@@ -49,9 +49,10 @@ def train(
 ) -> dict[str, Any]:
     """`updates` by themselves. Raises Interrupted on SIGINT or SIGTERM (the state then lies in `run/state/`)."""
     state, parts = State(run, identity), fitting_parts([classifier], *train_rows, config)
+    passes = Passes(classifier.backbone, parts, config.torch_compile)
     with stop_requests() as stop:
         training = updates(classifier, train_rows, selection, config, run, state, stop, until=until)
-        facts = alone(training, classifier.backbone, parts) | told_of(parts)
+        facts = alone(training, passes) | passes.facts()
     if until is None or until >= config.training.steps or "status" in facts:
         state.finish(run / "steps.jsonl")
     return facts
@@ -85,8 +86,9 @@ def updates(
         check_finite({"the table": train_rows.features}, "Instance features", "Delete their folder and run again.")
     budget, seed, device = config.training, config.seed, classifier.device
     split, trained = train_rows.split, classifier.trained()
-    width, mixing = config.input_width, config.multitask or Mixing()
-    classifier.check_lengths(width or max(len(ids) for rows in (train_rows, *selection) for ids in rows.split.ids))
+    room, mixing = classifier.longest_text, config.multitask or Mixing()
+    longest = max(len(ids) for rows in (train_rows, *selection) for ids in rows.split.ids)
+    classifier.check_lengths(config.input_width or longest)
     scheduled, switches = optimizers(trained, budget), config.switches
     moving = [part.optimizer for part in scheduled]
     done, best = state.resume(trained, moving)
@@ -112,6 +114,7 @@ def updates(
             positions, tally = 0, Tally(classifier.prompt_length)
             for number, start in enumerate(range(0, budget.batch_size, micro)):
                 rows = batches[step][start : start + micro]
+                width = config.batch_width(max(lengths[row] for row in rows), room)
                 batch = collate(split, rows, train_rows.features, width).to(device).repeated(copies)
                 moment = Moment(seed, step, number, batch.rows, True, draws=True, temperature=tau, copies=copies)
                 reading, choices = classifier.backbone_input(batch, moment)
@@ -182,7 +185,7 @@ def updates(
         "trainable_parameters": sum(p.numel() for p in trained.values()),
         "backbone_frozen": config.definition.baseline != "finetune",
         "forward_passes_per_row": copies,
-        "padding_share": round(padding_share(batches, lengths, width), 4),
+        "padding_share": round(padding_share(batches, lengths, lambda longest: config.batch_width(longest, room)), 4),
         **({"runs_of_a_pass": round(clock.company, 3)} if clock.company > 1 else {}),
         **({"stopped": _stopped(budget, made)} if budget.stop else {}),
     } | ended  # fmt: skip

@@ -57,6 +57,15 @@ class RunBudget(Budget):
         return update % self.evaluate_every == 0 or (self.starts > 1 and update == self.start_steps)
 
 
+class TorchCompile(Settings):
+    """Trainings' passes compiled for each shape; what trains in the backbone or draws its dropout stays as it is."""
+
+    mode: Literal["default", "reduce-overhead"] = "default"
+    "of torch.compile; reduce-overhead: one CUDA graph a pass, on a GPU"
+    pad_to_multiple_of: PositiveInt = 64
+    "that the widths of training batches are rounded up to, so that few shapes are compiled"
+
+
 class Mixing(Configuration):
     """A row of a union comes from a task of n rows in proportion to min(n, cap)^alpha."""
 
@@ -71,3 +80,12 @@ class LoopConfig(ClassifierConfig):
     training: RunBudget
     multitask: Mixing | None
     together: list[str] = Field(["alone"], min_length=1)
+    torch_compile: TorchCompile | None = None
+
+    def batch_width(self, longest: int, room: int | None) -> int:
+        """Tokens of a training batch whose longest row has `longest`. room: that the backbone admits; None: any."""
+        if self.input_width or self.torch_compile is None:
+            return self.input_width or longest
+        multiple = self.torch_compile.pad_to_multiple_of
+        width = -(-longest // multiple) * multiple
+        return width if room is None else max(longest, min(width, room))

@@ -1,0 +1,53 @@
+"""A training's passes through its frozen backbone, compiled for each shape that they have (design section 16)."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from dp.backbones.backbone import Backbone
+from dp.classifier.backbone_input import BackboneInput, read
+from dp.errors import UserError, shown
+from dp.training.loop_config import TorchCompile
+
+SHAPES = 1000
+"""More than a training has; past torch's own limit of 8 a pass would not be compiled."""
+
+
+def compiled(backbone: Backbone, settings: TorchCompile) -> Callable[[BackboneInput], Tensor]:
+    """What reads as `read` does: [B, H], float32, compiled whole, forward and backward.
+
+    What an earlier training of this process compiled is let go. Called, it raises UserError where torch.compile cannot
+    follow the backbone, or finds no compiler.
+    """
+    # Two seconds of imports, for who compiles
+    from torch._dynamo import config as dynamo
+    from torch._dynamo.exc import TorchDynamoException
+    from torch._inductor import config as inductor
+    from torch._inductor.exc import InductorError
+
+    torch.compiler.reset()
+    inductor.compile_threads = torch.get_num_threads()
+
+    def of_backbone(reading: BackboneInput) -> Tensor:
+        return read(backbone, reading)
+
+    mode = None if settings.mode == "default" else settings.mode
+    fast: Callable[[BackboneInput], Tensor] = torch.compile(of_backbone, fullgraph=True, dynamic=False, mode=mode)
+
+    def compiled_read(reading: BackboneInput) -> Tensor:
+        # A mask also where no row is padded: else such a batch would be one more to compile.
+        reading = reading._replace(sequence=reading.sequence._replace(padded=True))
+        torch.compiler.cudagraph_mark_step_begin()
+        try:
+            with dynamo.patch(recompile_limit=SHAPES, accumulated_recompile_limit=SHAPES):
+                # The next pass of a CUDA graph writes where this one's result lies.
+                return fast(reading).clone()
+        except (TorchDynamoException, InductorError) as error:
+            said = str(error).strip().splitlines()[0]
+            raise UserError(
+                f"torch_compile: torch cannot compile {type(backbone.model).__name__} here ({shown(said)}); "
+                "take torch_compile out of the scale file."
+            ) from error
+
+    return compiled_read
