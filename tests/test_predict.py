@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -169,6 +170,18 @@ def test_a_prediction_does_not_depend_on_its_neighbours(here):
     found = tuned.predict([row] * 40)
     assert {one.split for one in found} == {found[0].split}
     assert len({row["split"] for row in here.evaluate("tiny-llama/full/toy/drawn/seed0")}) > 1, "it draws"
+
+
+def test_threads_wait_for_one_another(here):
+    """P-tuning v2's prefixes and a learned length's gates belong to one pass, whoever makes another meanwhile."""
+    rows = rows_of("toy") * 4
+    variants = ("p-tuning-v2", "adap_ins_length", "fixed")
+    runs = [folder_of(here, grid.Cell("tiny-t5", "full", "toy", variant, 0)) for variant in variants]
+    predictors = [Predictor.load(run) for run in runs]
+    expected = [one.predict(rows) for one in predictors]
+    with ThreadPoolExecutor(len(predictors)) as pool:
+        for _ in range(3):
+            assert list(pool.map(lambda one: one.predict(rows), predictors)) == expected
 
 
 def test_results_may_lie_elsewhere(here, tmp_path):

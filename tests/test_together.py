@@ -566,8 +566,15 @@ def test_an_ended_one_is_read_as_it_was_written(tmp_path):
     assert torch.equal(found.pop("tensors")["prompt.x"], facts["tensors"]["prompt.x"]) and passes == 4
     assert found == {key: value for key, value in facts.items() if key != "tensors"}
     assert State(tmp_path, "another").ended() is None
+    whole = state.end_file.read_bytes()
+    for damaged in (whole[:-1] + bytes([whole[-1] ^ 1]), whole[:40], whole.replace(b"0.3000", b"0.4000")):
+        assert damaged != whole
+        state.end_file.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"the state .* is damaged, so that nothing resumes from it\. Delete that"):
+            state.ended()
     tensors.save({"x": torch.ones(1)}, state.end_file)
-    assert state.ended() is None
+    with pytest.raises(UserError, match="damaged"):
+        state.ended()
 
 
 def test_the_plan_counts_the_jobs_that_snakemake_runs():

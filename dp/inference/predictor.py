@@ -1,6 +1,7 @@
 """What was tuned, put to use: a label and probabilities for texts of one's own."""
 
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,8 @@ from dp.tasks.model import Task, fields_read, file_of, released_spans, render
 from dp.tasks.model import load as load_task
 from dp.training import overflow
 from dp.training.tuned import restored
+
+_one_at_a_time = threading.Lock()  # dp/backbones/attention.py holds what one pass of a process needs
 
 
 class Predicted(NamedTuple):
@@ -141,7 +144,11 @@ class Predictor:
         ]  # fmt: skip
 
     def scores(self, split: Split, batch_size: int | None = None) -> tuple[Tensor, Choices | None]:
-        """[R, C] of encoded rows, and what the prompt chose for them."""
+        """[R, C] of encoded rows, and what the prompt chose for them. Threads wait for one another."""
+        with _one_at_a_time:
+            return self._scores(split, batch_size)
+
+    def _scores(self, split: Split, batch_size: int | None) -> tuple[Tensor, Choices | None]:
         config = self.config
         if batch_size is not None:
             config = config.model_copy(update={"evaluation_batch_size": batch_size})

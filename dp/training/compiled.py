@@ -17,8 +17,7 @@ SHAPES = 1000
 def compiled(backbone: Backbone, settings: TorchCompile) -> Callable[[BackboneInput], Tensor]:
     """What reads as `read` does: [B, H], float32, compiled whole, forward and backward.
 
-    What an earlier training of this process compiled is let go. Called, it raises UserError where torch.compile cannot
-    follow the backbone, or finds no compiler.
+    Called, it raises UserError where torch.compile cannot follow the backbone, or finds no compiler.
     """
     # Two seconds of imports, for who compiles
     from torch._dynamo import config as dynamo
@@ -26,7 +25,6 @@ def compiled(backbone: Backbone, settings: TorchCompile) -> Callable[[BackboneIn
     from torch._inductor import config as inductor
     from torch._inductor.exc import InductorError
 
-    torch.compiler.reset()
     inductor.compile_threads = torch.get_num_threads()
 
     def of_backbone(reading: BackboneInput) -> Tensor:

@@ -62,7 +62,7 @@ class TorchCompile(Settings):
 
     mode: Literal["default", "reduce-overhead"] = "default"
     "of torch.compile; reduce-overhead: one CUDA graph a pass, on a GPU"
-    pad_to_multiple_of: PositiveInt = 64
+    pad_to_multiple_of: PositiveInt = 32
     "that the widths of training batches are rounded up to, so that few shapes are compiled"
 
 

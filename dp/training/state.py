@@ -124,7 +124,10 @@ class State:
                     return facts
         except (SafetensorError, OSError, ValueError, LookupError, TypeError):
             pass
-        raise UserError(
+        raise self._damaged()
+
+    def _damaged(self) -> UserError:
+        return UserError(
             f"{self.folder}: the state of a training that was stopped is damaged, so that nothing resumes from it. "
             "Delete that folder, and the training begins anew."
         )
@@ -149,20 +152,28 @@ class State:
         shares passes with are. passes: the last update that it had a part in.
         """
         told = {key: value for key, value in facts.items() if key != "tensors"}
-        text = {"facts": json.dumps(told), "passes": str(passes), "identity": self.identity}
-        tensor_files.save(facts.get("tensors", {}), self.end_file, text)
+        tensors, text = (
+            facts.get("tensors", {}),
+            json.dumps({"facts": told, "passes": passes, "identity": self.identity}),
+        )
+        tensor_files.save(tensors, self.end_file, {"state": text, "sha256": _digest_of_end(text, tensors)})
 
     def ended(self) -> tuple[dict[str, Any], int] | None:
-        """As they were given to `end`; None where a training of this identity has not ended."""
+        """As they were given to `end`; None where a training of this identity has not ended. Raises as `_facts`."""
+        if not self.end_file.exists():
+            return None
         try:
             with safe_open(self.end_file, "pt") as file:
                 written = file.metadata()
-                if written["identity"] != self.identity:
+                told = json.loads(written["state"])
+                if told["identity"] != self.identity:
                     return None
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                return json.loads(written["facts"]) | {"tensors": tensors}, int(written["passes"])
+                if written["sha256"] == _digest_of_end(written["state"], tensors):
+                    return told["facts"] | {"tensors": tensors}, told["passes"]
         except (SafetensorError, OSError, ValueError, LookupError, TypeError):
-            return None
+            pass
+        raise self._damaged()
 
     def logged(self) -> int:
         """Updates that the log tells of."""
@@ -190,6 +201,10 @@ class State:
         if self.folder.exists():
             shutil.rmtree(run / "state", ignore_errors=True)
             self.folder.rename(run / "state")
+
+
+def _digest_of_end(text: str, tensors: Mapping[str, Tensor]) -> str:
+    return hashlib.sha256((text + tensor_files.digest(sorted(tensors.items()))).encode()).hexdigest()
 
 
 def resumable(states: Mapping[Path, State]) -> dict[Path, dict[str, Any]]:
