@@ -127,7 +127,7 @@ SCALES = [
     "methods-minilm",
     "multitask-minilm",
     "demo",
-    pytest.param("paper", marks=pytest.mark.slow),
+    pytest.param("paper", marks=[pytest.mark.slow, pytest.mark.exhaustive]),  # what paper-thin has, 40 times
 ]
 
 

@@ -1,5 +1,6 @@
 """A training's passes through its frozen backbone, compiled for each shape that they have (design section 16)."""
 
+import os
 from collections.abc import Callable
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 from dp.backbones.backbone import Backbone
 from dp.classifier.backbone_input import BackboneInput, read
 from dp.errors import UserError, shown
+from dp.sources.cache import cache
 from dp.training.loop_config import TorchCompile
 
 SHAPES = 1000
@@ -26,6 +28,8 @@ def compiled(backbone: Backbone, settings: TorchCompile) -> Callable[[BackboneIn
     from torch._inductor.exc import InductorError
 
     inductor.compile_threads = torch.get_num_threads()
+    # What is compiled is kept for the next job, and never in a folder that others write to, torch's default.
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache().absolute() / "compiled"))
 
     def of_backbone(reading: BackboneInput) -> Tensor:
         return read(backbone, reading)
