@@ -58,7 +58,8 @@ class Engine:
     def train(self, way: Way) -> tuple[float, list[float], str]:
         """Median seconds of an update of all runs, the losses of the first, and a digest of what all tuned."""
         own = self.config.model_copy(update={"torch_compile": way.torch_compile})
-        configs = [own.model_copy(update={"seed": seed}) for seed in range(way.runs)]
+        names = [f"seed{seed}" for seed in range(way.runs)]
+        configs = [own.model_copy(update={"seed": seed, "together": names}) for seed in range(way.runs)]
         models = [classifier(one, self.backbone, [CLASSES], [], self.where) for one in configs]
         for model in models:
             model.fit_features(self.rows.features)

@@ -311,6 +311,23 @@ def made_of(folder):
     return files.read_json(folder / "record.json")["made"]
 
 
+def test_short_and_long_batches_come_at_once_to_those_that_share(tiny, toy_split, tmp_path):
+    backbone, split = tiny("seq2seq"), toy_split("seq2seq")
+
+    def likeness(names):
+        found = []
+        for seed in SEEDS:
+            config = typed(config_of("seq2seq", "fixed", seed, **LONG | {"steps": 24}) | {"together": names})
+            model, folder = classifier(config, backbone, [2], [], "cpu"), tmp_path / f"{len(names)}-{seed}"
+            folder.mkdir()
+            rows = loop.Rows(split, None)
+            loop.train(model, rows, [rows], config, folder, "same")
+            found.append([line["tokens"] for line in files.read_jsonl(folder / "steps.jsonl") if "loss" in line])
+        return torch.corrcoef(torch.tensor(found, dtype=torch.float))[0, 1:]
+
+    assert (likeness(["seed0", "seed1", "seed2"]) > 0.9).all() and (likeness(["alone"]) < 0.5).all()
+
+
 def test_one_call_makes_all_and_each_has_its_record(project):
     one = project()
     one.train(run_of(1))

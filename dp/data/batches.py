@@ -81,6 +81,7 @@ def training_batches(
     alpha: float = 1.0,
     cap: int | None = None,
     plain: bool = False,
+    order: int | None = None,
 ) -> list[list[int]]:
     """Row numbers of every batch, by step.
 
@@ -89,6 +90,9 @@ def training_batches(
     arguments alone, so a resumed run sees the same batches.
 
     plain: batches are cut from the epochs as they are, and nothing is sorted.
+
+    order: the seed of how the batches of a window are shuffled, None: `seed`. Runs of one order have rows of their own
+    and, at the same step, batches of much the same length.
 
     tasks: the task number of each row. Every place in a window is then given to a task, drawn by `mixing_shares`, and
     each task has epochs of its own.
@@ -105,8 +109,9 @@ def training_batches(
         rows = list(islice(stream, wide * batch_size))
         if not plain:
             rows.sort(key=lambda row: lengths[row])
-        order = torch.randperm(wide, generator=seeds.generator(seed, "batch order", window)).tolist()
-        batches += [rows[b * batch_size : (b + 1) * batch_size] for b in order]
+        shuffling = seeds.generator(seed if order is None else order, "batch order", window)
+        shuffled = torch.randperm(wide, generator=shuffling).tolist()
+        batches += [rows[b * batch_size : (b + 1) * batch_size] for b in shuffled]
     return batches[:steps]
 
 

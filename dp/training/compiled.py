@@ -15,6 +15,8 @@ from dp.training.loop_config import TorchCompile
 SHAPES = 1000
 """More than a training has; past torch's own limit of 8 a pass would not be compiled."""
 
+FOLDER = "TORCHINDUCTOR_CACHE_DIR"
+
 
 def compiled(backbone: Backbone, settings: TorchCompile) -> Callable[[BackboneInput], Tensor]:
     """What reads as `read` does: [B, H], float32, compiled whole, forward and backward.
@@ -26,10 +28,12 @@ def compiled(backbone: Backbone, settings: TorchCompile) -> Callable[[BackboneIn
     from torch._dynamo.exc import TorchDynamoException
     from torch._inductor import config as inductor
     from torch._inductor.exc import InductorError
+    from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
+    # What is compiled is kept for the next job, and not in torch's default folder, which others could write to.
+    if os.environ.get(FOLDER) in (None, default_cache_dir()):
+        os.environ[FOLDER] = str(cache().absolute() / "compiled")
     inductor.compile_threads = torch.get_num_threads()
-    # What is compiled is kept for the next job, and never in a folder that others write to, torch's default.
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache().absolute() / "compiled"))
 
     def of_backbone(reading: BackboneInput) -> Tensor:
         return read(backbone, reading)

@@ -95,7 +95,7 @@ def updates(
     lengths = [len(ids) for ids in split.ids]
     tasks = split.tasks.tolist() if config.multitask else None
     batches = training_batches(lengths, budget.batch_size, budget.steps, seed, tasks, mixing.alpha, mixing.cap,
-                               plain="plain_shuffling" in switches)  # fmt: skip
+                               plain="plain_shuffling" in switches, order=config.batch_order)  # fmt: skip
     micro, copies, choice = budget.micro_batch_size, classifier.copies, config.choice
     ends = budget.steps // (budget.updates_per_step if "short_schedule" in switches else 1)
     last = min(until or budget.steps, budget.steps)

@@ -6,6 +6,7 @@ from pydantic import Field, PositiveInt
 
 from dp.classifier.classifier_config import ClassifierConfig
 from dp.closed import Configuration, Settings
+from dp.numerics import seeds
 
 
 class Optimizer(Settings):
@@ -81,6 +82,12 @@ class LoopConfig(ClassifierConfig):
     multitask: Mixing | None
     together: list[str] = Field(["alone"], min_length=1)
     torch_compile: TorchCompile | None = None
+
+    @property
+    def batch_order(self) -> int:
+        """The seed of the order in which short and long batches come: one for all that share passes, which are padded
+        to the widest of them."""
+        return self.seed if len(self.together) == 1 else seeds.derive(0, "batch order", *self.together)
 
     def batch_width(self, longest: int, room: int | None) -> int:
         """Tokens of a training batch whose longest row has `longest`. room: that the backbone admits; None: any."""
