@@ -5,7 +5,8 @@
 
 Rows have the task's real lengths, weights are random, of the backbone's true shape (no download), as in `peers.py`.
 Each way trains once for what it compiles and for memory, then in every repetition, there and back in turn. `update`:
-median time in which all its runs make one. `gain`: as many updates of one run, one after another, over that.
+time in which all its runs make one, the mean of a training, the median of the repetitions. `gain`: as many updates of
+one run, one after another, over that.
 `needed`: share of the device's measured peak that the operations needed take, no position of which is padding.
 `bytes`: whether the repetitions made the same. `loss off by`: at most, of the first run, from the first way's.
 """
@@ -56,10 +57,10 @@ class Engine:
         self.passes: dict[Way, Passes] = {}
 
     def train(self, way: Way) -> tuple[float, list[float], str]:
-        """Median seconds of an update of all runs, the losses of the first, and a digest of what all tuned."""
+        """Mean seconds of an update of all runs, the losses of the first, and a digest of what all tuned."""
         own = self.config.model_copy(update={"torch_compile": way.torch_compile})
-        names = [f"seed{seed}" for seed in range(way.runs)]
-        configs = [own.model_copy(update={"seed": seed, "together": names}) for seed in range(way.runs)]
+        names = {"together": ["seed0", "the others"]}  # one order of short and long batches for every way
+        configs = [own.model_copy(update=names | {"seed": seed}) for seed in range(way.runs)]
         models = [classifier(one, self.backbone, [CLASSES], [], self.where) for one in configs]
         for model in models:
             model.fit_features(self.rows.features)
@@ -84,7 +85,7 @@ class Engine:
             logs = [
                 [line for line in files.read_jsonl(run / "state" / "steps.jsonl") if "loss" in line] for run in made
             ]
-        seconds = statistics.median(sum(line["seconds"] for line in lines) for lines in zip(*logs, strict=True))
+        seconds = statistics.fmean(sum(line["seconds"] for line in lines) for lines in zip(*logs, strict=True))
         tuned = [one["tensors"][name].cpu().float().numpy().tobytes().hex() for one in made.values()
                  for name in sorted(one["tensors"])]  # fmt: skip
         return seconds, [line["loss"] for line in logs[0]], files.digest(tuned)

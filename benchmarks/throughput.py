@@ -39,7 +39,7 @@ def main() -> None:
     arguments = parser.parse_args()
     study = common.study(arguments)
     cell = common.chosen(study, grid.needed_trainings(study), arguments.run)
-    config = LoopConfig.model_validate(grid.run_config(study, cell))
+    config = LoopConfig.model_validate(grid.training_config(study, cell))
     splits, facts = tokens.load(paths.tokens(study.scale_name, cell.backbone, cell.task))
     rows, _ = rows_of(cell.parsed_regime, splits)
     split = splits["train"].take(rows)
@@ -48,7 +48,9 @@ def main() -> None:
         folder = paths.features(study.scale_name, cell.backbone, cell.task, grid.pooling(study, cell.variant))
         features = load_file(folder / "features.safetensors")["train"][rows]
     lengths = [len(ids) for ids in split.ids]
-    batches = training_batches(lengths, config.training.batch_size, config.training.steps, config.seed)
+    batches = training_batches(
+        lengths, config.training.batch_size, config.training.steps, config.seed, order=config.batch_order
+    )
     print(f"padding share of the run's {len(batches)} batches: {padding_share(batches, lengths):.4f}")
 
     with device(config.compute) as where:

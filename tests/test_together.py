@@ -1,4 +1,7 @@
-"""Runs that share the passes of their backbone: each is what it is alone, whatever becomes of the others."""
+"""Runs that share the passes of their backbone: each is what it is in its own, whatever becomes of the others.
+
+Its short and long batches come in the order of those that share, in both.
+"""
 
 import json
 import os
@@ -39,7 +42,8 @@ def trainings(tiny, toy_split, tmp_path):
         rows = loop.Rows(split, features_of(backbone, split))
         found = {}
         for seed in SEEDS:
-            config = typed(config_of(family, variant, seed, **LONG | training))
+            names = {"together": [f"seed{one}" for one in SEEDS]}
+            config = typed(config_of(family, variant, seed, **LONG | training) | names)
             model = classifier(config, backbone, [2], [], "cpu")
             model.fit_features(rows.features)
             folder = tmp_path / f"seed{seed}"

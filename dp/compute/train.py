@@ -173,16 +173,13 @@ def _shared(prepared: Mapping[Path, Prepared], states: Mapping[Path, State]) -> 
                 state.end({"failed": str(outcome)}, state.logged() + 1)
             else:
                 stopped = overflow.of(outcome)
+                outcome |= passes.facts()
                 state.end(outcome, stopped["overflow"]["update"] if stopped else outcome["steps"])
 
         names = [f"{folder} with {len(left) - 1} more" if folder == left[0] else "" for folder in left]
         trainings = {folder: begun(folder, name) for folder, name in zip(left, names, strict=True)}
         with stop_requests() as stop:
-            outcomes |= together(trainings, passes, stop, ended)
-    return {
-        folder: outcome | passes.facts() if isinstance(outcome, dict) else outcome
-        for folder, outcome in outcomes.items()
-    }
+            return outcomes | together(trainings, passes, stop, ended)
 
 
 def _prepared(request: TrainingRequest) -> Prepared:

@@ -33,7 +33,8 @@ from dp.tasks.model import load as load_task
 from dp.training import overflow
 from dp.training.tuned import restored
 
-_one_at_a_time = threading.Lock()  # dp/backbones/attention.py holds what one pass of a process needs
+_one_at_a_time = threading.Lock()
+"""Threads wait for one another: dp/backbones/attention.py holds what one pass of a process needs."""
 
 
 class Predicted(NamedTuple):
@@ -111,9 +112,10 @@ class Predictor:
         where = "cpu" if is_cpu(device) else "cuda"
         if where == "cuda" and not torch.cuda.is_available():
             raise UserError("device: is cuda, but torch finds no GPU; leave it at auto, or say cpu.")
-        backbone = load_backbone(root / paths.backbone(asked["backbone"]), asked["family"], asked["backbone_head"],
-                                 dtype or asked["compute"]["dtype"], where)  # fmt: skip
-        model, config = restored(folder, backbone, said["made"]["classes"], where)
+        with _one_at_a_time:  # transformers loads under a default dtype of the whole process
+            backbone = load_backbone(root / paths.backbone(asked["backbone"]), asked["family"], asked["backbone_head"],
+                                     dtype or asked["compute"]["dtype"], where)  # fmt: skip
+            model, config = restored(folder, backbone, said["made"]["classes"], where)
         if "shuffled_feature" in config.switches:
             raise UserError(f"{run}: is broken on purpose: each row reads the feature of another. It predicts nothing.")
         config = config.model_copy(
@@ -144,7 +146,7 @@ class Predictor:
         ]  # fmt: skip
 
     def scores(self, split: Split, batch_size: int | None = None) -> tuple[Tensor, Choices | None]:
-        """[R, C] of encoded rows, and what the prompt chose for them. Threads wait for one another."""
+        """[R, C] of encoded rows, and what the prompt chose for them."""
         with _one_at_a_time:
             return self._scores(split, batch_size)
 

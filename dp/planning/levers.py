@@ -53,7 +53,7 @@ def levers(study: Study, cells: list[Cell]) -> list[Lever]:
         found.append(Lever("no pass compiled", _hours(changed(study, torch_compile=None), cells, dtype)))
     else:
         graphs = TorchCompile(mode="reduce-overhead")
-        found.append(Lever(f"each pass one CUDA graph, widths in multiples of {graphs.pad_to_multiple_of}",
+        found.append(Lever("each pass one CUDA graph, without compiling it",
                            _hours(changed(study, torch_compile=graphs), cells, dtype)))  # fmt: skip
     if shortest := stopped_at_once(study):
         found.append(Lever("every training stopped as soon as its rule can", _hours(shortest, cells, dtype)))

@@ -134,7 +134,11 @@ def _sample(path: Path, own: Shape, dtype: str) -> tuple[tuple[str, str], Sample
             return None
         device = ("core", "CPU") if machine["device"] == "cpu" else ("gpu", machine["device"])
         threads = min(machine["threads"] or 1, machine["processor_count"] or 1) if device[0] == "core" else 1
-        sample = Sample(work_of(own, told), made["step_seconds"] * threads)
+        # Compiling is no work; a run that did little else tells no speed.
+        seconds = made["step_seconds"] - made.get("compiled", {}).get("first_passes_seconds", 0.0)
+        if seconds < made["step_seconds"] / 2:
+            return None
+        sample = Sample(work_of(own, told), seconds * threads)
         if not all(0 < one < math.inf for one in (sample.work.flops, sample.work.layers, sample.seconds)):
             raise ValueError("its work is none")
         return device, sample
@@ -154,7 +158,10 @@ def work_of(own: Shape, told: dict[str, Any]) -> Work:
     rows = made["steps"] * config.training.batch_size * what.copies
     tokens = made["tokens_per_second"] * made["step_seconds"]
     text = tokens / rows - what.vectors - what.beside
-    alone = updates(own, config.model_copy(update={"together": ["alone"]}), what, text / (1 - made["padding_share"]))
+    as_made: dict[str, Any] = {"together": ["alone"]}
+    if "compiled" not in made or told["with"]["device"] == "cpu":
+        as_made["torch_compile"] = None  # no CUDA graphs
+    alone = updates(own, config.model_copy(update=as_made), what, text / (1 - made["padding_share"]))
     return replace(alone, layers=alone.layers / made.get("runs_of_a_pass", 1))
 
 

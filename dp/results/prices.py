@@ -17,7 +17,8 @@ def rows(study: Study, runs: list[Run]) -> list[Row]:
 
     `against` is the variant of the same definition and budget that has no switches of its own; `switches` are those
     that it lacks, all priced together; those that break a choice on purpose have no price. Runs of one seed are paired:
-    they began alike, and some switches change nothing but which of their steps is kept. Tests as in comparisons.csv,
+    they began alike, and some switches change nothing but which of their steps is kept (where passes are shared, a run
+    with dropout has its batches in another order than its twin). Tests as in comparisons.csv,
     p_holm over the rows of one backbone, regime and k.
     """
     priced = {

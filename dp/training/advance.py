@@ -1,12 +1,14 @@
 """How trainings get on with their backbone: one alone, or several of one backbone in passes that they share.
 
 A training (`dp.training.loop.updates`) is a generator. It yields a `BackboneInput` that the backbone is to read, and is
-sent the state [B, H]; and a `Backward`, whose loss is to be traced back. All else is its own, so that several give up
-nothing but rounding by sharing: where one ends or fails, the others go on, and the passes get smaller.
+sent the state [B, H]; and a `Backward`, whose loss is to be traced back. All else is its own but for the order in which
+short and long batches come (`LoopConfig.batch_order`), so that several give up nothing but rounding by sharing: where
+one ends or fails, the others go on, and the passes get smaller.
 """
 
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -16,7 +18,7 @@ from torch import Tensor
 from dp.backbones.backbone import Backbone
 from dp.classifier.backbone_input import BackboneInput, joined, read
 from dp.errors import Interrupted, UserError
-from dp.training.compiled import compiled
+from dp.training.compiled import compiled, told_of
 from dp.training.loop_config import TorchCompile
 from dp.training.parts import Parts
 
@@ -79,7 +81,8 @@ class Passes:
         self.last: Parts | None = None
         self.compiled = compiled(backbone, torch_compile) if torch_compile and parts == 1 else None
         self.shapes: set[tuple[torch.Size, int]] = set()
-        self.first_seconds, self._since = 0.0, 0.0  # of each shape's first pass, which compiles it
+        self.first_seconds, self._since = 0.0, 0.0  # of each shape's first pass, which compiles it: a run's share
+        self._runs = 1  # of the last pass
 
     def facts(self) -> dict[str, Any]:
         """For a run's record; nothing of passes that were made whole, as they stand."""
@@ -91,7 +94,7 @@ class Passes:
     def answer(self, asked: BackboneInput | Backward) -> Tensor | None:
         """Of one training."""
         if isinstance(asked, BackboneInput):
-            return self._read(asked)
+            return self._read(asked, 1)
         self._trace_back([asked.loss])
         return None
 
@@ -102,13 +105,14 @@ class Passes:
             self._trace_back(losses)
         readings = {key: one for key, one in asked.items() if isinstance(one, BackboneInput)}
         if readings:
-            state = self._read(joined(list(readings.values())))
+            state = self._read(joined(list(readings.values())), len(readings))
             sizes = [len(one.sequence.embeds) for one in readings.values()]
             answers |= dict(zip(readings, state.split(sizes), strict=True))
         return answers
 
-    def _read(self, reading: BackboneInput) -> Tensor:
+    def _read(self, reading: BackboneInput, runs: int) -> Tensor:
         if self.compiled:
+            self._runs = runs
             shape = reading.sequence.embeds.shape, 0 if reading.answers is None else reading.answers.shape[1]
             if shape not in self.shapes:
                 self.shapes.add(shape)
@@ -120,12 +124,14 @@ class Passes:
         return self.last.state
 
     def _trace_back(self, losses: list[Tensor]) -> None:
-        torch.autograd.backward(losses)
+        with told_of(self.backbone) if self.compiled else nullcontext():  # the backward pass may be compiled only now
+            torch.autograd.backward(losses)
         if self.last:
             self.last.trace_back()
             self.last = None
         if self._since:
-            self.first_seconds, self._since = self.first_seconds + time.perf_counter() - self._since, 0.0
+            self.first_seconds += (time.perf_counter() - self._since) / self._runs
+            self._since = 0.0
 
 
 class Begin(Protocol):

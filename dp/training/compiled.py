@@ -1,7 +1,8 @@
 """A training's passes through its frozen backbone, compiled for each shape that they have (design section 16)."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -14,20 +15,16 @@ from dp.training.loop_config import TorchCompile
 
 SHAPES = 1000
 """More than a training has; past torch's own limit of 8 a pass would not be compiled."""
-
 FOLDER = "TORCHINDUCTOR_CACHE_DIR"
 
 
 def compiled(backbone: Backbone, settings: TorchCompile) -> Callable[[BackboneInput], Tensor]:
     """What reads as `read` does: [B, H], float32, compiled whole, forward and backward.
 
-    Called, it raises UserError where torch.compile cannot follow the backbone, or finds no compiler.
+    Called, it raises as `told_of`.
     """
-    # Two seconds of imports, for who compiles
-    from torch._dynamo import config as dynamo
-    from torch._dynamo.exc import TorchDynamoException
+    from torch._dynamo import config as dynamo  # two seconds of imports, for who compiles
     from torch._inductor import config as inductor
-    from torch._inductor.exc import InductorError
     from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
     # What is compiled is kept for the next job, and not in torch's default folder, which others could write to.
@@ -45,15 +42,24 @@ def compiled(backbone: Backbone, settings: TorchCompile) -> Callable[[BackboneIn
         # A mask also where no row is padded: else such a batch would be one more to compile.
         reading = reading._replace(sequence=reading.sequence._replace(padded=True))
         torch.compiler.cudagraph_mark_step_begin()
-        try:
-            with dynamo.patch(recompile_limit=SHAPES, accumulated_recompile_limit=SHAPES):
-                # The next pass of a CUDA graph writes where this one's result lies.
-                return fast(reading).clone()
-        except (TorchDynamoException, InductorError) as error:
-            said = str(error).strip().splitlines()[0]
-            raise UserError(
-                f"torch_compile: torch cannot compile {type(backbone.model).__name__} here ({shown(said)}); "
-                "take torch_compile out of the scale file."
-            ) from error
+        with told_of(backbone), dynamo.patch(recompile_limit=SHAPES, accumulated_recompile_limit=SHAPES):
+            # The next pass of a CUDA graph writes where this one's result lies.
+            return fast(reading).clone()
 
     return compiled_read
+
+
+@contextmanager
+def told_of(backbone: Backbone) -> Iterator[None]:
+    """Raises UserError where torch.compile cannot follow the backbone within it, or finds no compiler."""
+    from torch._dynamo.exc import TorchDynamoException
+    from torch._inductor.exc import InductorError
+
+    try:
+        yield
+    except (TorchDynamoException, InductorError) as error:
+        said = str(error).strip().partition("\n")[0]
+        raise UserError(
+            f"torch_compile: torch cannot compile {type(backbone.model).__name__} here ({shown(said)}); "
+            "take torch_compile out of the scale file."
+        ) from error

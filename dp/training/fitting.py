@@ -28,7 +28,8 @@ def fitting_parts(
     rows, parts = config.training.micro_batch_size * first.copies * len(classifiers), 1
     while True:
         try:
-            dry_step(classifiers, split, features, config, parts)
+            for _ in range(2 if config.torch_compile else 1):  # a CUDA graph is recorded when a shape comes again
+                dry_step(classifiers, split, features, config, parts)
             torch.cuda.reset_peak_memory_stats()  # a record tells the peak of what was kept
             return parts
         except torch.OutOfMemoryError as error:
@@ -49,7 +50,7 @@ def dry_step(
     order = sorted(range(len(split)), key=lambda row: -len(split.ids[row]))
     longest = [order[number % len(order)] for number in range(config.training.micro_batch_size)]
     width = config.batch_width(len(split.ids[longest[0]]), classifiers[0].longest_text)
-    passes, asked, scored = Passes(classifiers[0].backbone, parts), {}, {}
+    passes, asked, scored = Passes(classifiers[0].backbone, parts, config.torch_compile), {}, {}
     # Room for what an optimizer keeps of each parameter
     moments = [torch.empty_like(value) for one in classifiers for value in one.trained().values() for _ in range(2)]
     try:

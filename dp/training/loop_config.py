@@ -94,5 +94,5 @@ class LoopConfig(ClassifierConfig):
         if self.input_width or self.torch_compile is None:
             return self.input_width or longest
         multiple = self.torch_compile.pad_to_multiple_of
-        width = -(-longest // multiple) * multiple
+        width = min(-(-longest // multiple) * multiple, max(longest, self.max_tokens))
         return width if room is None else max(longest, min(width, room))

@@ -152,11 +152,9 @@ class State:
         shares passes with are. passes: the last update that it had a part in.
         """
         told = {key: value for key, value in facts.items() if key != "tensors"}
-        tensors, text = (
-            facts.get("tensors", {}),
-            json.dumps({"facts": told, "passes": passes, "identity": self.identity}),
-        )
-        tensor_files.save(tensors, self.end_file, {"state": text, "sha256": _digest_of_end(text, tensors)})
+        tensors, text = facts.get("tensors", {}), json.dumps({"facts": told, "passes": passes})
+        digest = _digest_of_end(text, tensors)
+        tensor_files.save(tensors, self.end_file, {"identity": self.identity, "state": text, "sha256": digest})
 
     def ended(self) -> tuple[dict[str, Any], int] | None:
         """As they were given to `end`; None where a training of this identity has not ended. Raises as `_facts`."""
@@ -165,11 +163,11 @@ class State:
         try:
             with safe_open(self.end_file, "pt") as file:
                 written = file.metadata()
-                told = json.loads(written["state"])
-                if told["identity"] != self.identity:
+                if written["identity"] != self.identity:
                     return None
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
                 if written["sha256"] == _digest_of_end(written["state"], tensors):
+                    told = json.loads(written["state"])
                     return told["facts"] | {"tensors": tensors}, told["passes"]
         except (SafetensorError, OSError, ValueError, LookupError, TypeError):
             pass
