@@ -164,6 +164,10 @@ def main() -> None:
     parser.add_argument("--pad-to-multiple-of", type=int, default=32)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    known = study()
+    able = [one for one in known.params.variants if grid.is_trained(known, one) and grid.only_reads(known, one)]
+    if arguments.variant not in able:
+        parser.error(f"--variant {arguments.variant}: is none whose runs can share passes; there are {', '.join(able)}")
     where = "cuda" if torch.cuda.is_available() and arguments.device != "cpu" else "cpu"
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
     torch.set_num_threads(arguments.threads)
