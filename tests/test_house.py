@@ -38,15 +38,18 @@ def test_every_room_has_its_line_in_the_page_for_those_who_carry_on():
 def test_one_version_everywhere():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
-    assert {project["version"], cited["version"], cited["preferred-citation"]["version"]} == {dp.__version__}
+    released = re.findall(r"^## (\d\S*)", (ROOT / "docs/changelog.md").read_text(), re.M)
+    assert {project["version"], cited["version"], released[0]} == {dp.__version__}
     assert project["license"] == cited["license"]
 
 
 def test_pre_commit_runs_what_ci_runs_before_its_tests():
-    steps = re.findall(r"^step (ruff .*|mypy .*|lint-imports.*|snakemake .*)$", (ROOT / ".ci/run").read_text(), re.M)
+    steps = re.findall(
+        r"^step (ruff .*|mypy .*|lint-imports.*|snakemake .*|mkdocs .*)$", (ROOT / ".ci/run").read_text(), re.M
+    )
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
     entries = [hook["entry"].replace(" --force-exclude", "") for hook in hooks]
-    assert steps == [entry for entry in entries if not entry.startswith("pytest")] and len(steps) == 5
+    assert steps == [entry for entry in entries if not entry.startswith("pytest")] and len(steps) == 6
     assert {hook["language"] for hook in hooks} == {"system"}, "no other tool than those that CI installs"
 
 
