@@ -64,8 +64,8 @@ def complete(paths: dict[str, Path], more: Callable[[list[str]], dict[str, Path]
 
     Raises UserError where a file names one that is not among them.
     """
-    for name in [name for name in paths if name.endswith(INDEX)]:
-        paths = paths | more(_shards(name, paths[name]))
+    if in_index := shards(paths):
+        paths = paths | more(in_index)
     for name, key in NAMING.items():
         if name in paths:
             value = _read(name, paths[name]).get(key)
@@ -73,6 +73,11 @@ def complete(paths: dict[str, Path], more: Callable[[list[str]], dict[str, Path]
                 if named not in paths and named not in TOKENIZER_FILES:
                     raise UserError(f"{name}: {key} names {named!r}, which is no file of the backbone. Take it out.")
     return paths
+
+
+def shards(paths: dict[str, Path]) -> list[str]:
+    """Names of the files that an index among these takes weights from; none where there is no index."""
+    return [shard for name in paths if name.endswith(INDEX) for shard in _shards(name, paths[name])]
 
 
 def format_of(paths: Iterable[str]) -> str:
