@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ class Hub:
     """`commits`: (key, commit) -> files; `branches`: (key, branch) -> commit. A dataset's key is datasets/<repo>."""
 
     url: str = ""
+    port: int = 0
     storage: str = ""
     """the other host, which large files are fetched from"""
     commits: dict[tuple[str, str], dict[str, bytes]] = field(default_factory=dict)
@@ -42,7 +44,8 @@ class Hub:
 
 
 @contextmanager
-def serving() -> Iterator[Hub]:
+def serving(context: ssl.SSLContext | None = None) -> Iterator[Hub]:
+    """context: to speak https."""
     hub = Hub()
 
     class Handler(BaseHTTPRequestHandler):
@@ -133,6 +136,9 @@ def serving() -> Iterator[Hub]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if context:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    hub.port = server.server_port
     threading.Thread(target=server.serve_forever, daemon=True).start()
     hub.url, hub.storage = (f"http://{host}:{server.server_port}" for host in ("127.0.0.1", "localhost"))
     try:

@@ -101,6 +101,16 @@ def test_other_bytes_than_the_lock_are_refused(server: Hub, tmp_path, monkeypatc
     assert locked()[REPO]["main"]["files"]["weights.bin"] == hashlib.sha256(b"first").hexdigest()
 
 
+def test_a_locked_commit_that_the_hub_lacks(server: Hub, tmp_path, monkeypatch):
+    first = server.push(REPO, {"weights.bin": b"first"})
+    get()
+    server.push(REPO, {"weights.bin": b"second"})
+    del server.commits[REPO, first]
+    monkeypatch.setenv("DP_CACHE", str(tmp_path / "another machine"))
+    with pytest.raises(UserError, match=rf"has no commit {first}, which workflow/hub\.lock\.yaml pins for 'main'"):
+        get()
+
+
 def test_a_damaged_copy_in_the_cache_is_downloaded_again(server: Hub):
     server.push(REPO, {"weights.bin": b"content"})
     get().paths["weights.bin"].resolve().write_bytes(b"damaged")
