@@ -189,7 +189,7 @@ def test_task_rows_from_parquet(server: Hub):
         train=[(0, 0, 0, 0), (0, 0, 1, 1), (0, 1, 0, 0), (1, 0, 0, 1)],
         validation=[(0, 0, 0, 1), (0, 0, 1, 0)],
     )
-    server.push("datasets/aps/super_glue", content)
+    server.push("datasets/aps/super_glue", content, commit=task.sources.hub.revision)
     rows, facts = fetch.fetch(task, "hub", None)
     assert [row["id"] for row in rows["train"]] == ["train-0-0-0", "train-0-0-1", "train-0-1-0", "train-1-0-0"]
     assert [row["group"] for row in rows["train"]] == ["train-0-0", "train-0-0", "train-0-1", "train-1-0"]
