@@ -143,7 +143,11 @@ def refuse_moved():
 
 def warn_unpinned():
     """Before anything is fetched from the hub by a name that moves."""
-    if why := revisions.to_lock(STUDY):
+    try:
+        why = revisions.to_lock(STUDY)
+    except UserError as error:  # a lock that is none
+        raise WorkflowError(str(error))
+    if why:
         logger.warning(why)
 
 

@@ -192,7 +192,7 @@ def _explained(repo: str, revision: str, repo_type: RepoType) -> Iterator[None]:
         if commit := pinned(repo, revision, repo_type):
             raise UserError(
                 f"hub: {key} has no commit {commit}, which {LOCK} pins for '{revision}'. It was taken away, or "
-                "HF_ENDPOINT names a hub that lacks it; to take what the revision is now, take its entry out of the lock."
+                "HF_ENDPOINT names a hub that lacks it; to have the revision as it is now, take its entry out."
             ) from None
         raise UserError(f"hub: {key} has no revision '{revision}'. Correct it to a branch, tag or commit.") from None
     except errors.GatedRepoError:
