@@ -3,11 +3,13 @@
 import hashlib
 import json
 import re
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 
@@ -16,6 +18,9 @@ class Hub:
     """`commits`: (key, commit) -> files; `branches`: (key, branch) -> commit. A dataset's key is datasets/<repo>."""
 
     url: str = ""
+    port: int = 0
+    storage: str = ""
+    """the other host, which large files are fetched from"""
     commits: dict[tuple[str, str], dict[str, bytes]] = field(default_factory=dict)
     branches: dict[tuple[str, str], str] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
@@ -23,10 +28,13 @@ class Hub:
     """file -> for each coming GET, after how many bytes the connection is cut"""
     corrupt: set[str] = field(default_factory=set)
     """files served with one wrong byte"""
+    tokens: dict[str, str] = field(default_factory=dict)
+    """key of a gated repository -> the token that admits to it"""
 
-    def push(self, repo: str, files: dict[str, bytes], branch: str = "main") -> str:
+    def push(self, repo: str, files: dict[str, bytes], branch: str = "main", commit: str | None = None) -> str:
+        """branch: or a pull request, as refs/pr/2. commit: other than the one that the content makes."""
         content = repr(sorted((name, hashlib.sha1(data).hexdigest()) for name, data in files.items()))
-        commit = hashlib.sha1(content.encode()).hexdigest()
+        commit = commit or hashlib.sha1(content.encode()).hexdigest()
         self.commits[repo, commit] = files
         self.branches[repo, branch] = commit
         return commit
@@ -36,7 +44,8 @@ class Hub:
 
 
 @contextmanager
-def serving() -> Iterator[Hub]:
+def serving(context: ssl.SSLContext | None = None) -> Iterator[Hub]:
+    """context: to speak https."""
     hub = Hub()
 
     class Handler(BaseHTTPRequestHandler):
@@ -52,18 +61,24 @@ def serving() -> Iterator[Hub]:
             self.answer(body=True)
 
         def answer(self, body: bool) -> None:
-            path = unquote(urlsplit(self.path).path)
-            hub.requests.append(f"{self.command} {path} {self.headers.get('Range', '')}")
-            if api := re.fullmatch(r"/api/(models|datasets)/(.+?)/revision/(.+)", path):
-                self.info(api[1], api[2], api[3], body)
+            path = urlsplit(self.path).path
+            hub.requests.append(f"{self.command} {unquote(path)} {self.headers.get('Range', '')}")
+            # A revision is one part of the path, its slashes quoted: refs%2Fpr%2F2
+            if api := re.fullmatch(r"/api/(models|datasets)/(.+?)/revision/([^/]+)", path):
+                self.info(api[1], *map(unquote, api.groups()[1:]), body)
             elif resolve := re.fullmatch(r"/(.+?)/resolve/([^/]+)/(.+)", path):
-                self.file(resolve[1], resolve[2], resolve[3], body)
+                self.file(*map(unquote, resolve.groups()), body)
+            elif stored := re.fullmatch(r"/storage/(.+?)/([0-9a-f]{40})/(.+)", path):
+                self.bytes(hub.commits[stored[1], stored[2]][unquote(stored[3])], unquote(stored[3]), {}, body)
             else:
                 self.refuse("RepoNotFound")
 
         def commit(self, key: str, revision: str) -> str | None:
             if not any(repo == key for repo, _ in hub.commits):
                 self.refuse("RepoNotFound")
+                return None
+            if key in hub.tokens and self.headers.get("Authorization") != f"Bearer {hub.tokens[key]}":
+                self.refuse("GatedRepo", status=401)
                 return None
             commit = hub.branches.get((key, revision), revision)
             if (key, commit) not in hub.commits:
@@ -87,7 +102,15 @@ def serving() -> Iterator[Hub]:
             if data is None:
                 self.refuse("EntryNotFound", {"X-Repo-Commit": commit})
                 return
-            headers = {"ETag": f'"{hashlib.sha256(data).hexdigest()}"', "X-Repo-Commit": commit}
+            sibling, headers = _sibling(name, data), {"X-Repo-Commit": commit}
+            if large := sibling.get("lfs"):  # lies elsewhere, where no token is asked for
+                moved = {"Location": f"{hub.storage}/storage/{key}/{commit}/{name}", "X-Linked-Size": str(len(data)),
+                         "X-Linked-ETag": f'"{large["sha256"]}"'}  # fmt: skip
+                self.send(302, b"", headers | moved, body)
+            else:
+                self.bytes(data, name, headers | {"ETag": f'"{sibling["blobId"]}"'}, body)
+
+        def bytes(self, data: bytes, name: str, headers: dict[str, str], body: bool) -> None:
             if name in hub.corrupt:
                 data = data[:-1] + bytes([data[-1] ^ 1])
             wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
@@ -97,8 +120,8 @@ def serving() -> Iterator[Hub]:
             cuts = hub.cut_after.get(name, [])
             self.send(206 if start else 200, data[start:], headers, body, cuts.pop(0) if body and cuts else None)
 
-        def refuse(self, code: str, headers: dict[str, str] | None = None) -> None:
-            self.send(404, b"{}", {"X-Error-Code": code, **(headers or {})}, self.command == "GET")
+        def refuse(self, code: str, headers: dict[str, str] | None = None, status: int = 404) -> None:
+            self.send(status, b"{}", {"X-Error-Code": code, **(headers or {})}, self.command == "GET")
 
         def send(self, status: int, data: bytes, headers: dict[str, str], body: bool, cut: int | None = None) -> None:
             self.send_response(status)
@@ -113,8 +136,11 @@ def serving() -> Iterator[Hub]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if context:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    hub.port = server.server_port
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    hub.url = f"http://127.0.0.1:{server.server_port}"
+    hub.url, hub.storage = (f"http://{host}:{server.server_port}" for host in ("127.0.0.1", "localhost"))
     try:
         yield hub
     finally:
@@ -122,10 +148,10 @@ def serving() -> Iterator[Hub]:
         server.server_close()
 
 
-def _sibling(name: str, data: bytes) -> dict[str, object]:
+def _sibling(name: str, data: bytes) -> dict[str, Any]:
     """Large binary files are announced by sha256, small text files by git's blob id, as on the real hub."""
     blob = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
-    sibling: dict[str, object] = {"rfilename": name, "size": len(data), "blobId": blob}
-    if name.endswith((".parquet", ".safetensors", ".bin")):
+    sibling: dict[str, Any] = {"rfilename": name, "size": len(data), "blobId": blob}
+    if name.endswith((".parquet", ".safetensors", ".bin", ".model", ".h5")):
         sibling["lfs"] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 130}
     return sibling

@@ -57,6 +57,8 @@ DEPENDENTS = {
     "dp/study/grid.py": {"report"},
     "dp/study/prediction_file.py": {"report"},
     "dp/jobs/adoption.py": {"report"},
+    "dp/jobs/pins.py": {"report"},
+    "dp/sources/hub_lock.py": {"fetch-task", "fetch-backbone", "report"},
     "dp/study/resolve.py": set(),
     "dp/report/figures/style.py": {"report"},
     "dp/tasks/model.py": {"fetch-task", "tokenize", "fetch-backbone", "report"},

@@ -35,6 +35,9 @@ def server(tmp_path, monkeypatch):
     monkeypatch.setenv("DP_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "client"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "token"))
+    monkeypatch.delenv("HF_TOKEN", raising=False)
     with serving() as started:
         monkeypatch.setenv("HF_ENDPOINT", started.url)
         yield started
@@ -96,6 +99,16 @@ def test_other_bytes_than_the_lock_are_refused(server: Hub, tmp_path, monkeypatc
     with pytest.raises(UserError, match=r"hub\.lock\.yaml"):
         get()
     assert locked()[REPO]["main"]["files"]["weights.bin"] == hashlib.sha256(b"first").hexdigest()
+
+
+def test_a_locked_commit_that_the_hub_lacks(server: Hub, tmp_path, monkeypatch):
+    first = server.push(REPO, {"weights.bin": b"first"})
+    get()
+    server.push(REPO, {"weights.bin": b"second"})
+    del server.commits[REPO, first]
+    monkeypatch.setenv("DP_CACHE", str(tmp_path / "another machine"))
+    with pytest.raises(UserError, match=rf"has no commit {first}, which workflow/hub\.lock\.yaml pins for 'main'"):
+        get()
 
 
 def test_a_damaged_copy_in_the_cache_is_downloaded_again(server: Hub):
@@ -176,7 +189,7 @@ def test_task_rows_from_parquet(server: Hub):
         train=[(0, 0, 0, 0), (0, 0, 1, 1), (0, 1, 0, 0), (1, 0, 0, 1)],
         validation=[(0, 0, 0, 1), (0, 0, 1, 0)],
     )
-    server.push("datasets/aps/super_glue", content)
+    server.push("datasets/aps/super_glue", content, commit=task.sources.hub.revision)
     rows, facts = fetch.fetch(task, "hub", None)
     assert [row["id"] for row in rows["train"]] == ["train-0-0-0", "train-0-0-1", "train-0-1-0", "train-1-0-0"]
     assert [row["group"] for row in rows["train"]] == ["train-0-0", "train-0-0", "train-0-1", "train-1-0"]
@@ -285,23 +298,37 @@ def pickled(tensors: dict, shards: int) -> dict[str, bytes]:
     return content
 
 
-def test_pickled_code_is_not_run(server: Hub, tmp_path):
-    """weights_only: a checkpoint that would run code on loading is refused."""
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_pickle_that_is_more_than_tensors_is_refused_and_not_run(server: Hub, tmp_path, legacy):
+    """In both formats of torch.save: what would run code on loading, and what is harmless and no checkpoint."""
     import torch
 
     class Evil:
         def __reduce__(self):
-            return (Path.touch, (tmp_path / "ran",))
+            return (os.system, (f"touch '{tmp_path / 'ran'}'",))
 
     content = tiny_checkpoint(tmp_path)
+    weight = torch.zeros(2)
     del content["model.safetensors"]
-    buffer = io.BytesIO()
-    torch.save({"shared.weight": Evil()}, buffer)
-    content["pytorch_model.bin"] = buffer.getvalue()
-    server.push(REPO, content)
-    with pytest.raises(UserError, match="cannot load"):
-        backbones.fetch(definition(kind="hub", repo=REPO, revision="main"), tmp_path / "out")
+    for held, message in (
+        (
+            {"shared.weight": weight, "lm_head.weight": Evil()},
+            r"more than tensors \(\w+\.system\), which could run code",
+        ),
+        ({"shared.weight": weight, "epoch": 3}, r"more than tensors \(epoch\)"),
+        ({"state_dict": {"shared.weight": weight}}, r"more than tensors \(state_dict\)"),
+        ([weight], r"more than tensors \(list\)"),
+    ):
+        buffer = io.BytesIO()
+        torch.save(held, buffer, _use_new_zipfile_serialization=not legacy)
+        server.push(REPO, content | {"pytorch_model.bin": buffer.getvalue()}, "a branch/of slashes")
+        Path("workflow/hub.lock.yaml").unlink(missing_ok=True)
+        wanted = definition(kind="hub", repo=REPO, revision="a branch/of slashes")
+        with pytest.raises(UserError, match=rf"^pytorch_model\.bin: is a pickle that holds {message}"):
+            backbones.fetch(wanted, tmp_path / "out")
     assert not (tmp_path / "ran").exists()
+    torch.load(io.BytesIO(pickled({"a": Evil()}, 1)["pytorch_model.bin"]), weights_only=False)
+    assert (tmp_path / "ran").exists(), "it was hostile"
 
 
 def test_a_plan_asks_for_the_configuration_alone(server):

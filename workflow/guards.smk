@@ -8,8 +8,8 @@ from snakemake.io import IOFile
 from snakemake.logging import logger
 
 from dp.study import needs
-from dp.lineage import admission, scales
-from dp.jobs import stale
+from dp.lineage import admission, revisions, scales
+from dp.jobs import pins
 from dp.lineage.auditing import before_jobs
 from dp.jobs.record import read as read_record
 
@@ -137,8 +137,18 @@ def refuse_unseen(folder):
 def refuse_moved():
     """The lock of the hub is no parameter of a rule, since the first download writes it: Snakemake sees no other pin."""
     for folder, one in JOBS.items():
-        if one.command in stale.HUB and folder in STALE and (why := stale.moved(read_record(folder))):
+        if one.command in pins.HUB and folder in STALE and (why := pins.moved(read_record(folder))):
             raise WorkflowError(f"{folder}: {why}. Delete its folder, and it is fetched again; or restore the lock.")
+
+
+def warn_unpinned():
+    """Before anything is fetched from the hub by a name that moves."""
+    try:
+        why = revisions.to_lock(STUDY)
+    except UserError as error:  # a lock that is none
+        raise WorkflowError(str(error))
+    if why:
+        logger.warning(why)
 
 
 def refuse_another_scale():
@@ -160,3 +170,4 @@ if workflow.is_main_process:
     STALE = {one.path: one.why for one in _stale}
     refuse_moved()
     refuse_unfit()
+    warn_unpinned()

@@ -11,7 +11,10 @@ from dp.closed import Closed, Name, Package, Repo, Sha256
 class HubSource(Closed):
     kind: Literal["hub"]
     repo: Repo
-    revision: str = Field("main", description="branch, tag or commit; resolved once, then enforced by hub.lock.yaml")
+    revision: str = Field(
+        "main",
+        description="branch, tag, pull request (refs/pr/2) or commit; resolved once, then enforced by hub.lock.yaml",
+    )
 
 
 class FolderSource(Closed):

@@ -32,6 +32,7 @@ COMMANDS = MAKING | {
     "draft-task": "write a first task and scale for a table of one's own",
     "export-peft": "write what a run tuned as an adapter of the library peft",
     "predict": "label texts of one's own with what a run tuned",
+    "lock": "pin what a scale reads from the hub to the commits it is at, and say what to commit",
     "plan": "say what a scale costs before it is run: jobs, hours, disk and download",
     "adopt": "take over results that other code made, with evidence that this code makes the same",
     "status": "say how far a scale is, and how long the rest will take",

@@ -14,6 +14,7 @@ from dp.closed import one_of
 from dp.commands import common
 from dp.data import enough
 from dp.errors import Interrupted, UserError
+from dp.jobs import pins
 from dp.jobs.closure import code_digest
 from dp.jobs.inputs import inputs_of
 from dp.jobs.job import Cell, Job
@@ -101,6 +102,7 @@ def make(job: Job, study: Study | Catalogue) -> None:
     inputs = inputs_of(job)
     with recording(job, inputs, _also_asked(job)) as made:
         made |= compute(job, job.folder, study, inputs)
+        made |= pins.fact(job.command, made)
         inputs |= made.get("files", {})  # what was downloaded
 
 

@@ -4,8 +4,9 @@ It stands beside the record and not in it: jobs downstream and results.csv name 
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -80,11 +81,11 @@ def of(folder: Path, record: str | None = None) -> Adoption | None:
         return None
 
 
-def resting(jobs: Iterable[Job]) -> set[Path]:
-    """Folders of jobs, upstream first, that were adopted or rest on one that was."""
+def resting(jobs: Iterable[Job], is_marked: Callable[[Job], Any] = lambda job: of(job.folder)) -> set[Path]:
+    """Folders of jobs, upstream first, that were adopted (or are marked otherwise) or rest on one that was."""
     folders: set[Path] = set()
     for job in jobs:
-        if not folders.isdisjoint(job.upstream) or of(job.folder):
+        if not folders.isdisjoint(job.upstream) or is_marked(job):
             folders.add(job.folder)
     return folders
 

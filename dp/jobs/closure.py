@@ -23,7 +23,7 @@ WITHOUT_SAY = (
     "dp.progress",  # shows
 )
 """Modules and rooms that are imported by what computes and decide nothing of what comes out."""
-OF_THE_REPORT = ("dp.study.study", "dp.study.grid", "dp.study.prediction_file", "dp.jobs.adoption")
+OF_THE_REPORT = ("dp.study.study", "dp.study.grid", "dp.study.prediction_file", "dp.jobs.adoption", "dp.jobs.pins")
 """But for the report, which computes with these, and of which `asked` does not hold what they resolve."""
 FAMILIES = "dp.backbones.families"
 """It imports the class of every family, and a job uses one: the module of the family's name."""

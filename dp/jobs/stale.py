@@ -11,14 +11,12 @@ from dp.jobs.closure import code_digest, modules
 from dp.jobs.finding import some
 from dp.jobs.inputs import adoptions
 from dp.jobs.job import ADOPTED, SUMS, Job
+from dp.jobs.pins import moved
 from dp.jobs.project import is_of_project, project_digest
-from dp.sources import hub
 
 CODE = "code changed: "
 LOOKED_UP = ("version", "definition")
 """What a record has in `asked` that no parameter decides: the download of a task looks it up in the task's file."""
-HUB: dict[str, hub.RepoType] = {"fetch-backbone": "model", "fetch-task": "dataset"}
-"""Commands that may download from the hub -> of what kind the repository is."""
 Now = Callable[[str], str | None]
 """Digest of an input as it is: "" where it is gone, None where nobody can tell."""
 
@@ -40,17 +38,6 @@ def reasons(job: Job, record: dict[str, Any], adopted: str | None, now: Now) -> 
 def by_code(job: Job, record: dict[str, Any], adopted: str | None) -> bool:
     """Whether other code than this made an artifact, and none like it adopted it since."""
     return code_digest(job.command, job.family) not in (record["used"]["code"]["digest"], adopted)
-
-
-def moved(record: dict[str, Any]) -> str | None:
-    """Why a download is not of the commit that `workflow/hub.lock.yaml` pins now; None where it is, or none is."""
-    made = record["made"]
-    if "commit" not in made:
-        return None
-    pin = hub.pinned(made["repo"], made["revision"], HUB[record["command"]])
-    if pin in (None, made["commit"]):
-        return None
-    return f"{hub.LOCK} pins commit {pin} of {made['repo']}, and it was made from {made['commit']}"
 
 
 def other_inputs(job: Job, read: Mapping[str, str], now: Now) -> Iterator[str]:

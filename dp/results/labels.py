@@ -15,6 +15,7 @@ WORDS = {
     "single-pretraining": "of one pre-training seed; another one of the same model may give another number",
     "single-seed": "one training run, whose interval covers the choice of examples but not of seeds",
     "subset": "only a part of the rows of some split was used",
+    "unpinned": "the backbone or the rows are of a commit of the hub that no commit of the project names",
 }
 DIMENSIONS = ("backbone", "regime", "k", "task", "variant")
 

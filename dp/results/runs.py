@@ -7,7 +7,7 @@ from typing import Any
 
 from dp import files, paths
 from dp.errors import UserError
-from dp.jobs import adoption, record
+from dp.jobs import adoption, pins, record
 from dp.jobs.inputs import verified
 from dp.jobs.job import ADOPTED, Cell, Job, outputs_of
 from dp.jobs.stale import first_difference
@@ -30,6 +30,7 @@ class Run:
     evaluated: dict[str, Any]
     trained: dict[str, Any] | None
     tokens: dict[str, Any]
+    unpinned: bool = False  # it rests on a commit of the hub that the project, as committed, did not name
     adopted: bool = False  # it, or what it rests on, was made by other code (docs/adopt.md)
 
     @property
@@ -71,8 +72,8 @@ def read(study: Study, some: list[Cell] | None = None) -> list[Run]:
     grid = cells(study) if some is None else some
     jobs = resolve.jobs(study)
     check_there(_inputs(study, jobs[paths.report(study.scale_name)], some))
-    adopted = adoption.resting(jobs.values())
-    runs = [_read(study, cell, adopted) for cell in grid]
+    adopted, unpinned = adoption.resting(jobs.values()), pins.unpinned(jobs.values())
+    runs = [_read(study, cell, adopted, unpinned) for cell in grid]
     stale = [f"{run.folder} ({key})" for run in runs if (key := _changed(study, run))]
     remedy = (
         "run the pipeline again; where it finds nothing to make, delete their folders"  # another run's were put there
@@ -107,7 +108,7 @@ def _inputs(study: Study, report: Job, some: list[Cell] | None) -> list[Path]:
     return [one.folder / name for one in reads for name in one.names]
 
 
-def _read(study: Study, cell: Cell, adopted: set[Path]) -> Run:
+def _read(study: Study, cell: Cell, adopted: set[Path], unpinned: set[Path]) -> Run:
     folder = paths.evaluation(study.scale_name, cell.run)
     shown = training(study, cell)
     trained = paths.train_run(study.scale_name, shown.run) if shown else None
@@ -124,6 +125,7 @@ def _read(study: Study, cell: Cell, adopted: set[Path]) -> Run:
         evaluated=record.read(folder),
         trained=record.read(trained) if trained else None,
         tokens=record.read(paths.tokens(study.scale_name, cell.backbone, cell.task)),
+        unpinned=folder in unpinned,
         adopted=folder in adopted,
     )
 

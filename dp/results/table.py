@@ -77,6 +77,7 @@ def labels(members: list[Run]) -> list[str]:
     dirty = {record["with"]["dirty"] for run in members for record in run.records}
     found |= {"dirty-tree"} if True in dirty else set()
     found |= {"no-commit"} if None in dirty else set()
+    found |= {"unpinned"} if any(run.unpinned for run in members) else set()
     found |= {"adopted"} if any(run.adopted for run in members) else set()
     found |= {"single-seed"} if len(members) == 1 and members[0].trained else set()
     pretrained = by_backbone(members)

@@ -5,8 +5,10 @@ an adapter names its base. Whatever is read must be a file of the source that wa
 """
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -27,6 +29,7 @@ BYTES = ("I8", "U8", "F8", "torch.int8", "torch.uint8", "torch.float8")
 """How the names of dtypes of 8 bits begin, in safetensors and in torch."""
 NAMING = {"config.json": "transformers_weights", "tokenizer_config.json": "fast_tokenizer_files"}
 """file -> its key by which transformers finds another file."""
+_NOT_ALONE = "is a pickle that holds more than tensors"
 
 
 def needed(names: Iterable[str]) -> list[str]:
@@ -61,8 +64,8 @@ def complete(paths: dict[str, Path], more: Callable[[list[str]], dict[str, Path]
 
     Raises UserError where a file names one that is not among them.
     """
-    for name in [name for name in paths if name.endswith(INDEX)]:
-        paths = paths | more(_shards(name, paths[name]))
+    if in_index := shards(paths):
+        paths = paths | more(in_index)
     for name, key in NAMING.items():
         if name in paths:
             value = _read(name, paths[name]).get(key)
@@ -72,17 +75,31 @@ def complete(paths: dict[str, Path], more: Callable[[list[str]], dict[str, Path]
     return paths
 
 
-def check_weights(paths: dict[str, Path]) -> None:
-    """What transformers takes as it is, of files that it could read.
+def shards(paths: dict[str, Path]) -> list[str]:
+    """Names of the files that an index among these takes weights from; none where there is no index."""
+    return [shard for name in paths if name.endswith(INDEX) for shard in _shards(name, paths[name])]
 
-    Raises UserError for whole numbers or floats of 8 bits, which mean nothing without the scales of their quantization;
-    for a weight that lies in several shards or in another than the index says, of which it takes the last.
+
+def format_of(paths: Iterable[str]) -> str:
+    """In which format the weights among these files are: `safetensors`, `pickle` or `gguf`."""
+    kinds = {"safetensors": "safetensors", "bin": "pickle", "gguf": "gguf"}
+    return next(
+        kinds[kind] for kind in (name.removesuffix(INDEX).rpartition(".")[2] for name in paths) if kind in kinds
+    )
+
+
+def check_weights(paths: dict[str, Path]) -> None:
+    """Before transformers reads them: what it would take as it is, and pickles that hold anything but tensors.
+
+    Raises UserError for what is no file of tensors; for whole numbers or floats of 8 bits, which mean nothing without
+    the scales of their quantization; for a weight that lies in several shards or in another than the index says, of
+    which transformers takes the last.
     """
     weight_map = {key: shard for name in paths if name.endswith(INDEX)
                   for key, shard in _read(name, paths[name])["weight_map"].items()}  # fmt: skip
     found: dict[str, str] = {}
     for name in (name for name in sorted(paths) if name.endswith(tuple(suffix for _, suffix in FORMATS))):
-        for weight, dtype in _weights(paths[name]).items():
+        for weight, dtype in _weights(name, paths[name]).items():
             if dtype.startswith(BYTES):
                 raise UserError(
                     f"{name}: the weight {weight} is quantized ({dtype}), and its scales are not applied. Choose a "
@@ -96,13 +113,27 @@ def check_weights(paths: dict[str, Path]) -> None:
                 )
 
 
-def _weights(path: Path) -> dict[str, str]:
-    """Name -> dtype of each tensor in a file of weights; no tensor is read."""
-    if path.suffix == ".safetensors":
-        with safe_open(path, "pt") as file:
-            return {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118  it is no mapping
-    loaded = torch.load(path, map_location="meta", weights_only=True)
-    return {name: str(tensor.dtype) for name, tensor in loaded.items()}
+def _weights(name: str, path: Path) -> dict[str, str]:
+    """Name -> dtype of each tensor in a file of weights; no tensor is read, and no code of a pickle is run."""
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, "pt") as file:
+                return {key: file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118  it is no mapping
+        loaded = torch.load(path, map_location="meta", weights_only=True)
+    except UnpicklingError as error:
+        asked = re.search(r"GLOBAL (\S+)", str(error))
+        raise UserError(
+            f"{name}: {_NOT_ALONE} ({asked[1] if asked else 'unknown'}), which could run code, so it was not loaded. "
+            "Take a revision that holds safetensors, as a pull request on the hub often does (refs/pr/<n>)."
+        ) from None
+    except Exception as error:  # whatever the two readers say of a damaged file
+        said = (str(error).strip() or "no message").splitlines()[0]
+        raise UserError(f"{name}: is no file of tensors ({type(error).__name__}: {said}). Get it again.") from None
+    odd = [str(key) for key, value in loaded.items() if not isinstance(value, torch.Tensor)] \
+        if isinstance(loaded, dict) else [type(loaded).__name__]  # fmt: skip
+    if odd:
+        raise UserError(f"{name}: {_NOT_ALONE} ({odd[0]}). Choose a checkpoint that is the weights alone.")
+    return {key: str(tensor.dtype) for key, tensor in loaded.items()}
 
 
 def _shards(name: str, path: Path) -> list[str]:

