@@ -35,7 +35,7 @@ def requirements(extra=None):
     return {canonicalize_name(r.name): r for r in found if r.name != PROJECT["name"]}
 
 
-DIRECT = requirements() | requirements("test") | requirements("remotes") | requirements("dev")
+DIRECT = requirements() | requirements("test") | requirements("remotes") | requirements("dev") | requirements("curves")
 
 
 def pins(lines):
