@@ -63,7 +63,7 @@ def test_a_finished_training_has_every_number_of_its_log(here):
     here.prepare()
     here.train(RUN)
     before = {path: path.read_bytes() for path in TRAINING.rglob("*") if path.is_file()}
-    cli.main(["curves", "--scale", "small"])
+    cli.main(["tensorboard", "--scale", "small"])
     lines = files.read_jsonl(TRAINING / "steps.jsonl")
     updates, looks = ([line for line in lines if key in line] for key in ("loss", "selection"))
     assert len(updates) == 4 and len(looks) == 2
@@ -74,7 +74,7 @@ def test_a_finished_training_has_every_number_of_its_log(here):
     assert read() == expected
     assert {path: path.read_bytes() for path in TRAINING.rglob("*") if path.is_file()} == before
     (file,) = EVENTS.glob("events*")
-    cli.main(["curves", "--scale", "small"])
+    cli.main(["tensorboard", "--scale", "small"])
     assert list(EVENTS.glob("events*")) == [file], "what is there already is left alone"
 
 
@@ -142,14 +142,14 @@ def test_seconds_between_updates_are_those_of_the_training(here):
 def test_what_it_refuses(here, monkeypatch, capsys):
     def said():
         with pytest.raises(SystemExit) as stop:
-            cli.main(["curves", "--scale", "small"])
+            cli.main(["tensorboard", "--scale", "small"])
         assert stop.value.code == 2
         return capsys.readouterr().err
 
     log([update(1)], end='{"loss": 1}\n')
     assert "state/steps.jsonl, line 2: is no line of a training's log" in said()
     with event_files.alone():
-        assert "another `dp curves`, of a snakemake perhaps, writes here" in said()
+        assert "another `dp tensorboard`, of a snakemake perhaps, writes here" in said()
     monkeypatch.setattr(event_files, "find_spec", lambda name: None)
     assert "TensorBoard, which is not installed: `pip install -e '.[curves]'`" in said()
 

@@ -161,7 +161,9 @@ def alone() -> Iterator[None]:
         with FileLock(FOLDER / ".lock", timeout=0):
             yield
     except Timeout:
-        raise UserError(f"{FOLDER}: another `dp curves`, of a snakemake perhaps, writes here. Wait for it.") from None
+        raise UserError(
+            f"{FOLDER}: another `dp tensorboard`, of a snakemake perhaps, writes here. Wait for it."
+        ) from None
 
 
 def _waited(seconds: float) -> bool:
@@ -176,7 +178,7 @@ def _waited(seconds: float) -> bool:
 @contextmanager
 def beside() -> Iterator[None]:
     """Within the block a process of its own keeps event files up; it has caught up when the block has ended."""
-    command = [sys.executable, "-m", "dp", "curves", "--watch"]
+    command = [sys.executable, "-m", "dp", "tensorboard", "--watch"]
     # A Ctrl-C is for the jobs, which stop in order.
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
     try:

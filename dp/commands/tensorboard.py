@@ -1,4 +1,4 @@
-"""`dp curves`: the logs of a scale's trainings as TensorBoard's event files."""
+"""`dp tensorboard`: the logs of a scale's trainings as TensorBoard's event files."""
 
 import argparse
 
