@@ -26,6 +26,7 @@ onstart:
         heed_signals()
         start_unlimited()
     start_worker()
+    start_curves()
 
 
 onsuccess:

@@ -14,11 +14,15 @@ import pytest
 import yaml
 from conftest import ROOT
 
+from dp.report.figures import all_figures
+from dp.results import table
 from dp.study import grid
+from dp.study.contents import report_files
 from dp.study.study import load
 from dp.study.variants import Control
 
-STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+STAGES = DVC["stages"]
 PHASES = ["download", "tokenize", "train", "evaluate", "report"]
 CODE = {"dp", "workflow", "Snakefile", "environment.yml", "params.yaml"}
 READS = {
@@ -148,6 +152,32 @@ def test_each_stage_keeps_one_folder_of_its_own():
 def test_each_stage_depends_on_all_code_and_on_the_stages_before_it():
     for name in PHASES:
         assert set(STAGES[name]["deps"]) == CODE | {f"results/{stage}" for stage in READS[name]}
+
+
+def test_what_decides_a_run_stands_in_dvc_lock_by_name():
+    """All of params.yaml but the catalogues, and where curves are shown."""
+    named = yaml.safe_load((ROOT / "params.yaml").read_text()).keys() - {"backbones", "variants", "protocols", "curves"}
+    for name in PHASES:
+        assert set(STAGES[name]["params"]) == named
+
+
+def test_metrics_and_plots_are_outputs_of_the_report_of_any_scale():
+    """And a plot draws columns that its table has, with a template that computes with these alone."""
+    names = report_files(load(ROOT, {"scale": "smoke"}))
+    (metrics,) = DVC["metrics"]
+    assert metrics == "results/report/${scale}/metrics" and any(name.startswith("metrics/") for name in names)
+    assert DVC["params"] == ["workflow/scales/${scale}.yaml"]
+    columns = {"results.csv": table.COLUMNS} | {
+        f"figures/{name}.csv": all_figures.ALL[name].COLUMNS for name in ("learning_curves", "paper_comparison")
+    }
+    plots = {path.removeprefix("results/report/${scale}/"): of for plot in DVC["plots"] for path, of in plot.items()}
+    assert plots.keys() == columns.keys() <= set(names)
+    for name, of in plots.items():
+        template = (ROOT / f".dvc/plots/{of['template']}.json").read_text()
+        made = set(re.findall(r'"as": "(\w+)"', template)) | {"rev", "accuracy"}  # `accuracy`: the diagonal's own
+        read = set(re.findall(r'datum\.(\w+)|"field": "(\w+)"', template))
+        assert {of["x"], of["y"]} <= set(columns[name])
+        assert {one or other for one, other in read} - made <= set(columns[name]), name
 
 
 @pytest.mark.parametrize("scale", SCALES)

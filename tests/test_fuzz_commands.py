@@ -34,6 +34,7 @@ OPTIONS = {
     "export": [],
     "publish": ["--check"],
     "sync": ["--remote", "--no-pull"],
+    "tensorboard": [],
     "predict": ["--run", "--task", "--text", "--field", "--file", "--batch-size"],
     "draft-task": ["", "--name", "--text", "--label", "--separator", "--resplit"],
     "nope": [],

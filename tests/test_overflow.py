@@ -119,6 +119,8 @@ def test_every_csv_says_it_and_no_number_takes_it_in(inside):
     assert {row["variant"] for row in rows("choices.csv")} == {"adap_ins_pos"}
     assert {row["variant"] for row in rows("figures/cost.csv")} == {"fixed", "adap_ins_pos"}
     assert "overflow" in {row["quantity"] for row in rows("figures/learning_curves.csv")}
+    (metrics,) = (paths.report("small") / "metrics").rglob("adap_length.json")
+    assert files.read_json(metrics) == {"majority": 0.5, "seeds": 2, "overflowed": 1}
 
 
 def test_every_page_and_drawing_says_it(inside):

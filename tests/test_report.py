@@ -86,6 +86,28 @@ def test_few_shot_rows_aggregate_training_and_sample_seeds(tmp_path, monkeypatch
     assert one(rows, k="16", task="alpha", variant="majority")["seeds"] == "2"
 
 
+def test_metrics_have_the_accuracy_of_each_row(tmp_path, monkeypatch):
+    regimes = [{"kind": "full"}, {"kind": "fewshot", "k": [8], "sample_seeds": [0, 1]}, {"kind": "multitask"}]
+    study = study_in(tmp_path, monkeypatch, regimes=regimes, seeds=[0, 1], variants=["majority", "fixed"])
+    write_results(
+        study, lambda cell: predictions(0.6 + 0.1 * cell.seed, cell.seed), metric_names=("macro_f1", "accuracy")
+    )
+    folder = report()
+    expected = {}
+    for row in table(folder):
+        if row["metric"] == "accuracy":
+            regime = "fewshot-k8" if row["regime"] == "fewshot" else row["regime"]
+            name = f"tiny-t5/{regime}/{row['task']}/{row['variant']}.json"
+            numbers = {key: float(row[key]) for key in ("mean", "low", "high", "majority")}
+            bad, seeds = row["collapsed"].split("/")
+            assert row["seeds"] == seeds
+            expected[name] = numbers | {"collapsed": int(bad), "seeds": int(seeds)}
+    found = {path.relative_to(folder / "metrics").as_posix(): files.read_json(path)
+             for path in (folder / "metrics").rglob("*.json")}  # fmt: skip
+    assert len(found) == 12 and found == expected
+    assert {type(value) for numbers in found.values() for value in numbers.values()} == {int, float}
+
+
 def test_runs_that_agree_exactly_are_not_given_an_interval_of_no_width(tmp_path, monkeypatch):
     study = study_in(tmp_path, monkeypatch, seeds=[0, 1, 2], variants=["fixed"])
     write_results(study, lambda cell: predictions(0.6, cell.seed))

@@ -14,6 +14,7 @@ from dp.commands.common import SETTINGS_VARIABLE
 from dp.errors import UserError
 from dp.jobs import adoption, inputs
 from dp.jobs.job import FILES, RECORD, SUMS
+from dp.lineage import event_files
 from dp.study import grid, needs
 from dp.study.resolve import jobs
 from dp.study.study import load
@@ -26,6 +27,8 @@ if set("{}") & set(str(workflow.basedir)):
 try:
     STUDY = load(settings=dict(config))
     needs.check_tasks(STUDY)
+    if STUDY.params.curves:
+        event_files.check_installed()
 except UserError as error:
     raise WorkflowError(str(error))
 
@@ -50,6 +53,11 @@ def start_worker():
     here = workflow.is_main_process and workflow.local_exec
     if here and not OTHER_PYTHON and os.environ.get(WORKER_VARIABLE) != "":
         WORKER.enter_context(worker())
+
+
+def start_curves():
+    if workflow.is_main_process and STUDY.params.curves:
+        WORKER.enter_context(event_files.beside())
 
 
 def patterns_of(cells):

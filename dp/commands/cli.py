@@ -36,6 +36,7 @@ COMMANDS = MAKING | {
     "plan": "say what a scale costs before it is run: jobs, hours, disk and download",
     "adopt": "take over results that other code made, with evidence that this code makes the same",
     "status": "say how far a scale is, and how long the rest will take",
+    "tensorboard": "write the logs of a scale's trainings as event files of TensorBoard",
     "export": "write a scale's results, with their history, as a Workflow Run RO-Crate",
     "publish": "copy the results of demo, planted or ablation below docs/, or check that copy",
     "sync": "bring a fresh clone up to date with what DVC recorded",

@@ -16,12 +16,12 @@ DAY = 86_400
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     way = parser.add_mutually_exclusive_group()
-    way.add_argument("--watch", type=_seconds, nargs="?", const=5.0, metavar="SECONDS",
+    way.add_argument("--watch", type=seconds, nargs="?", const=5.0, metavar="SECONDS",
                      help="look again every so many seconds (5), until Ctrl-C")  # fmt: skip
     way.add_argument("--json", action="store_true", help="print one JSON document")
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
     """An interval to sleep for. Raises ArgumentTypeError for what is no time, or longer than a day."""
     try:
         seconds = float(text)

@@ -5,7 +5,7 @@ from typing import Any
 
 from dp import files
 from dp.jobs.made import Made
-from dp.report import checklist, findings, predictions_page, results_page
+from dp.report import checklist, findings, metrics_json, predictions_page, results_page
 from dp.report.figures import all_figures as drawings
 from dp.report.figures import style
 from dp.report.page.build import document
@@ -32,6 +32,8 @@ def report(study: Study, folder: Path) -> dict[str, Any]:
         texts["predictions.md"] = predictions_page.document(found, OF_PREDICTIONS)
     for name, text in texts.items():
         files.write_text(folder / name, text)
+    for name, numbers in metrics_json.numbers(found).items():
+        files.write_json(folder / name, {key: round(value, 6) for key, value in numbers.items()})
     for name in figures(study):
         figure, data = drawings.ALL[name], folder / "figures" / f"{name}.csv"
         files.write_text(data, table.to_csv(figure.COLUMNS, figure.data(found)))

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from dp.data.regime import Regime
+from dp.jobs.job import Cell
 from dp.study.grid import cells
 from dp.study.study import Study
 
@@ -31,9 +33,24 @@ def report_files(study: Study) -> list[str]:
     rows = [*ROWS, *(PREDICTED if study.predictions else ())]
     tables = [f"tables/{name}.{kind}" for name in TABLES for kind in ("csv", "md", "tex")]
     drawn = [f"figures/{name}.{kind}" for name in figures(study) for kind in ("csv", "svg", "png")]
-    return [*pages, *(f"{name}.csv" for name in rows), *summary, *tables, *drawn]
+    return [*pages, *(f"{name}.csv" for name in rows), *metrics_files(study), *summary, *tables, *drawn]
 
 
 def figures(study: Study) -> list[str]:
     """Names of the figures of a report."""
     return [*FIGURES, *(OF_PREDICTIONS if study.predictions else ())]
+
+
+def metrics_files(study: Study) -> list[str]:
+    """One for each row of results.csv about accuracy."""
+
+    def of(cell: Cell) -> str:
+        regime = Regime.parse(cell.regime).of_any_sample
+        return metrics_file(study.params.model_of(cell.backbone), str(regime), cell.task, cell.variant)
+
+    return list(dict.fromkeys(map(of, cells(study))))
+
+
+def metrics_file(model: str, regime: str, task: str, variant: str) -> str:
+    """regime: of any sample, as `fewshot-k8`."""
+    return f"metrics/{model}/{regime}/{task}/{variant}.json"

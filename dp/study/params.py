@@ -149,6 +149,9 @@ class Params(Closed):
     allow_dirty: bool = Field(
         False, strict=False, description="admit numbers made from a dirty tree, labelled dirty-tree"
     )  # Snakemake hands `--config allow_dirty=true` over as a word
+    curves: Literal["tensorboard"] | None = Field(
+        None, description="while Snakemake trains, event files below results/logs for those who watch curves there"
+    )
     protocols: dict[Name, list[Switch]]
     backbones: dict[Name, BackboneEntry]
     variants: dict[Name, Variant]
