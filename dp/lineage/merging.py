@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 
 from dp import files, paths
 from dp.closed import one_of
-from dp.errors import UserError, printable
+from dp.errors import Interrupted, UserError, printable
 from dp.jobs.job import RECORD, Job
 from dp.jobs.mark import read as read_mark
 from dp.lineage import doors
@@ -24,6 +24,8 @@ BESIDE = paths.RESULTS / ".merging"
 """Where an artifact is copied to before it is renamed into its place; what is no phase is nothing to DVC."""
 REPLACED = paths.RESULTS / "replaced"
 """What lay here and had to give way, below the time of the call."""
+LOCKS = Path(".snakemake", "locks")
+"""Not empty while Snakemake works here."""
 AT_ONCE = 5000
 """Targets of one call of Snakemake: a command line has its limit."""
 
@@ -43,10 +45,14 @@ def merge(study: Study, settings: list[str], sites: list[Site], prefer: list[str
     FOLDER.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(FOLDER.with_suffix(".lock"), timeout=0):
-            _merge(study, asked, settings, sites, prefer, fetch)
-            shutil.rmtree(FOLDER, ignore_errors=True)
+            try:
+                _merge(study, asked, settings, sites, prefer, fetch)
+            finally:
+                shutil.rmtree(FOLDER, ignore_errors=True)
     except Timeout:
         raise UserError("another merge works in this folder: wait until it has ended.") from None
+    except KeyboardInterrupt:
+        raise Interrupted("stopped; what was merged so far is whole, and the same command goes on.") from None
 
 
 def _merge(
@@ -67,8 +73,9 @@ def _merge(
     if open_ := [one for one in whole.conflicts if one.taken is None]:
         known = dict.fromkeys(site for one in open_ for version in one.versions for site in version.sites)
         raise UserError(
-            f"{len(open_)} artifacts of {' and '.join(known)} differ, each in a line above with who made it. Nothing "
-            f"was merged. --prefer {next(iter(known))} takes that site's, and leaves out what rests on the others'."
+            f"{len(open_)} artifacts differ between {' and '.join(known)}, each in a line above with who made it. "
+            f"Nothing was merged. `--prefer {next(iter(known))}` takes that site's, and leaves out what rests on the "
+            "others'."
         )
     replaced = _place(whole, alone)
     for line in (*_account(study, asked, whole), *_left(unfit + whole.left)):
@@ -83,6 +90,11 @@ def _merge(
 
 
 def _refuse_running(asked: Mapping[Path, Job]) -> None:
+    """Raises UserError where something else writes to results/ now."""
+    if any(LOCKS.glob("*")):
+        raise UserError(
+            "a `snakemake` works in this folder: merge when it has ended; after a `kill -9`, `snakemake --unlock`."
+        )
     marks = ((folder, read_mark(folder)) for folder in asked)
     running = next((f"{folder} is being made (process {mark['pid']} on {mark['host']})"
                     for folder, mark in marks if mark and mark["state"] == "running"), None)  # fmt: skip
@@ -135,8 +147,9 @@ def _account(study: Study, asked: Mapping[Path, Job], whole: Whole) -> list[str]
 
 
 def _left(left: list[Left]) -> list[str]:
-    """A line for each site, command and reason, without the folders that a reason names."""
-    reasons = Counter((one.site, one.job.command, one.why.partition(f": {paths.RESULTS}/")[0]) for one in left)
+    """A line for each site, command and reason, without the folders that a reason names. A report is made anew."""
+    told = (one for one in left if one.job.command != "report")
+    reasons = Counter((one.site, one.job.command, one.why.partition(f": {paths.RESULTS}/")[0]) for one in told)
     return [f"not taken of {site}: {count} x {command}: {why}" for (site, command, why), count in reasons.items()]
 
 

@@ -78,7 +78,9 @@ def _bring(site: Site, root: Path, fetch: bool) -> None:
     """By DVC, within this process, so that the keys of its remotes are written nowhere."""
     from dvc.exceptions import CheckoutError, DownloadError, DvcException  # type: ignore[import-untyped]
     from dvc.repo import Repo  # type: ignore[import-untyped]
+    from dvc.ui import ui  # type: ignore[import-untyped]
 
+    ui.enable()  # bars, in a terminal
     asked = f"`dvc fetch{f' --remote {site.remote}' if site.remote else ''}`"
     try:
         with Repo(".") as here:

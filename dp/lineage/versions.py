@@ -89,20 +89,26 @@ def sorts(versions: Sequence[Version]) -> list[list[Version]]:
 
 
 def difference(one: Version, other: Version) -> str:
-    """The first value that differs between two versions of a job's outputs, or that bytes do."""
-    return f"{(name := _differ(one, other)[0])}: {different_file(*_paths(name, one, other))}"
+    """The first output of a job that differs between two versions, and in which value, where it is JSON."""
+    name = _differ(one, other)[0]
+    return f"{name}: {_values(name, one, other)}"
 
 
 def _differ(one: Version, other: Version) -> list[str]:
-    """Names of the outputs that differ. Only lines of JSON hold times, so only those are read."""
+    """Names of the outputs that differ. Lines of JSON may hold times, so they are read; else bytes decide."""
     folder = one.made.folder
     names = [name for name in one.made.job.outputs
              if one.outputs[f"{folder}/{name}"] != other.outputs[f"{folder}/{name}"]]  # fmt: skip
-    return [name for name in names if not name.endswith(".jsonl") or different_file(*_paths(name, one, other))]
+    return [name for name in names if not name.endswith(".jsonl") or _values(name, one, other)]
 
 
-def _paths(name: str, one: Version, other: Version) -> tuple[Path, Path]:
-    return one.root / one.made.folder / name, other.root / other.made.folder / name
+def _values(name: str, one: Version, other: Version) -> str | None:
+    if name.endswith((".json", ".jsonl")):
+        try:
+            return different_file(one.root / one.made.folder / name, other.root / other.made.folder / name)
+        except ValueError:  # it is no JSON
+            pass
+    return "its bytes differ"
 
 
 def _in_working_directory(

@@ -94,9 +94,9 @@ class _Ranks:
         self.alike = {one: members for found in self.sorts.values() for members in found for one in members}
         self.above = _above(jobs, versions)
 
-    def __call__(self, one: Version) -> tuple[int, int, int, int]:
+    def __call__(self, one: Version) -> tuple[int, int, int]:
         wins = len({other.made.folder for other in self.above[one] if self._wins(other)})
-        return self.preference(one), -wins, self._place(one), min(map(self.sites.index, one.sites))
+        return self.preference(one), -wins, min(map(self.sites.index, one.sites))
 
     def preference(self, one: Version) -> int:
         """Place among the preferred sites of the first that has it or one alike; of no such site, their number."""
