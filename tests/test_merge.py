@@ -118,12 +118,12 @@ def test_a_conflict_is_named_at_its_root_and_takes_what_rests_on_it_along(made, 
     roots = {"a": sites("a"), "b": sites("b", OTHER)}
     whole, _ = whole_of(made, roots)
     (conflict,) = whole.conflicts
-    assert conflict.folder == TRAINING and conflict.taken is None and conflict.rests == [1, 1]
+    assert conflict.folder == TRAINING and not conflict.settled and conflict.rests == [1, 1]
     assert all(f"{name} (host-{name}, 2026-01-02T03:04:05+00:00), 1 rest on it" in str(conflict) for name in "ab")
     assert f"{TRAINING}: tuned.safetensors: " in str(conflict)
     whole, _ = whole_of(made, roots, preferred)
     (conflict,) = whole.conflicts
-    assert conflict.taken is whole.taken[TRAINING]
+    assert conflict.settled and conflict.taken is whole.taken[TRAINING]
     assert of(whole)[TRAINING] == of(whole)[EVALUATION] == (preferred,)
     left = {(one.site, one.job.folder, one.why.partition(" (")[0]) for one in whole.left}
     loser = "b" if preferred == "a" else "a"
@@ -133,7 +133,9 @@ def test_a_conflict_is_named_at_its_root_and_takes_what_rests_on_it_along(made, 
 
 def test_a_third_sites_conflict_is_not_settled_by_preferring_who_has_no_part_in_it(made, sites):
     roots = {"a": sites("a"), "b": sites("b", OTHER), "c": sites("c", lacking=["alpha"])}
-    assert whole_of(made, roots, "c")[0].conflicts[0].taken is None
+    for name in "ab":  # so that nothing rests on either
+        shutil.rmtree(roots[name] / EVALUATION)
+    assert not whole_of(made, roots, "c")[0].conflicts[0].settled
     assert of(whole_of(made, roots, "c", "b")[0])[TRAINING] == ("b",)
 
 
@@ -146,6 +148,17 @@ def test_other_times_are_no_conflict_and_what_most_rests_on_is_taken(made, sites
     assert not whole.conflicts and not whole.left
     assert of(whole)[TRAINING] == of(whole)[EVALUATION] == ("b",)
     assert of(whole)[Path(str(TRAINING).replace("fixed", "adap_ins_pos"))] == ("a",)
+
+
+@pytest.mark.parametrize("preferred", ["a", "b"])
+def test_evaluations_that_differ_though_their_trainings_are_alike_are_a_conflict(made, sites, preferred):
+    """The record of the other training hides none; and whoever is preferred has its own training taken along."""
+    predictions = EVALUATION / "predictions.jsonl"
+    roots = {"a": sites("a", timed(1.0)), "b": sites("b", timed(2.0) | {predictions: OTHER[predictions]})}
+    (conflict,) = whole_of(made, roots)[0].conflicts
+    assert conflict.folder == EVALUATION and "prediction was 1, is 0" in str(conflict)
+    whole, _ = whole_of(made, roots, preferred)
+    assert of(whole)[TRAINING] == of(whole)[EVALUATION] == (preferred,)
 
 
 def test_what_is_damaged_or_of_something_else_is_left_and_taken_from_another(made, sites):
@@ -339,7 +352,6 @@ def test_two_sites_a_conflict_and_a_third_clone_that_makes_the_rest(tmp_path):
     words, status = merge("--merge", "origin/b:b", "--prefer", "origin/a")
     assert status == 0 and "8 of 11 artifacts: 6 from origin/a, 2 from origin/b; 3 to make" in words, words
     assert "not taken of origin/b: 1 x train: differs from what is taken" in words
-    assert "not taken of origin/b: 1 x evaluate: rests on what is not taken" in words
     hosts = {"DYNAMIC_PROMPTING_HOST": "host-all", **own}
     wanted = [f"evaluate/{run_seed2}", "report/e2e", f"train/{run_seed2}"]
     assert short(jobs(root, dry=True, **hosts)) == [name.replace("/e2e", "") for name in wanted]

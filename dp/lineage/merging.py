@@ -66,11 +66,13 @@ def _merge(
     ):
         versions, unfit = offered(asked, roots)
         whole = consistent(asked, versions, [*roots], prefer)
-        own = {folder: [one for one in found if HERE in one.sites] for folder, found in versions.items()}
+        own = {
+            folder: mine for folder, found in versions.items() if (mine := [one for one in found if HERE in one.sites])
+        }
         alone = consistent(asked, own, [*roots], prefer)
     for conflict in whole.conflicts:
         print(f"conflict: {printable(str(conflict))}")
-    if open_ := [one for one in whole.conflicts if one.taken is None]:
+    if open_ := [one for one in whole.conflicts if not one.settled]:
         known = dict.fromkeys(site for one in open_ for version in one.versions for site in version.sites)
         raise UserError(
             f"{len(open_)} artifacts differ between {' and '.join(known)}, each in a line above with who made it. "

@@ -17,18 +17,20 @@ TELLING = tuple(f"/{name}" for name in (RECORD, ADOPTED, SUMS, "steps.jsonl"))
 class Conflict:
     """Versions of one artifact that differ though all rest on the same: one of each sort, and the first difference.
 
-    `rests`: how many artifacts rest on each. `taken`: None where nobody chose.
+    `rests`: how many artifacts rest on each. `settled`: whether a preferred site has one of them. `taken`: None, too,
+    where none was made from the very records that are taken.
     """
 
     folder: Path
     why: str
     versions: list[Version]
     rests: list[int]
+    settled: bool
     taken: Version | None
 
     def __str__(self) -> str:
         makers = [f"{one}, {count} rest on it" for one, count in zip(self.versions, self.rests, strict=True)]
-        end = f"; taken from {self.taken.sites[0]}" if self.taken else ""
+        end = f"; taken from {self.taken.sites[0] if self.taken else 'none'}" if self.settled else ""
         return f"{self.folder}: {self.why}; made by {'; by '.join(makers)}{end}"
 
 
@@ -66,9 +68,9 @@ def consistent(
         rivals = [one for one in known if next(other_inputs(job, one.made.inputs, asked), None) is None]
         several = list({id(ranks.alike[one]): one for one in reversed(rivals)}.values())[::-1]
         if len(several) > 1:
-            chosen = taken if ranks.preference(several[0]) < len(prefer) else None
             counts = [len(ranks.resting_on(one)) for one in several]
-            whole.conflicts.append(Conflict(folder, difference(*several[:2]), several, counts, chosen))
+            settled = ranks.preference(several[0]) < len(prefer)
+            whole.conflicts.append(Conflict(folder, difference(*several[:2]), several, counts, settled, taken))
         if taken:
             whole.taken[folder] = taken
             digests |= taken.outputs
@@ -93,10 +95,14 @@ class _Ranks:
         self.sorts = {folder: sorts(several) for folder, several in versions.items()}
         self.alike = {one: members for found in self.sorts.values() for members in found for one in members}
         self.above = _above(jobs, versions)
+        self.winning = set[Version]()  # unless a site that is preferred has another
+        for found in self.sorts.values():
+            best = min(self.preference(members[0]) for members in found)
+            self.winning |= {one for members in found if self.preference(members[0]) == best for one in members}
 
     def __call__(self, one: Version) -> tuple[int, int, int]:
-        wins = len({other.made.folder for other in self.above[one] if self._wins(other)})
-        return self.preference(one), -wins, min(map(self.sites.index, one.sites))
+        kept = {other.made.folder for other in self.above[one] & self.winning}
+        return self.preference(one), -len(kept), min(map(self.sites.index, one.sites))
 
     def preference(self, one: Version) -> int:
         """Place among the preferred sites of the first that has it or one alike; of no such site, their number."""
@@ -108,10 +114,6 @@ class _Ranks:
 
     def _place(self, one: Version) -> int:
         return min((self.prefer.index(site) for site in one.sites if site in self.prefer), default=len(self.prefer))
-
-    def _wins(self, one: Version) -> bool:
-        """Whether no site that is preferred has a version that differs."""
-        return self.preference(one) == min(self.preference(members[0]) for members in self.sorts[one.made.folder])
 
 
 def _above(jobs: Mapping[Path, Job], versions: Mapping[Path, Sequence[Version]]) -> Mapping[Version, set[Version]]:
