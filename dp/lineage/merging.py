@@ -48,7 +48,8 @@ def merge(study: Study, settings: list[str], sites: list[Site], prefer: list[str
             try:
                 _merge(study, asked, settings, sites, prefer, fetch)
             finally:
-                shutil.rmtree(FOLDER, ignore_errors=True)
+                for left_behind in (FOLDER, BESIDE):
+                    shutil.rmtree(left_behind, ignore_errors=True)
     except Timeout:
         raise UserError("another merge works in this folder: wait until it has ended.") from None
     except KeyboardInterrupt:
