@@ -98,7 +98,7 @@ def test_infrastructure(project):
     facts, packages = project.sections["Which infrastructure was it run on?"][0]
     (first, *_) = project.records.values()
     found = {(row["fact"], row["value"]): row["jobs"] for row in facts}
-    for fact, key in (("device", "device"), ("processors of the machine", "processor_count"),
+    for fact, key in (("host", "host"), ("device", "device"), ("processors of the machine", "processor_count"),
                       ("platform", "platform"), ("Python", "python")):  # fmt: skip
         assert found.pop((fact, str(first["with"][key]))) == "42 of 42"
     threads = Counter(record["with"]["threads"] for record in project.records.values())

@@ -39,3 +39,11 @@ def run(root: Path, *arguments: str) -> bytes:
 def head(root: Path) -> str:
     """The commit that is checked out in the repository around a folder. Raises GitError where git names none."""
     return run(root, "rev-parse", "--verify", "HEAD").decode().strip()
+
+
+def commit_of(root: Path, name: str) -> str | None:
+    """The commit that a revision's name means in the repository around a folder; None where it means none."""
+    try:
+        return run(root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").decode().strip()
+    except GitError:
+        return None

@@ -27,6 +27,8 @@ CODE_PATHS = ("dp", "workflow/rules", "workflow/common.smk", "workflow/guards.sm
               "Snakefile", "pyproject.toml", "environment.yml")  # fmt: skip
 READ = (".py", ".yaml", ".csv", ".smk", ".html", ".css", ".js")
 """Suffixes of what the code reads below them: what else git ignores there, caches and swap files, is no code."""
+HOST = "DYNAMIC_PROMPTING_HOST"
+"""Environment variable: what records call this machine, in place of its host name."""
 NOT_DETERMINISTIC = (
     "the backward pass of fused attention and cumulative sums have no deterministic kernel in force, so that the same "
     "job may leave other bytes on the same GPU"
@@ -124,6 +126,7 @@ def environment() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "packages": installed,
+        "host": os.environ.get(HOST) or platform.node(),
         "platform": platform.platform(),
         "processor_count": os.cpu_count(),
         **_torch_facts(),

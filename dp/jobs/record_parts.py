@@ -44,6 +44,7 @@ class _Used(_Part):
 class _With(_Part):
     python: str
     packages: dict[str, str | None]
+    host: str | None = None
     device: str
     threads: int | None = None
     processor_count: int | None = None

@@ -9,7 +9,6 @@ from typing import Any
 from dp import files, paths
 from dp.jobs.closure import code_digest, modules
 from dp.jobs.finding import some
-from dp.jobs.inputs import adoptions
 from dp.jobs.job import ADOPTED, SUMS, Job
 from dp.jobs.pins import moved
 from dp.jobs.project import is_of_project, project_digest
@@ -46,8 +45,9 @@ def other_inputs(job: Job, read: Mapping[str, str], now: Now) -> Iterator[str]:
     if changed:
         yield "input changed: " + some([path for path in changed if not path.endswith(SUMS)] or changed)
     wanted = {*filter(now, job.project), *(folder.as_posix() for folder in job.upstream)}
-    known = {_source(path) for path in read if is_of_project(path) or _is_made(path)}
-    adopted = [path for path in adoptions(job) if path not in read]
+    known = {_source(path) for path in read if is_of_project(path) or is_made(path)}
+    evidence = (f"{one.folder}/{ADOPTED}" for one in job.reads if ADOPTED in one.names)
+    adopted = [path for path in evidence if path not in read and now(path)]
     if new := sorted(wanted - known) + adopted:
         yield "input is new: " + some(new)
     if dropped := sorted(known - wanted - {_source(path) for path in changed}):
@@ -67,14 +67,14 @@ def now_of(made: Mapping[str, str], doubtful: Collection[Path] = ()) -> Now:
             return made[path]
         if path.endswith(f"/{ADOPTED}"):
             return files.sha256(Path(path)) if Path(path).is_file() else ""
-        if _is_made(path):
+        if is_made(path):
             return None if any(parent in doubtful for parent in Path(path).parents) else ""
         return of_project(path) if is_of_project(path) else None
 
     return now
 
 
-def _is_made(path: str) -> bool:
+def is_made(path: str) -> bool:
     return path.startswith(f"{paths.RESULTS}/")
 
 

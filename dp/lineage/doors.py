@@ -4,16 +4,18 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from dp.errors import Interrupted
 from dp.jobs import git
 
 
-def snakemake(*arguments: str, settings: list[str]) -> subprocess.CompletedProcess[str]:
+def snakemake(
+    *arguments: str, settings: list[str], targets: Sequence[str] = ("all",)
+) -> subprocess.CompletedProcess[str]:
     config = ["--config", *settings] if settings else []
-    return call("snakemake", "--cores", "1", "--nocolor", *arguments, *config, "--", "all")
+    return call("snakemake", "--cores", "1", "--nocolor", *arguments, *config, "--", *targets)
 
 
 def said_by_snakemake(done: subprocess.CompletedProcess[str]) -> str:

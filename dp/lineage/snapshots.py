@@ -48,7 +48,7 @@ def read(name: str | None) -> Snapshot:
         return _of_folder(results, WORKING_TREE)
     if not files.is_nameable(name):
         raise UserError(f"'{shown(name)}' can be neither a git revision nor a folder.")
-    folder, commit = _results_in(Path(name)), _commit(name)
+    folder, commit = _results_in(Path(name)), git.commit_of(Path(), name)
     if folder and commit:
         raise UserError(f"'{name}' is a git revision and a folder of results; write ./{name} for the folder, or "
                         f"{commit[:12]} for the revision.")  # fmt: skip
@@ -172,13 +172,6 @@ def _record(text: bytes, where: str, shared: dict[str, Any]) -> Record:
     }
     record["with"] = shared.setdefault(files.digest(record["with"]), record["with"])
     return record
-
-
-def _commit(name: str) -> str | None:
-    try:
-        return git.run(Path(), "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").decode().strip()
-    except git.GitError:
-        return None
 
 
 def _sources_at(commit: str) -> dict[str, bytes]:

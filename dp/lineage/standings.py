@@ -32,8 +32,8 @@ class Spent(NamedTuple):
 
 @dataclass(frozen=True)
 class Standing:
-    """What became of one artifact. `why`: of a stale or missing one, unless it was simply never made. `overflow`: of a
-    done one that ended in this status and in no number, the reason."""
+    """What became of one artifact. `why`: of a stale or missing one, unless it was simply never made. Of a done one:
+    `host`, the machine that made it, and `overflow`, the reason why it ended in this status and in no number."""
 
     job: Job
     state: State
@@ -41,6 +41,7 @@ class Standing:
     mark: dict[str, Any] | None = None
     cost: Spent | None = None  # of a done one
     overflow: str | None = None
+    host: str | None = None
 
     @property
     def group(self) -> tuple[str, str | None, str | None, str | None]:
@@ -103,7 +104,8 @@ class Survey:
             return Standing(job, "running", mark=mark)
         if made and why is None:
             over = made.said("made", "overflow")
-            return Standing(job, "done", cost=_cost(made), overflow=over["why"] if over else None)
+            why_over = over["why"] if over else None
+            return Standing(job, "done", cost=_cost(made), overflow=why_over, host=made.said("with", "host"))
         if mark and mark["state"] == "failed":
             return Standing(job, "failed", mark=mark)
         if why and why != GONE:
@@ -162,6 +164,11 @@ def costs(standings: Iterable[Standing]) -> dict[str, float]:
         if one.cost:
             total[one.cost.unit] += one.cost.hours
     return total
+
+
+def makers(standings: Iterable[Standing]) -> dict[str, int]:
+    """Host -> how many done artifacts it made, the most first; "unknown" where a record names none."""
+    return dict(Counter(one.host or "unknown" for one in standings if one.state == "done").most_common())
 
 
 class Estimate(NamedTuple):
@@ -257,6 +264,7 @@ def as_json(study: Study, standings: dict[Path, Standing]) -> dict[str, Any]:
         "scale": study.scale_name,
         **totals(everything),
         "phases": {phase: totals(members) for phase, members in phases.items()},
+        "made_by": makers(everything),
         "grids": [vars(one) for one in grids(study, everything)],
         "not_done": [
             {"folder": str(one.job.folder), "command": one.job.command, "state": one.state, "why": one.why,

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dp.errors import printable
-from dp.lineage.standings import STATES, Estimate, Grid, Standing, costs, grids, left
+from dp.lineage.standings import STATES, Estimate, Grid, Standing, costs, grids, left, makers
 from dp.paths import PHASES, RESULTS
 from dp.study.study import Study
 
@@ -103,6 +103,9 @@ def _summary(study: Study, standings: Sequence[Standing], now: float) -> list[Re
     rest = left(standings, standings)
     spent = _hours(costs(standings)) or "nothing"
     parts.append(Text(f"spent {spent}; left {_left(rest)}", "bold"))
+    hosts = makers(standings)
+    if len(hosts) > 1:
+        parts.append(Text(printable(f"made by {', '.join(f'{host} ({count:,})' for host, count in hosts.items())}")))
     of = {name: [one for one in standings if one.state == name] for name in STATES}
     parts += _listed("running", [_running(one, now) for one in of["running"]])
     failed = [f"{one.job.folder}: {one.mark['error']}{_log(one)}" for one in of["failed"] if one.mark]

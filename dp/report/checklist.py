@@ -48,8 +48,8 @@ def document(study: Study, table: list[Row], runs: list[Run], made: list[Made]) 
 
 
 def _infrastructure(made: list[Made]) -> list[str]:
-    facts = {"device": "device", "CPU threads of a job": "threads", "processors of the machine": "processor_count",
-             "platform": "platform", "Python": "python"}  # fmt: skip
+    facts = {"host": "host", "device": "device", "CPU threads of a job": "threads",
+             "processors of the machine": "processor_count", "platform": "platform", "Python": "python"}  # fmt: skip
     on_gpu = [job for job in made if job.said("with", "device") not in (None, "cpu")]
     rows = surroundings(made, facts) + surroundings(on_gpu, {"CUDA": "cuda"})
     return [markdown.table(["fact", "value", "jobs"], rows),

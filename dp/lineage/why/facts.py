@@ -24,6 +24,7 @@ def surroundings(record: Record) -> dict[str, str]:
     found = record["with"]
     facts = {
         "commit": f"{found.get('commit') or 'none'}, {TREE[found.get('dirty')]}",
+        "host": found.get("host"),
         "machine": f"{found.get('platform')}, {found.get('processor_count')} processors",
         "device": f"{found.get('device')}" + (f" (CUDA {found['cuda']})" if found.get("cuda") else ""),
         "threads": found.get("threads"),

@@ -96,7 +96,13 @@ def _facts(made: list[Made]) -> list[tuple[str, list[str], list[list[str]]]]:
         head, dirty = job.said("with", "commit"), job.said("with", "dirty")
         return f"{head}{' with uncommitted changes' if dirty else ''}" if head else None
 
-    machine = {"device": "device", "platform": "platform", "processors": "processor_count", "Python": "python"}
+    machine = {
+        "host": "host",
+        "device": "device",
+        "platform": "platform",
+        "processors": "processor_count",
+        "Python": "python",
+    }
     spent = [
         [command, f"{len(members):,}", f"{fsum(job.said('made', 'wall_seconds') or 0.0 for job in members):,.1f}"]
         for command, members in grouped(made, lambda job: job.command).items()

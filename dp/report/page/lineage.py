@@ -128,8 +128,9 @@ def _surroundings(job: Made) -> str:
     said = job.record["with"]
     tree = {True: "uncommitted changes", False: "clean tree"}.get(said.get("dirty"), "not known whether clean")
     lines = [f"commit {said['commit']}, {tree}" if said.get("commit") else "no commit"]
-    lines += [f"{name} {said[key]}" for name, key in (("device", "device"), ("CUDA", "cuda"), ("Python", "python"),
-              ("platform", "platform"), ("threads", "threads")) if said.get(key) is not None]  # fmt: skip
+    lines += [f"{name} {said[key]}" for name, key in (("host", "host"), ("device", "device"), ("CUDA", "cuda"),
+              ("Python", "python"), ("platform", "platform"), ("threads", "threads"))
+              if said.get(key) is not None]  # fmt: skip
     packages = said.get("packages") or {}
     lines.append("packages " + ", ".join(f"{name} {version}" for name, version in packages.items() if version))
     return "\n".join(lines)
