@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import sys
 from contextlib import ExitStack
 
@@ -39,16 +38,13 @@ os.environ.update({SETTINGS_VARIABLE: json.dumps(dict(config))})
 OTHER_PYTHON = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 if not OTHER_PYTHON:
     os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()]))
-# A job asks for a GPU where there is one to ask for; profiles/default admits as many such jobs as `gpu` says.
-GPU = int(COMPUTE.device == "cuda" or (COMPUTE.device == "auto" and shutil.which("nvidia-smi") is not None))
 
 # Jobs of this process and machine share what they import (docs/results.md); others find no worker and run alone.
 WORKER = ExitStack()
 
 
 def start_worker():
-    here = workflow.is_main_process and workflow.local_exec
-    if here and not OTHER_PYTHON and os.environ.get(WORKER_VARIABLE) != "":
+    if not OTHER_PYTHON and os.environ.get(WORKER_VARIABLE) != "":
         WORKER.enter_context(worker())
 
 
