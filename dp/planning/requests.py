@@ -14,8 +14,8 @@ from dp.study.study import Study
 from dp.tasks.model import load
 from dp.training.loop_config import LoopConfig
 
-PROCESS = 1.0e9
-"""Bytes of a job besides what grows with its model: Python, torch and two Snakemake processes; 0.7 GB were measured."""
+PROCESS = 2.0e9
+"""Bytes of a job besides what grows with its model: Python, torch and Snakemake's processes; 1.35 GB were measured."""
 CUDA = 4.0e9
 """Bytes that a process needs on the host for a GPU's libraries; assumed, not measured."""
 COPIES = {"fetch-backbone": 3.5, "features": 1.5, "evaluate": 1.5, "train": 1.5}
@@ -34,7 +34,7 @@ CORE = Speed("core", "CPU, assumed", "none", 1.0, 10e9, 2e-3, 0, 1.0, 1.0)
 """What goes for a core of which no training is recorded: a slow one."""
 RECORDED, ASSUMED = 2, 6
 """Times what the plan foretells that are asked for: where trainings on such a device are recorded, and where none are."""
-LEAST, MOST = 10, 24 * 60
+LEAST, MOST = 5, 24 * 60
 """Minutes. A training that is cut after a day goes on where it stood at its next attempt."""
 DOWNLOAD = 5e6
 """Bytes a second."""
