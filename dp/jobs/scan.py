@@ -3,6 +3,7 @@ process that asks for a closure would do it again.
 """
 
 import ast
+import contextlib
 import hashlib
 import json
 import sys
@@ -60,10 +61,8 @@ def keep() -> None:
     """Write down what was scanned since. Where the cache cannot be written, the next process scans again."""
     if _new:
         _new.clear()
-        try:
+        with contextlib.suppress(OSError):
             files.write_text(_place(), json.dumps(_kept(), sort_keys=True))
-        except OSError:
-            pass
 
 
 @cache

@@ -19,7 +19,7 @@ PROCESS = 2.0e9
 CUDA = 4.0e9
 """Bytes that a process needs on the host for a GPU's libraries; assumed, not measured."""
 COPIES = {"fetch-backbone": 3.5, "features": 1.5, "evaluate": 1.5, "train": 1.5}
-"""Weights in float32 that a command holds at once, in models; fetching one from a GGUF file took 2.9, the others 1.0."""
+"""Models in float32 that a command holds at once; fetching one from a GGUF file took 2.9, the others 1.0."""
 KEPT = 4
 """Floats that a layer keeps of a position for its backward pass, in weights that the position passes over H."""
 AT_ONCE = 2
@@ -33,7 +33,7 @@ TRAINED = 16
 CORE = Speed("core", "CPU, assumed", "none", 1.0, 10e9, 2e-3, 0, 1.0, 1.0)
 """What goes for a core of which no training is recorded: a slow one."""
 RECORDED, ASSUMED = 2, 6
-"""Times what the plan foretells that are asked for: where trainings on such a device are recorded, and where none are."""
+"""Times what the plan foretells that are asked for: where trainings on such a device are recorded, and where not."""
 LEAST, MOST = 5, 24 * 60
 """Minutes. A training that is cut after a day goes on where it stood at its next attempt."""
 DOWNLOAD = 5e6
