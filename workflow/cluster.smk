@@ -4,16 +4,24 @@ import atexit
 import shutil
 import subprocess
 from functools import cache, partial
+from itertools import takewhile
 
 from snakemake.common.tbdstring import TBDString
 
 from dp.errors import UserError
 
-# On a node: the words that Snakemake calls itself with there. None of its settings holds them while this is read.
+# On a node the words that Snakemake calls itself with say what its settings do not say yet while this is read.
 ON_NODE = not workflow.is_main_process
-TARGETS = sys.argv[sys.argv.index("--target-jobs") + 1 :] if "--target-jobs" in sys.argv else []
-TOGETHER = [word for word, behind in zip(TARGETS, [*TARGETS[1:], "--"]) if not word.startswith("-")]
-AGAIN = ON_NODE and "--attempt" in sys.argv and sys.argv[sys.argv.index("--attempt") + 1] != "1"
+
+
+def said(option):
+    """The words behind an option of this call."""
+    words = sys.argv[sys.argv.index(option) + 1 :] if option in sys.argv else []
+    return list(takewhile(lambda word: not word.startswith("-"), words))
+
+
+IS_GROUP = ON_NODE and len(said("--target-jobs")) > 1
+AGAIN = ON_NODE and said("--attempt") not in ([], ["1"])
 
 
 @cache
@@ -85,6 +93,6 @@ def check_cluster():
 
 
 # Jobs that came to a node as one group share a worker there, as all jobs of one machine do.
-if ON_NODE and len(TOGETHER) > 1:
+if IS_GROUP:
     start_worker()
     atexit.register(WORKER.close)
