@@ -6,8 +6,9 @@ min_version("9.0")
 
 
 include: "workflow/common.smk"
+include: "workflow/cluster.smk"
 include: "workflow/guards.smk"
-include: "workflow/time_left.smk"
+include: "workflow/said.smk"
 
 
 localrules:
@@ -25,8 +26,10 @@ onstart:
         forget_params()
         heed_signals()
         start_unlimited()
-    start_worker()
-    start_curves()
+        check_cluster()
+        if workflow.local_exec:
+            start_worker()
+        start_curves()
 
 
 onsuccess:
@@ -39,6 +42,7 @@ onerror:
 
 # Every phase, not the report alone: a file that was lost on the way is made again.
 rule all:
+    """Everything that the scale asks for."""
     default_target: True
     input:
         [targets(phase) for phase in PHASES],

@@ -83,7 +83,6 @@ def project(tmp_path_factory):
     shutil.copy(ROOT / "params.yaml", root)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(closure, "PACKAGE", root / "dp")
-        patch.setattr(closure, "code_of", cache(closure.code_of))  # by text, so that only what is edited is parsed
         forget()
         yield root
     forget()

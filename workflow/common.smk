@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import sys
 from contextlib import ExitStack
 
@@ -42,21 +41,18 @@ os.environ.update({SETTINGS_VARIABLE: json.dumps(dict(config))})
 OTHER_PYTHON = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 if not OTHER_PYTHON:
     os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()]))
-# A job asks for a GPU where there is one to ask for; profiles/default admits as many such jobs as `gpu` says.
-GPU = int(COMPUTE.device == "cuda" or (COMPUTE.device == "auto" and shutil.which("nvidia-smi") is not None))
 
 # Jobs of this process and machine share what they import (docs/results.md); others find no worker and run alone.
 WORKER = ExitStack()
 
 
 def start_worker():
-    here = workflow.is_main_process and workflow.local_exec
-    if here and not OTHER_PYTHON and os.environ.get(WORKER_VARIABLE) != "":
+    if not OTHER_PYTHON and os.environ.get(WORKER_VARIABLE) != "":
         WORKER.enter_context(worker())
 
 
 def start_curves():
-    if workflow.is_main_process and STUDY.params.curves:
+    if STUDY.params.curves:
         WORKER.enter_context(event_files.beside())
 
 
@@ -124,7 +120,21 @@ def read(folder):
     Snakemake asks when it builds its graph, and again when a job's inputs have been made, before it starts.
     """
     refuse_unseen(folder)
-    return inputs.digest_of(job(folder))
+    return inputs.digest_of(job(folder)) if workflow.local_exec else WhenNoted(job(folder))
+
+
+class WhenNoted(str):
+    """The same digest, of what lies there when it is noted: jobs that go to a node as one group make inputs of each other,
+    and Snakemake asks for none of them again.
+    """
+
+    def __new__(cls, one):
+        made = super().__new__(cls, "")
+        made.job, made.project = one, inputs.project_of(one)
+        return made
+
+    def __repr__(self):
+        return repr(inputs.digest_of(self.job, self.project))
 
 
 def shown(name):

@@ -21,6 +21,9 @@ def logged(command):
     pipe there nor `tee` itself ends the job. The shell waits for a job that a signal has told to stop.
     """
     show = "trap '' HUP INT PIPE TERM; tee {log:q} 2> /dev/null || cat > /dev/null || :"
+    if AGAIN and "dp fetch-" not in command:
+        # A node may be lost, or memory or time have been too short. What was refused in words would be refused again.
+        command = f"if grep -q '^dp [a-z-]*: ' {{log:q}}; then cat {{log:q}}; exit 2; fi; {command}"
     return f"trap : HUP INT TERM; {command} 2>&1 | {{{{ {show}; }}}}"
 
 
@@ -83,11 +86,11 @@ def refuse_uncommitted():
     """Before the first job: what the report would refuse in the end. Where none is asked for, a warning."""
     if STUDY.params.allow_dirty or workflow.touch:
         return
-    made = {one: {Path(path).parent for path in one.output} for one in workflow.dag.jobs if one.output and one.rule.name != "collect"}
+    made = {one: {Path(path).parent for path in one.output} for one in workflow.dag.jobs if one.output and one.rule.name != "report_scale"}
     remade = set(workflow.dag.needrun_jobs())
     why = admission.no_commit() if remade & made.keys() else None
     # DVC's stages are one run with a report at its end; for `-- train` by hand there may never be one.
-    if "DVC_STAGE" in os.environ or any(one.rule.name in ("collect", *PRINTED) for one in remade):
+    if "DVC_STAGE" in os.environ or any(one.rule.name in ("report_scale", *PRINTED) for one in remade):
         why = why or admission.made_without(folder for one, folders in made.items() if one not in remade for folder in sorted(folders))
         if why:
             raise WorkflowError(f"The report would refuse these numbers, so no job was started. {why}")

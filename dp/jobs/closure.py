@@ -1,14 +1,12 @@
 """The code closure of a command: every `dp` module that what computes imports, at the top or inside a function."""
 
-import ast
-import hashlib
 from functools import cache
 from pathlib import Path
 from typing import get_args
 
 from dp import files
 from dp.backbones.names import Family
-from dp.jobs.source import code_of
+from dp.jobs import scan
 
 PACKAGE = Path(__file__).resolve().parents[1]
 ROOT = "dp.compute"
@@ -62,7 +60,9 @@ def has_no_say(module: str, command: str) -> bool:
 @cache
 def modules(command: str, family: str | None = None) -> dict[str, str]:
     """File -> sha256 of its code (see `dp.jobs.source`), for each file of a command's closure."""
-    return {path.as_posix(): _digest(PACKAGE.parent / path) for path in closure(command, family)}
+    found = {path.as_posix(): _digest(PACKAGE.parent / path) for path in closure(command, family)}
+    scan.keep()
+    return found
 
 
 def code_digest(command: str, family: str | None = None) -> str:
@@ -72,7 +72,7 @@ def code_digest(command: str, family: str | None = None) -> str:
 
 @cache
 def _digest(path: Path) -> str:
-    return hashlib.sha256(code_of(path.read_text(encoding="utf-8")).encode()).hexdigest()
+    return scan.kept(path.read_text(encoding="utf-8")).code
 
 
 def _with_parents(modules: set[str]) -> set[str]:
@@ -88,22 +88,11 @@ def _file(module: str) -> Path:
 @cache
 def _imports(module: str) -> list[str]:
     """Absolute names of the `dp` modules that one module imports, by a statement or as any module of a room."""
-    tree = ast.parse(_file(module).read_text(encoding="utf-8"))
-    found = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names if alias.name.split(".")[0] == "dp"]
-        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "dp":
-            found.append(node.module)
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-            found += [name for name in names if _file(name).is_file()]
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
-            found += _any_of(node.args[0])
-    return found
+    found = scan.kept(_file(module).read_text(encoding="utf-8"))
+    members = [name for name in found.members if _file(name).is_file()]
+    return [*found.modules, *members, *(name for room in found.rooms for name in _all_of(room))]
 
 
-def _any_of(name: ast.expr) -> list[str]:
-    """`import_module(f"dp.room.{name}")` may mean every module of that room."""
-    room = ast.unparse(name).removeprefix("f'").partition(".{")[0]
+def _all_of(room: str) -> list[str]:
     folder = _file(room).parent
     return [f"{room}.{path.stem}" for path in sorted(folder.glob("*.py")) if path.stem != "__init__"]

@@ -1,6 +1,6 @@
 """What a job reads: checked and named for its record; as files for the order of jobs; and as one digest."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from dp import files
@@ -16,7 +16,7 @@ def inputs_of(job: Job) -> dict[str, str]:
     Call it before they are read, so that an edit in between leaves a record that is stale and not one that is wrong.
     Raises UserError where a file is missing or differs from its record: nothing is computed from tampered input.
     """
-    found = {name: project_digest(name) for name in job.project}
+    found = project_of(job)
     for one in job.reads:
         found |= verified(one.folder, one.names)
     return found
@@ -54,10 +54,18 @@ def adoptions(job: Job) -> list[str]:
     return [name for name in names if Path(name).is_file()]
 
 
-def digest_of(job: Job) -> str:
-    """One digest of what these files and those of the project say, whatever their time stamps; "" for what is gone."""
+def digest_of(job: Job, project: Mapping[str, str] | None = None) -> str:
+    """One digest of what these files and those of the project say, whatever their time stamps; "" for what is gone.
+
+    project: what those of the project said, where that is known already.
+    """
     made = {name: _sha256(Path(name)) for name in (*stems(job), *adoptions(job))}
-    return files.digest(made | {name: project_digest(name) for name in job.project})
+    return files.digest(made | dict(project_of(job) if project is None else project))
+
+
+def project_of(job: Job) -> dict[str, str]:
+    """Path -> digest of the files of the project that a job reads."""
+    return {name: project_digest(name) for name in job.project}
 
 
 def _sha256(path: Path) -> str:

@@ -2,6 +2,8 @@
 
 import os
 import platform
+import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -23,7 +25,9 @@ def marked(folder: Path, command: str) -> Iterator[None]:
     written, that is said, and the job goes on.
     """
     path = paths.state(folder)
-    mark = {"command": command, "pid": os.getpid(), "host": platform.node(), "started": time.time()}
+    mark: dict[str, Any] = {"command": command, "pid": os.getpid(), "host": platform.node(), "started": time.time()}
+    if number := os.environ.get("SLURM_JOB_ID"):
+        mark["slurm_job"] = number
     try:
         files.write_json(path, mark | {"state": "running"})
     except OSError as error:
@@ -50,6 +54,7 @@ class _Mark(BaseModel):
     pid: Annotated[int, Field(gt=0, lt=2**31)]
     host: str
     started: float
+    slurm_job: Annotated[str, Field(pattern=r"^\d+$")] | None = None
     error: Annotated[str, Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
@@ -62,15 +67,30 @@ class _Mark(BaseModel):
 def read(folder: Path) -> dict[str, Any] | None:
     """The mark of an artifact's job, if any: `state` (running, stopped, failed), `pid`, `host`, `started`, `error`.
 
-    `stopped`: its process is gone without a word. On another host nobody can tell, so it counts as running.
+    `stopped`: its process is gone without a word. On another host SLURM can tell, where it started the job; else nobody
+    can, and it counts as running.
     """
     try:
         mark = _Mark.model_validate(files.read_json(paths.state(folder))).model_dump(exclude_none=True)
     except (OSError, ValueError, RecursionError):  # none, or no mark
         return None
-    if mark["state"] == "running" and mark["host"] == platform.node() and not _lives(mark["pid"]):
-        mark["state"] = "stopped"
+    if mark["state"] == "running":
+        here = mark["host"] == platform.node()
+        if not (_lives(mark["pid"]) if here else _is_queued(mark.get("slurm_job"))):
+            mark["state"] = "stopped"
     return mark
+
+
+def _is_queued(number: str | None) -> bool:
+    """Whether SLURM's queue holds a job; also where it cannot be asked."""
+    if number is None or shutil.which("squeue") is None:
+        return True
+    try:
+        asked = ["squeue", "--noheader", "--format=%T", "--jobs", number]
+        told = subprocess.run(asked, capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return True
+    return bool(told.stdout.strip()) if told.returncode == 0 else "Invalid job id" not in told.stderr
 
 
 def _lives(pid: int) -> bool:

@@ -23,8 +23,8 @@ from dp.jobs.mark import marked
 RESTORE = "Restore it (`dvc checkout`), or delete its folder and run `snakemake --cores all` again."
 PACKAGES = ("torch", "transformers", "datasets", "tokenizers", "safetensors", "numpy", "scipy", "pydantic",
             "huggingface_hub", "gguf", "peft", "snakemake", "dvc")  # fmt: skip
-CODE_PATHS = ("dp", "workflow/rules", "workflow/common.smk", "workflow/guards.smk", "workflow/time_left.smk",
-              "Snakefile", "pyproject.toml", "environment.yml")  # fmt: skip
+CODE_PATHS = ("dp", "workflow/rules", "workflow/common.smk", "workflow/cluster.smk", "workflow/guards.smk",
+              "workflow/said.smk", "Snakefile", "pyproject.toml", "environment.yml")  # fmt: skip
 READ = (".py", ".yaml", ".csv", ".smk", ".html", ".css", ".js")
 """Suffixes of what the code reads below them: what else git ignores there, caches and swap files, is no code."""
 HOST = "DYNAMIC_PROMPTING_HOST"

@@ -16,6 +16,7 @@ from dp.jobs.job import ADOPTED, RECORD, Job
 from dp.jobs.made import Made, read
 from dp.jobs.mark import read as read_mark
 from dp.jobs.stale import Now, now_of
+from dp.lineage import cluster_logs
 from dp.study.resolve import jobs
 from dp.study.study import Study
 
@@ -62,6 +63,12 @@ class Standing:
         """What the job printed, where Snakemake ran it: the first training's, where it makes several."""
         first = self.job.asked.get("together", [self.job.folder.name])[0]
         return paths.LOGS / self.job.folder.relative_to(paths.RESULTS).with_name(f"{first}.log")
+
+    @property
+    def logs(self) -> dict[str, str]:
+        """`log`: that one. `cluster_log`: what a cluster's scheduler printed of the job. Those that are there."""
+        found = {"log": self.log, "cluster_log": cluster_logs.of(self.log)}
+        return {name: str(path) for name, path in found.items() if path and path.is_file()}
 
 
 class Survey:
@@ -268,7 +275,7 @@ def as_json(study: Study, standings: dict[Path, Standing]) -> dict[str, Any]:
         "grids": [vars(one) for one in grids(study, everything)],
         "not_done": [
             {"folder": str(one.job.folder), "command": one.job.command, "state": one.state, "why": one.why,
-             "mark": one.mark, "log": str(one.log) if one.log.is_file() else None}
+             "mark": one.mark, "log": None, "cluster_log": None, **one.logs}
             for one in everything if one.state != "done"
         ],
         "overflowed": {str(one.job.folder): one.overflow for one in everything if one.overflow},

@@ -160,7 +160,7 @@ def _running(one: Standing, now: float) -> str:
 
 
 def _log(one: Standing) -> str:
-    return f" (log: {one.log})" if one.log.is_file() else ""
+    return f" (log: {', '.join(one.logs.values())})" if one.logs else ""
 
 
 def _counted(standings: Iterable[Standing]) -> list[str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cache, partial
 
 from dp.classifier.classifier_config import ClassifierConfig
-from dp.jobs.job import Cell
+from dp.jobs.job import Cell, Job
 from dp.planning.row_lengths import inputs_of
 from dp.planning.shapes import Downloads, Shape, downloads_of, shape_of, wheel
 from dp.planning.work import Work, featuring, loading, scoring, selections, texts_of, tuned, updates
@@ -74,6 +74,17 @@ class Counter:
         }
         self.inputs = cache(partial(inputs_of, study))  # of a backbone and a task
         self._of_training, self._of_evaluation = cache(self._training), cache(self._evaluation)
+
+    def of_job(self, job: Job) -> Cost:
+        """Of features, a training (of all that share its passes, where it is the one that makes them) or an evaluation,
+        by itself.
+        """
+        if job.command == "features":
+            return self._features(job.asked["backbone"], job.asked["task"], job.asked["pooling"])
+        assert job.cell is not None
+        if job.command == "evaluate":
+            return self._of_evaluation(job.cell)
+        return sum((self._of_training(one) for one in grid.together(self.study, job.cell)), Cost())
 
     def cost(self, evaluated: Iterable[Cell]) -> dict[str, Cost]:
         """Backbone -> cost of these evaluations and of all that they need. Rows of the tasks, which backbones share,

@@ -1,9 +1,11 @@
 rule download:
+    """Every task's rows and every backbone of the scale."""
     input:
         targets("download"),
 
 
 rule fetch_task:
+    """The rows of one task."""
     output:
         "results/download/tasks/{task}/{source}/train.jsonl",
         "results/download/tasks/{task}/{source}/validation.jsonl",
@@ -17,11 +19,15 @@ rule fetch_task:
         "../../environment.yml"
     log:
         "results/logs/download/tasks/{task}/{source}.log",
+    resources:
+        mem_mb=memory(lambda wc: paths.task_rows(wc.task, wc.source)),
+        runtime=minutes(lambda wc: paths.task_rows(wc.task, wc.source)),
     shell:
         logged("python -m dp fetch-task --task {wildcards.task}")
 
 
 rule fetch_backbone:
+    """One backbone, as safetensors."""
     output:
         "results/download/backbones/{backbone}/config.json",
         "results/download/backbones/{backbone}/model.safetensors",
@@ -38,5 +44,8 @@ rule fetch_backbone:
         "../../environment.yml"
     log:
         "results/logs/download/backbones/{backbone}.log",
+    resources:
+        mem_mb=memory(lambda wc: paths.backbone(wc.backbone)),
+        runtime=minutes(lambda wc: paths.backbone(wc.backbone)),
     shell:
         logged("python -m dp fetch-backbone --backbone {wildcards.backbone}")

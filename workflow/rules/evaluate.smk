@@ -1,9 +1,11 @@
 rule evaluate:
+    """Every evaluation of the scale."""
     input:
         targets("evaluate"),
 
 
-rule predict:
+rule evaluate_run:
+    """Predictions and metrics of one run on the reported split."""
     input:
         lambda wc: read_by(paths.evaluation(SCALE, wc.run)),
     output:
@@ -21,6 +23,8 @@ rule predict:
         "results/logs/evaluate/{scale}/{run}.log",
     threads: COMPUTE.threads
     resources:
-        gpu=GPU,
+        gpu=lambda wc: gpus(),
+        mem_mb=memory(lambda wc: paths.evaluation(SCALE, wc.run)),
+        runtime=minutes(lambda wc: paths.evaluation(SCALE, wc.run)),
     shell:
         logged("python -m dp evaluate --run {wildcards.run}")

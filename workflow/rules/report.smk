@@ -1,9 +1,11 @@
 rule report:
+    """The scale's tables, figures and pages."""
     input:
         targets("report"),
 
 
-rule collect:
+rule report_scale:
+    """The report of the scale, from all of its evaluations."""
     input:
         read_by(paths.report(SCALE)),
     output:
@@ -16,5 +18,8 @@ rule collect:
         "../../environment.yml"
     log:
         "results/logs/report/{scale}.log",
+    resources:
+        mem_mb=memory(lambda wc: paths.report(SCALE)),
+        runtime=minutes(lambda wc: paths.report(SCALE)),
     shell:
         logged("python -m dp report")

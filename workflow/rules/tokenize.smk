@@ -1,9 +1,11 @@
 rule tokenize:
+    """Tokens, splits and instance features of every task under every backbone."""
     input:
         targets("tokenize"),
 
 
-rule encode:
+rule tokenize_task:
+    """Tokens and splits of one task under one backbone."""
     input:
         lambda wc: read_by(paths.tokens(SCALE, wc.backbone, wc.task)),
     output:
@@ -19,11 +21,15 @@ rule encode:
         "../../environment.yml"
     log:
         "results/logs/tokenize/{scale}/{backbone}/{task}/tokens.log",
+    resources:
+        mem_mb=memory(lambda wc: paths.tokens(SCALE, wc.backbone, wc.task)),
+        runtime=minutes(lambda wc: paths.tokens(SCALE, wc.backbone, wc.task)),
     shell:
         logged("python -m dp tokenize --backbone {wildcards.backbone} --task {wildcards.task}")
 
 
 rule features:
+    """Instance features of one task under one backbone."""
     input:
         lambda wc: read_by(paths.features(SCALE, wc.backbone, wc.task, wc.pooling)),
     output:
@@ -40,6 +46,8 @@ rule features:
         "results/logs/tokenize/{scale}/{backbone}/{task}/features/{pooling}.log",
     threads: COMPUTE.threads
     resources:
-        gpu=GPU,
+        gpu=lambda wc: gpus(),
+        mem_mb=memory(lambda wc: paths.features(SCALE, wc.backbone, wc.task, wc.pooling)),
+        runtime=minutes(lambda wc: paths.features(SCALE, wc.backbone, wc.task, wc.pooling)),
     shell:
         logged("python -m dp features --backbone {wildcards.backbone} --task {wildcards.task} --pooling {wildcards.pooling}")

@@ -1,9 +1,11 @@
 rule train:
+    """Every training of the scale."""
     input:
         targets("train"),
 
 
-rule tune:
+rule train_run:
+    """One training, or one trial of a search."""
     input:
         lambda wc: read_by(paths.train_run(SCALE, wc.run)),
     output:
@@ -24,7 +26,9 @@ rule tune:
         run=ALONE,
     threads: COMPUTE.threads
     resources:
-        gpu=GPU,
+        gpu=lambda wc: gpus(),
+        mem_mb=memory(lambda wc: paths.train_run(SCALE, wc.run)),
+        runtime=minutes(lambda wc: paths.train_run(SCALE, wc.run)),
     shell:
         logged("python -m dp train --run {wildcards.run}")
 
@@ -34,7 +38,7 @@ for _runs, _cells in SHARING.items():
 
     rule:
         name:
-            f"tune_{'_'.join(_runs)}"
+            f"train_{'_'.join(_runs)}"
         input:
             each_of(_runs, read_by, joined=True),
         output:
@@ -51,12 +55,15 @@ for _runs, _cells in SHARING.items():
             variant=patterns_of(_cells),
         threads: COMPUTE.threads
         resources:
-            gpu=GPU,
+            gpu=lambda wc: gpus(),
+            mem_mb=memory(lambda wc, run=_runs[0]: paths.train_run(SCALE, f"{wc.variant}/{run}")),
+            runtime=minutes(lambda wc, run=_runs[0]: paths.train_run(SCALE, f"{wc.variant}/{run}")),
         shell:
             logged(f"python -m dp train --run {{wildcards.variant}}/{_runs[0]}")
 
 
 rule choose:
+    """The choice among a search's trials, by the selection split."""
     input:
         lambda wc: read_by(paths.choice(SCALE, wc.variant)),
     output:
@@ -71,5 +78,8 @@ rule choose:
         "../../environment.yml"
     log:
         "results/logs/train/{scale}/{variant}/choice.log",
+    resources:
+        mem_mb=memory(lambda wc: paths.choice(SCALE, wc.variant)),
+        runtime=minutes(lambda wc: paths.choice(SCALE, wc.variant)),
     shell:
         logged("python -m dp choose --variant {wildcards.variant}")

@@ -1,4 +1,4 @@
-"""Beside Snakemake's own `85 of 222 steps done`: how long yet."""
+"""Beside Snakemake's own `85 of 222 steps done`: how long yet. And of a dry run counts, not hundreds of paths."""
 
 import logging
 import time
@@ -32,6 +32,17 @@ class SayTimeLeft(logging.Handler):
             if words:
                 self.said = now
                 logging.getLogger("snakemake.logging").info(words)
+
+
+def is_for_a_person(message):
+    """Of a dry run not the jobs one by one, unless more is asked for, as by `-np`."""
+    settings = workflow.output_settings
+    asked = settings.printshellcmds or settings.verbose or settings.debug_dag
+    return asked or not workflow.dryrun or getattr(message, "event", None) not in (LogEvent.JOB_INFO, LogEvent.GROUP_INFO)
+
+
+for _handler in logger.handlers:
+    _handler.addFilter(is_for_a_person)
 
 
 if workflow.is_main_process and not {Quietness.PROGRESS, Quietness.ALL} & set(workflow.output_settings.quiet or ()):
