@@ -29,7 +29,7 @@ def verdicts(root):
         if one["kind"] not in ALWAYS:
             found.setdefault(one["kind"], []).append(one["path"])
     assert status == (1 if found or ALWAYS else 0)
-    printed, status = snakemake(root, "-n", "--quiet", "progress")
+    printed, status = snakemake(root, "-np", "--quiet", "progress")
     if status == 0:
         outputs = [line for line in printed.splitlines() if line.startswith("    output: ")]
         planned = sorted(short([line.split()[1].split(",")[0] for line in outputs]))

@@ -76,7 +76,7 @@ def snakemake(root, *arguments, check=False, **more):
 
 def jobs(root, *arguments, dry=False, **more):
     """Run Snakemake (or only ask it): the first output of each job that is no target."""
-    printed, _ = snakemake(root, *(["-n"] if dry else []), "--quiet", "progress", *arguments, check=True, **more)
+    printed, _ = snakemake(root, *(["-np"] if dry else []), "--quiet", "progress", *arguments, check=True, **more)
     outputs = [line for line in printed.splitlines() if line.startswith("    output: ")]
     return sorted(line.split()[1].split(",")[0] for line in outputs)
 

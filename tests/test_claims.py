@@ -831,7 +831,9 @@ def plan(*arguments):
 )
 def test_a_target_makes_the_evaluations_that_it_needs(target, trained):
     jobs, printed = plan("--config", "scale=paper-released", "--", target)
-    assert jobs["predict"] == jobs["tune"] == str(trained) and jobs[target] == "1" and "collect" not in jobs, printed
+    assert (
+        jobs["evaluate_run"] == jobs["train_run"] == str(trained) and jobs[target] == "1" and "report_scale" not in jobs
+    ), printed
 
 
 @pytest.mark.slow

@@ -35,12 +35,12 @@ READS = {
 PHASE_OF = {
     "fetch_task": "download",
     "fetch_backbone": "download",
-    "encode": "tokenize",
+    "tokenize_task": "tokenize",
     "features": "tokenize",
-    "tune": "train",
+    "train_run": "train",
     "choose": "train",
-    "predict": "evaluate",
-    "collect": "report",
+    "evaluate_run": "evaluate",
+    "report_scale": "report",
 }
 # Planning may not touch the network: a process with this on its path cannot open a connection.
 NO_NETWORK = """
@@ -98,7 +98,7 @@ def plan(tmp_path_factory):
 
     @cache
     def jobs(scale, target="report"):
-        command = [sys.executable, "-m", "snakemake", "-n", "--nocolor", "--config", f"scale={scale}", "--", target]
+        command = [sys.executable, "-m", "snakemake", "-np", "--nocolor", "--config", f"scale={scale}", "--", target]
         env = os.environ | {"PYTHONPATH": f"{root}:{root / 'blocked'}"}
         done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -220,12 +220,12 @@ def test_the_plan_counts_what_the_grid_counts(plan, scale):
     expected = {
         "fetch_task": len(tasks),
         "fetch_backbone": len(names),
-        "encode": len(tasks) * len(names),
+        "tokenize_task": len(tasks) * len(names),
         "features": len(read),
-        "tune": len(trained) + searches * (study.scale.search.trials if study.scale.search else 0),
+        "train_run": len(trained) + searches * (study.scale.search.trials if study.scale.search else 0),
         "choose": searches,
-        "predict": len(cells),
-        "collect": 1,
+        "evaluate_run": len(cells),
+        "report_scale": 1,
     }
     assert counts == Counter(expected)
 
@@ -236,7 +236,7 @@ def test_a_run_reads_what_its_variant_needs(plan, scale):
     study = load(plan.root, {"scale": scale})
     cells = {cell.run: cell for cell in [*grid.needed_trainings(study), *grid.cells(study)]}
     for job in plan(scale):
-        if job.rule not in ("tune", "predict"):
+        if job.rule not in ("train_run", "evaluate_run"):
             continue
         folder = Path(job.outputs[0]).parent
         run = folder.relative_to(f"results/{PHASE_OF[job.rule]}/{scale}").as_posix()
@@ -258,7 +258,7 @@ def test_a_run_reads_what_its_variant_needs(plan, scale):
         assert ("features" in {one.parent.name for one in read}) == features, run
         assert ("backbones" in {one.parent.name for one in read}) == (said.get("baseline") != "majority"), run
         tuned = [one for one in read if one.parts[1] == "train" and one.name != "choice"]
-        if job.rule == "predict":
+        if job.rule == "evaluate_run":
             assert len(tuned) == (said.get("baseline") not in ("majority", "zero_shot")), run
         else:
             assert {folder.parent.name for folder in tuned} == set(learners), run

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from functools import cache
 
 import pytest
 from conftest import ROOT

@@ -35,7 +35,8 @@ def requirements(extra=None):
     return {canonicalize_name(r.name): r for r in found if r.name != PROJECT["name"]}
 
 
-DIRECT = {name: one for extra in (None, "test", "remotes", "curves", "cluster", "docs", "dev") for name, one in requirements(extra).items()}
+EXTRAS = (None, "test", "remotes", "curves", "cluster", "docs", "dev")
+DIRECT = {name: one for extra in EXTRAS for name, one in requirements(extra).items()}
 
 
 def pins(lines):

@@ -457,9 +457,9 @@ def test_snakemake_knows_the_files_of_predictions(tmp_path, monkeypatch):
     rules = [f"workflow/{path.name}" for path in (ROOT / "workflow").glob("*.smk")]
     for name in ("Snakefile", "dp", *rules, "workflow/rules", "environment.yml"):
         (tmp_path / name).symlink_to(ROOT / name)
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", "-n", "--config", "scale=synthetic", "--", "report"]
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "-np", "--config", "scale=synthetic", "--", "report"]
     done = subprocess.run(command, capture_output=True, text=True)
-    (job,) = re.findall(r"rule collect:\n(.*?)\n\n", done.stdout + done.stderr, re.S)
+    (job,) = re.findall(r"rule report_scale:\n(.*?)\n\n", done.stdout + done.stderr, re.S)
     for name in ("predictions.csv", "null_task.csv", "planted_choices.csv", "predictions.md"):
         assert f"results/report/synthetic/{name}" in job
     assert "results/download/tasks/toy/made_up/record.json" in job
