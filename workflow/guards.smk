@@ -6,6 +6,7 @@ from pathlib import Path
 
 from snakemake.io import IOFile
 from snakemake.logging import logger
+from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
 from dp.study import needs
 from dp.lineage import admission, revisions, scales
@@ -165,8 +166,20 @@ def refuse_another_scale():
     )
 
 
+def refuse_storage():
+    """Results in a bucket through Snakemake, or nodes that share no file system."""
+    settings = workflow.storage_settings
+    if settings.default_storage_provider or SharedFSUsage.INPUT_OUTPUT not in settings.shared_fs_usage:
+        raise WorkflowError(
+            "Snakemake's storage plugins are not supported: a job, and each check before it, reads below results/ what "
+            "other jobs wrote there. Work in one folder that all nodes share (docs/cluster.md), and let DVC carry results to "
+            "S3, ssh or another folder (docs/sharing.md)."
+        )
+
+
 STALE = {}
 if workflow.is_main_process:
+    refuse_storage()
     refuse_another_scale()
     _tampered, _stale = before_jobs(JOBS)
     refuse_tampered(_tampered)
