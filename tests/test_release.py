@@ -43,7 +43,7 @@ def test_the_workflow_where_the_catalog_looks_is_that_of_the_root():
     status, printed = called(
         "snakemake", "-n", "--snakefile", "workflow/Snakefile", "--config", "scale=smoke", "--forceall"
     )
-    assert status == 0 and re.search(r"^collect +1$", printed, re.M), printed
+    assert status == 0 and re.search(r"^report_scale +1$", printed, re.M), printed
 
 
 @pytest.fixture

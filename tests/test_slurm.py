@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from built_project import BIN, environment, make, run, snakemake
@@ -169,6 +170,8 @@ def test_a_lost_node_costs_no_attempt(untrained):
     with beside(untrained, "--", "train") as (process, said):
         first = running(untrained)
         slurm("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
+        wait_until(lambda: not Path(f"/proc/{first['pid']}").exists())
+        time.sleep(5)  # until the node has forgotten the job
         assert wait_until(lambda: queue().get(first["slurm_job"])) == "PENDING"
         slurm("scontrol", "update", f"nodename={node}", "state=resume")
         slurm("scontrol", "update", f"jobid={first['slurm_job']}", "starttime=now")
