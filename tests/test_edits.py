@@ -32,7 +32,7 @@ NOTHING = {
     "a new optional parameter": ("dp/study/params.py", "    description: str\n", "    description: str\n"
                                  "    mood: str | None = None\n"),
     "an error text of closed models": ("dp/closed.py", "does not exist;", "is not there;"),
-    "a resource of a rule": ("workflow/rules/evaluate.smk", "gpu=lambda wc: gpus(),", "gpu=lambda wc: gpus(),\n        disk_mb=4000,"),
+    "a resource of a rule": ("workflow/rules/evaluate.smk", "gpu=lambda wc: gpus(),", "gpu=lambda wc: 2 * gpus(),"),
     "the progress bar": ("dp/progress.py", "mininterval=5", "mininterval=9"),
     "a comment": ("dp/training/loop.py", "\ndef train(", "\n# Words.\ndef train("),
     "a docstring": ("dp/prompts/compose.py", '"""Where prompt vectors', '"""The place where prompt vectors'),

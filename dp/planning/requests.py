@@ -59,10 +59,10 @@ class Requests:
         self.devices = speeds.devices(recorded or [assumed]).values()
 
     def of(self, job: Job, attempt: int = 1) -> Request:
-        """attempt: from 1; each asks for as much again."""
+        """attempt: from 1; each asks for as much again, and for a day at most."""
         megabytes = math.ceil(self._bytes(job) / 1e8) * 100
         minutes = LEAST + math.ceil(self._seconds(job) / 60)
-        return Request(megabytes * attempt, min(MOST, minutes) * attempt)
+        return Request(megabytes * attempt, min(MOST, minutes * attempt))
 
     def _bytes(self, job: Job) -> float:
         """Of the node's memory; what a GPU holds is not in it."""
