@@ -25,7 +25,6 @@ pytestmark = [
     pytest.mark.skipif(
         bool(MISSING), reason=f"SLURM is not installed here ({', '.join(MISSING)}): apt-get install slurm-wlm munge"
     ),
-    pytest.mark.xdist_group("slurm"),
 ]
 TRAINED = "results/train/e2e/tiny-t5/full/toy/fixed/seed0"
 LOG = "results/logs/train/e2e/tiny-t5/full/toy/fixed/seed0.log"

@@ -1,0 +1,81 @@
+"""Snakemake's own commands, as docs/snakemake.md says that they work here."""
+
+import re
+import shutil
+
+import pytest
+from built_project import make, snakemake
+
+from dp.commands.cli import MAKING
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = make(tmp_path_factory.mktemp("project") / "study", seeds="0")
+    snakemake(root, check=True)
+    return root
+
+
+def counts(printed):
+    """Rule -> jobs that a dry run counts."""
+    return {rule: int(number) for rule, number in re.findall(r"^(\w+) +(\d+)$", printed, re.MULTILINE)}
+
+
+def planned(root, *arguments):
+    return counts(snakemake(root, "-n", *arguments, check=True)[0])
+
+
+def test_a_dry_run_counts_rules_and_lists_no_path(root):
+    printed, _ = snakemake(root, "-n", "--forceall", check=True)
+    expected = {"fetch_task": 1, "fetch_backbone": 1, "tokenize_task": 1, "features": 1, "train_run": 2,
+                "evaluate_run": 3, "report_scale": 1, "all": 1, "total": 11}  # fmt: skip
+    assert counts(printed) == expected and "results/" not in printed
+    assert printed.count("    output: results/") == 0
+    assert snakemake(root, "-np", "--forceall", check=True)[0].count("    output: results/") == 10
+
+
+def test_the_list_is_what_a_person_may_ask_for(root):
+    printed, _ = snakemake(root, "--list", check=True)
+    lines = [line for line in printed.splitlines() if not line.startswith("Using workflow")]
+    listed = {line.partition(" ")[0] for line in lines}
+    commands = {name.replace("-", "_") for name in MAKING}
+    assert len(listed) < 25 and all(re.search(r"^\w+ \(.+\)$", line) for line in printed.splitlines()[1:])
+    assert all(any(rule == name or rule.startswith(f"{name}_") for rule in listed) for name in commands)
+
+
+def test_a_claim_that_there_is_none_of_names_the_nearest(root):
+    printed, status = snakemake(root, "-n", "--", "claim_A_t5_small_lm_fixed_cx")
+    assert status and "the nearest valid name is 'A_t5_small_lm_fixed_cb'" in printed
+
+
+def test_summary_and_report(root):
+    printed, _ = snakemake(root, "--summary", check=True)
+    lines = [line.split("\t") for line in printed.splitlines() if line.startswith("results/")]
+    assert lines and {line[4] for line in lines} == {"ok"} and {line[5] for line in lines} == {"no update"}
+    snakemake(root, "--report", "page.html", check=True)
+    assert "accuracy_by_variant" in (root / "page.html").read_text()
+
+
+def test_what_is_asked_to_be_made_again_and_how_far(root):
+    assert planned(root, "--forcerun", "train_run") == {
+        "train_run": 2, "evaluate_run": 2, "report_scale": 1, "all": 1, "total": 6}  # fmt: skip
+    kept = root.with_name("kept")
+    (root / "results/train").rename(kept)
+    (root / "results/evaluate").rename(root.with_name("kept_evaluate"))
+    try:
+        assert planned(root, "--until", "train_run") == {"train_run": 2, "total": 2}
+        assert planned(root, "--omit-from", "evaluate_run")["train_run"] == 2
+        assert planned(root, "--", "evaluate")["evaluate_run"] == 3
+        assert 0 < planned(root, "--batch", "evaluate=1/2", "--", "evaluate")["evaluate_run"] < 3
+    finally:
+        shutil.rmtree(root / "results/train", ignore_errors=True)
+        shutil.rmtree(root / "results/evaluate", ignore_errors=True)
+        kept.rename(root / "results/train")
+        root.with_name("kept_evaluate").rename(root / "results/evaluate")
+
+
+def test_nodes_that_share_no_files_are_refused_with_what_works(root):
+    printed, status = snakemake(root, "-n", "--shared-fs-usage", "none")
+    assert status and "storage plugins are not supported" in printed and "docs/cluster.md" in printed
