@@ -41,7 +41,7 @@ def test_the_list_is_what_a_person_may_ask_for(root):
     lines = [line for line in printed.splitlines() if not line.startswith("Using workflow")]
     listed = {line.partition(" ")[0] for line in lines}
     commands = {name.replace("-", "_") for name in MAKING}
-    assert len(listed) < 25 and all(re.search(r"^\w+ \(.+\)$", line) for line in printed.splitlines()[1:])
+    assert len(listed) < 25 and [line for line in lines if not re.search(r"^\w+ \(.+\)$", line)] == []
     assert all(any(rule == name or rule.startswith(f"{name}_") for rule in listed) for name in commands)
 
 

@@ -15,6 +15,14 @@ from dp.lineage.auditing import before_jobs
 from dp.jobs.record import read as read_record
 
 
+# At another attempt: a node may be lost, or memory or time have been too short, but what `dp` refused in words, it would
+# refuse again. It says so beside the log (`dp.jobs.mark`), of this call if that is newer than Snakemake's lock.
+UNLESS_REFUSED = (
+    "mark={log:q}; mark=${{mark%.log}}.state.json; "
+    "if [ $mark -nt .snakemake/locks/0.input.lock ] && grep '\"error\": \"UserError: ' $mark; then exit 2; fi; "
+)
+
+
 def logged(command):
     """The shell line of every rule: the command's own status decides, and all that it says stands in its log.
 
@@ -23,8 +31,7 @@ def logged(command):
     """
     show = "trap '' HUP INT PIPE TERM; tee {log:q} 2> /dev/null || cat > /dev/null || :"
     if AGAIN and "dp fetch-" not in command:
-        # A node may be lost, or memory or time have been too short. What was refused in words would be refused again.
-        command = f"if grep -q '^dp [a-z-]*: ' {{log:q}}; then cat {{log:q}}; exit 2; fi; {command}"
+        command = UNLESS_REFUSED + command
     return f"trap : HUP INT TERM; {command} 2>&1 | {{{{ {show}; }}}}"
 
 
