@@ -11,6 +11,11 @@ include: "workflow/guards.smk"
 include: "workflow/said.smk"
 
 
+if IN_IMAGE:
+
+    container: IMAGE
+
+
 localrules:
     all,
     download,

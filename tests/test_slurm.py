@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from built_project import BIN, environment, make, run, snakemake
+from built_project import BIN, commit, environment, make, run, snakemake
 from conftest import ROOT
 
 from dp import files
@@ -37,7 +37,7 @@ def controller(tmp_path_factory):
     folder = tmp_path_factory.mktemp("slurm")
     script = ROOT / "profiles/slurm/controller.sh"
     sane = os.environ | {"PATH": f"{os.environ['PATH']}:/usr/sbin"}
-    started = subprocess.run([script, "start", folder], env=sane, capture_output=True, text=True)
+    started = subprocess.run([script, "start", folder], env=sane | {"GPUS": "2"}, capture_output=True, text=True)
     assert started.returncode == 0, started.stderr
     before = os.environ["PATH"]
     os.environ["PATH"] = f"{folder / 'bin'}:{before}"
@@ -50,6 +50,9 @@ def controller(tmp_path_factory):
 def root(controller, tmp_path_factory):
     """A project whose rows, backbone and tokens were made on the login node, as for nodes without a network."""
     root = make(tmp_path_factory.mktemp("project") / "study", variants="majority, fixed", seeds="0", steps=3000)
+    scale = root / "workflow/scales/e2e.yaml"
+    scale.write_text(scale.read_text().replace("{device: cpu}", "{device: auto}"))  # a GPU, where the cluster has any
+    commit(root, "device: auto")
     snakemake(root, "--", "tokenize", check=True)
     return root
 
@@ -159,7 +162,9 @@ def test_a_training_that_ran_out_of_time_goes_on_where_it_stood(untrained):
 
 def test_a_cancelled_job_is_tried_again_and_nobody_else_works_in_the_folder(untrained):
     with beside(untrained, "--", "train") as (process, said):
-        slurm("scancel", running(untrained)["slurm_job"])
+        job = running(untrained)["slurm_job"]
+        assert slurm("squeue", "--noheader", "--format=%b", "--jobs", job).endswith("gpu:1")
+        slurm("scancel", job)
         refused, status = on_cluster(untrained, "--", "train")
         assert status and "Directory cannot be locked" in refused
     assert process.returncode == 0, said.read_text()

@@ -79,3 +79,8 @@ def test_what_is_asked_to_be_made_again_and_how_far(root):
 def test_nodes_that_share_no_files_are_refused_with_what_works(root):
     printed, status = snakemake(root, "-n", "--shared-fs-usage", "none")
     assert status and "storage plugins are not supported" in printed and "docs/cluster.md" in printed
+
+
+def test_an_image_that_is_not_there_is_refused_with_how_to_make_it(root):
+    printed, status = snakemake(root, "-n", "--sdm", "apptainer")
+    assert status and "apptainer build workflow/environment.sif workflow/apptainer.def" in printed

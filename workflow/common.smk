@@ -38,7 +38,11 @@ COMPUTE = STUDY.scale.compute
 # Neither the interpreter nor the settings of this call are part of a rule's shell line: another virtual environment or
 # another `--config` makes no job stale by itself, only through the parameters that it changes.
 os.environ.update({SETTINGS_VARIABLE: json.dumps(dict(config))})
-OTHER_PYTHON = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+IMAGE = "workflow/environment.sif"
+IN_IMAGE = DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method
+if IN_IMAGE and not os.path.isfile(IMAGE):
+    raise WorkflowError(f"{IMAGE} does not exist. Make it with `apptainer build {IMAGE} workflow/apptainer.def`.")
+OTHER_PYTHON = IN_IMAGE or DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 if not OTHER_PYTHON:
     os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()]))
 
