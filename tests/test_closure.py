@@ -162,6 +162,26 @@ def module(name):
     return ROOT.joinpath(*name.split(".")).with_suffix(".py").is_file()
 
 
+DIGESTS = """
+import json
+from dp.jobs.closure import code_digest
+print(json.dumps({name: code_digest(name) for name in ("train", "report", "fetch-task")}))
+"""
+
+
+def test_what_was_scanned_is_kept_and_a_damaged_or_foreign_cache_is_no_harm(package):
+    first = python(DIGESTS, package)
+    (cache,) = (package / ".cache/dp/code").glob("*.json")
+    assert python(DIGESTS, package) == first and len(json.loads(cache.read_text())) > 100
+    for damage in ("{", "[]", '{"a": 1}', '{"a": ["b"]}'):
+        cache.write_text(damage)
+        assert python(DIGESTS, package) == first
+    with (package / "dp/training/loop.py").open("a") as file:
+        file.write("\nVALUE = 1\n")
+    changed = python(DIGESTS, package)
+    assert changed["train"] != first["train"] and changed["fetch-task"] == first["fetch-task"]
+
+
 def imports():
     """(file, statement) of every import statement in `dp`."""
     for path in (ROOT / "dp").rglob("*.py"):

@@ -189,6 +189,38 @@ def test_on_another_host_a_job_counts_as_running(study):
     assert states(study)[str(TRAINED)] == ("running", None)
 
 
+@pytest.mark.parametrize(
+    ("squeue", "state"),
+    [
+        ("echo RUNNING", "running"),
+        ("true", "missing"),  # it ended a while ago
+        ("echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1", "missing"),
+        ("echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1", "running"),
+    ],
+)
+def test_of_a_job_on_another_host_slurm_can_tell(study, tmp_path, monkeypatch, squeue, state):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/squeue").write_text(f'#!/bin/sh\n[ "$4" = 17 ] || exit 3\n{squeue}\n')
+    (tmp_path / "bin/squeue").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    (TRAINED / "record.json").unlink()
+    mark(TRAINED, pid=dead(), host="elsewhere", slurm_job="17")
+    assert states(study)[str(TRAINED)][0] == state
+
+
+def test_what_slurm_printed_of_a_job_is_named_the_newest(study):
+    (TRAINED / "record.json").unlink()
+    mark(TRAINED, pid=dead())
+    standing = next(one for folder, one in Survey(study).standings().items() if folder == TRAINED)
+    own = standing.log
+    for number, text in ((1, f"    log: {own}\n"), (3, f"    log: {own}\n"), (4, f"    log: {own.parent}/other.log\n")):
+        path = Path(f"results/logs/slurm/rule_train_run/{number}.log")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        os.utime(path, (number, number))
+    assert standing.logs["cluster_log"] == "results/logs/slurm/rule_train_run/3.log"
+
+
 def test_a_survey_sees_what_changed_since_its_last_look(study):
     survey = Survey(study)
     assert states(study, survey) == {}
