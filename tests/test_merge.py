@@ -280,6 +280,22 @@ def test_a_merge_waits_for_what_writes_here(made, sites, clone):
         clone(here, {"b": sites("b")})
 
 
+def test_a_snakemake_that_began_while_the_sites_were_brought_is_not_worked_beside(made, sites, clone, monkeypatch):
+    here = sites("here", lacking=["beta"])
+    lock = here / ".snakemake/locks/0.input.lock"
+
+    def look(*arguments):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        lock.touch()
+        return offered(*arguments)
+
+    monkeypatch.setattr(merging, "offered", look)
+    before = bytes_of(here)
+    with pytest.raises(UserError, match="a `snakemake` works in this folder"):
+        clone(here, {"b": sites("b")})
+    assert bytes_of(here) == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

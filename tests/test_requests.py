@@ -49,6 +49,7 @@ def test_another_attempt_asks_for_as_much_again_and_a_day_at_most(paper):
     first, second = asks.of(job), asks.of(job, attempt=2)
     assert second.memory == 2 * first.memory and second.minutes == 2 * first.minutes < 24 * 60
     assert asks.of(training(paper, "t5-xl-lm", "fixed"), attempt=3).minutes == 24 * 60
+    assert asks.of(job, attempt=10).memory == 3 * first.memory, "no node holds ten times as much"
 
 
 def test_runs_that_share_passes_ask_for_all_of_them():

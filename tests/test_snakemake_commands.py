@@ -1,10 +1,11 @@
 """Snakemake's own commands, as docs/snakemake.md says that they work here."""
 
+import os
 import re
 import shutil
 
 import pytest
-from built_project import make, snakemake
+from built_project import BIN, make, run, snakemake
 
 from dp.commands.cli import MAKING
 
@@ -66,7 +67,7 @@ def test_what_is_asked_to_be_made_again_and_how_far(root):
     (root / "results/evaluate").rename(root.with_name("kept_evaluate"))
     try:
         assert planned(root, "--until", "train_run") == {"train_run": 2, "total": 2}
-        assert planned(root, "--omit-from", "evaluate_run")["train_run"] == 2
+        assert planned(root, "--omit-from", "evaluate_run") == {"train_run": 2, "total": 2}
         assert planned(root, "--", "evaluate")["evaluate_run"] == 3
         assert 0 < planned(root, "--batch", "evaluate=1/2", "--", "evaluate")["evaluate_run"] < 3
     finally:
@@ -84,3 +85,25 @@ def test_nodes_that_share_no_files_are_refused_with_what_works(root):
 def test_an_image_that_is_not_there_is_refused_with_how_to_make_it(root):
     printed, status = snakemake(root, "-n", "--sdm", "apptainer")
     assert status and "apptainer build workflow/environment.sif workflow/apptainer.def" in printed
+
+
+@pytest.mark.parametrize(
+    ("status_command", "config", "words"),
+    [
+        ("squeue", "MinJobAge = 60 sec", "forgets an ended job after 60 s"),
+        ("sacct", "MinJobAge = 300 sec", "keeps no accounts"),
+        ("squeue", None, "`scontrol show config` failed"),
+    ],
+)
+def test_a_cluster_that_would_not_tell_of_ended_jobs_is_refused(root, tmp_path, status_command, config, words):
+    told = f"printf 'AccountingStorageType = accounting_storage/none\\n{config}\\n'" if config else "exit 1"
+    for name in ("sbatch", "squeue", "sacct", "sinfo", "scancel"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+    (tmp_path / "scontrol").write_text(f"#!/bin/sh\n{told}\n")
+    for path in tmp_path.iterdir():
+        path.chmod(0o755)
+    printed, status = run(
+        root, BIN / "snakemake", "--workflow-profile", "profiles/slurm", "--slurm-status-command", status_command,
+        "--forcerun", "report_scale", check=False, PATH=f"{tmp_path}:{BIN}:{os.environ['PATH']}",
+    )  # fmt: skip
+    assert status and words in printed, printed

@@ -36,11 +36,14 @@ def gpus():
 
 
 def slurm(*command):
-    """What one of its commands prints; nothing where it is not installed or fails."""
+    """What one of its commands prints; nothing where it is not installed."""
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
-    except (OSError, subprocess.TimeoutExpired):
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    except FileNotFoundError:
         return ""
+    except (OSError, subprocess.SubprocessError) as error:
+        said = (getattr(error, "stderr", None) or str(error)).strip()
+        raise WorkflowError(f"`{' '.join(command)}` failed, so nothing is known of this cluster: {said}. Try again.")
 
 
 @cache

@@ -39,7 +39,7 @@ COMMANDS = MAKING | {
     "tensorboard": "write the logs of a scale's trainings as event files of TensorBoard",
     "export": "write a scale's results, with their history, as a Workflow Run RO-Crate",
     "publish": "copy the results of demo, planted or ablation below docs/, or check that copy",
-    "sync": "bring a fresh clone up to date with what DVC recorded",
+    "sync": "bring a fresh clone up to date with what DVC recorded, or merge what several sites made",
     "schema": "write the JSON schema of the parameters",
 }
 

@@ -66,10 +66,15 @@ class _Copy:
         self.into = folder_of(training)
         self.writer: Any = None
         self.first, self.count = b"", 0
+        self.seen: tuple[int, int] | None = None  # size and time of a finished log that was found copied
 
     def update(self) -> None:
         if self._copy(self.running) or not self.finished.is_file():
             return
+        now = self.finished.stat()
+        if self.seen == (now.st_size, now.st_mtime_ns):
+            return
+        self.seen = (now.st_size, now.st_mtime_ns)
         digest, copied = files.sha256(self.finished), self.into / COPIED
         if copied.is_file() and copied.read_text() == digest:
             return
@@ -168,7 +173,10 @@ def alone() -> Iterator[None]:
 
 def _waited(seconds: float) -> bool:
     """Whether it ends: by Ctrl-C, or with the process at the other end of the pipe, however that ended."""
-    held = stat.S_ISFIFO(os.fstat(0).st_mode)
+    try:
+        held = stat.S_ISFIFO(os.fstat(0).st_mode)
+    except OSError:  # there is no standard input
+        held = False
     try:
         return bool(select.select([0] if held else [], [], [], seconds)[0])
     except KeyboardInterrupt:

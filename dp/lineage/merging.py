@@ -80,6 +80,7 @@ def _merge(
             f"Nothing was merged. `--prefer {next(iter(known))}` takes that site's, and leaves out what rests on the "
             "others'."
         )
+    _refuse_running(asked)  # bringing may have taken hours
     replaced = _place(whole, alone)
     for line in (*_account(study, asked, whole), *_left(unfit + whole.left)):
         print(printable(line))
@@ -99,10 +100,13 @@ def _refuse_running(asked: Mapping[Path, Job]) -> None:
             "a `snakemake` works in this folder: merge when it has ended; after a `kill -9`, `snakemake --unlock`."
         )
     marks = ((folder, read_mark(folder)) for folder in asked)
-    running = next((f"{folder} is being made (process {mark['pid']} on {mark['host']})"
-                    for folder, mark in marks if mark and mark["state"] == "running"), None)  # fmt: skip
+    running = next(((folder, mark) for folder, mark in marks if mark and mark["state"] == "running"), None)
     if running:
-        raise UserError(f"{running}: merge when it has ended.")
+        folder, mark = running
+        raise UserError(
+            f"{folder} is being made (process {mark['pid']} on {mark['host']}): merge when it has ended. If that process "
+            f"is gone, delete {paths.state(folder)}."
+        )
 
 
 def _place(whole: Whole, alone: Whole) -> list[Path]:

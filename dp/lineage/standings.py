@@ -67,6 +67,8 @@ class Standing:
     @property
     def logs(self) -> dict[str, str]:
         """`log`: that one. `cluster_log`: what a cluster's scheduler printed of the job. Those that are there."""
+        if not self.mark and not self.log.is_file():
+            return {}  # it never began
         found = {"log": self.log, "cluster_log": cluster_logs.of(self.log)}
         return {name: str(path) for name, path in found.items() if path and path.is_file()}
 

@@ -20,6 +20,8 @@ CUDA = 4.0e9
 """Bytes that a process needs on the host for a GPU's libraries; assumed, not measured."""
 COPIES = {"fetch-backbone": 3.5, "features": 1.5, "evaluate": 1.5, "train": 1.5}
 """Models in float32 that a command holds at once; fetching one from a GGUF file took 2.9, the others 1.0."""
+READ = (60e3, 0.03)
+"""Bytes and seconds for each job whose record a report reads, a choice's trials too; assumed: twice what records hold."""
 KEPT = 4
 """Floats that a layer keeps of a position for its backward pass, in weights that the position passes over H."""
 AT_ONCE = 2
@@ -59,15 +61,15 @@ class Requests:
         self.devices = speeds.devices(recorded or [assumed]).values()
 
     def of(self, job: Job, attempt: int = 1) -> Request:
-        """attempt: from 1; each asks for as much again, and for a day at most."""
+        """attempt: from 1; the second and the third ask for as much memory again, and each for as much time, up to a day."""
         megabytes = math.ceil(self._bytes(job) / 1e8) * 100
         minutes = LEAST + math.ceil(self._seconds(job) / 60)
-        return Request(megabytes * attempt, min(MOST, minutes * attempt))
+        return Request(megabytes * min(attempt, 3), min(MOST, minutes * attempt))
 
     def _bytes(self, job: Job) -> float:
         """Of the node's memory; what a GPU holds is not in it."""
         if job.command not in COPIES:
-            return PROCESS
+            return PROCESS + READ[0] * len(job.reads)
         name = job.folder.name if job.command == "fetch-backbone" else job.asked["backbone"]
         shape = self.counter.shapes[name]
         weights = PROCESS + COPIES[job.command] * 4 * shape.parameters
@@ -93,7 +95,7 @@ class Requests:
             of = downloads_of(self.study.params.backbones[name], self.counter.shapes[name])
             return sum(size for _, size in of) / DOWNLOAD
         if job.command not in COPIES:
-            return 0.0
+            return READ[1] * len(job.reads)
         name, cost = job.asked["backbone"], self.counter.of_job(job)
         threads = 1 if self.gpu else self.study.scale.compute.threads
         # Of several recorded devices any may be the next node's: the slowest counts.

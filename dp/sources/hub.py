@@ -67,7 +67,7 @@ def obtain(
     """
     key = key_of(repo, repo_type)
     with _exclusive(key.replace("/", "--")), _explained(repo, revision, repo_type):
-        for partial in (cache() / "hub").glob(f"*--{repo.replace('/', '--')}/blobs/{UNFINISHED}"):
+        for partial in (cache() / "hub").glob(f"{repo_type}s--{repo.replace('/', '--')}/blobs/{UNFINISHED}"):
             partial.unlink()
         commit = pinned(repo, revision, repo_type) or _resolved(repo, revision, repo_type)
         snapshot = _Snapshot(repo, repo_type, revision, commit, hub_cache.folder_of(repo, commit, repo_type))

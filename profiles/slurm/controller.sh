@@ -5,8 +5,10 @@
 # its GPUs are names without devices.
 set -euo pipefail
 
-verb=${1:-} dir=$(realpath -m "${2:-}")
-[[ $verb =~ ^(start|stop)$ && -n ${2:-} ]] || { sed -n 2,5p "$0" >&2; exit 2; }
+verb=${1:-}
+[[ $verb =~ ^(start|stop)$ && -n ${2:-} ]] || { sed -n 2,6p "$0" >&2; exit 2; }
+dir=$(realpath -m "$2")
+PATH=$PATH:/usr/sbin  # where Debian puts daemons, and a user's PATH does not look
 for tool in slurmctld slurmd munged sbatch; do
     command -v "$tool" >/dev/null || { echo "$tool is not installed: apt-get install slurm-wlm munge" >&2; exit 2; }
 done
