@@ -104,8 +104,8 @@ def _refuse_running(asked: Mapping[Path, Job]) -> None:
     if running:
         folder, mark = running
         raise UserError(
-            f"{folder} is being made (process {mark['pid']} on {mark['host']}): merge when it has ended. If that process "
-            f"is gone, delete {paths.state(folder)}."
+            f"{folder} is being made (process {mark['pid']} on {mark['host']}): merge when it has ended. If that "
+            f"process is gone, delete {paths.state(folder)}."
         )
 
 

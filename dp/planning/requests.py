@@ -21,7 +21,7 @@ CUDA = 4.0e9
 COPIES = {"fetch-backbone": 3.5, "features": 1.5, "evaluate": 1.5, "train": 1.5}
 """Models in float32 that a command holds at once; fetching one from a GGUF file took 2.9, the others 1.0."""
 READ = (60e3, 0.03)
-"""Bytes and seconds for each job whose record a report reads, a choice's trials too; assumed: twice what records hold."""
+"""Bytes and seconds for each job whose record a report reads; assumed, at twice what a record holds."""
 KEPT = 4
 """Floats that a layer keeps of a position for its backward pass, in weights that the position passes over H."""
 AT_ONCE = 2
@@ -61,7 +61,7 @@ class Requests:
         self.devices = speeds.devices(recorded or [assumed]).values()
 
     def of(self, job: Job, attempt: int = 1) -> Request:
-        """attempt: from 1; the second and the third ask for as much memory again, and each for as much time, up to a day."""
+        """attempt: from 1. The second and third ask for as much memory again, and each for as much time, up to a day."""
         megabytes = math.ceil(self._bytes(job) / 1e8) * 100
         minutes = LEAST + math.ceil(self._seconds(job) / 60)
         return Request(megabytes * min(attempt, 3), min(MOST, minutes * attempt))

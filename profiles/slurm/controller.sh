@@ -6,7 +6,7 @@
 set -euo pipefail
 
 verb=${1:-}
-[[ $verb =~ ^(start|stop)$ && -n ${2:-} ]] || { sed -n 2,6p "$0" >&2; exit 2; }
+[[ $verb =~ ^(start|stop)$ && -n ${2:-} ]] || { sed -n 2,5p "$0" >&2; exit 2; }
 dir=$(realpath -m "$2")
 PATH=$PATH:/usr/sbin  # where Debian puts daemons, and a user's PATH does not look
 for tool in slurmctld slurmd munged sbatch; do
