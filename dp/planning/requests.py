@@ -61,7 +61,7 @@ class Requests:
         self.devices = speeds.devices(recorded or [assumed]).values()
 
     def of(self, job: Job, attempt: int = 1) -> Request:
-        """attempt: from 1. The second and third ask for as much memory again, and each for as much time, up to a day."""
+        """attempt: from 1. The second and third ask for as much memory again, each for as much time, up to a day."""
         megabytes = math.ceil(self._bytes(job) / 1e8) * 100
         minutes = LEAST + math.ceil(self._seconds(job) / 60)
         return Request(megabytes * min(attempt, 3), min(MOST, minutes * attempt))
