@@ -1,5 +1,6 @@
 """Rows, tables, figures and pages of a scale, all from its evaluations."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ def report(study: Study, folder: Path) -> dict[str, Any]:
         texts["predictions.md"] = predictions_page.document(found, OF_PREDICTIONS)
     for name, text in texts.items():
         files.write_text(folder / name, text)
+    shutil.rmtree(folder / "metrics", ignore_errors=True)  # an earlier report may have had other rows
     for name, numbers in metrics_json.numbers(found).items():
         files.write_json(folder / name, {key: round(value, 6) for key, value in numbers.items()})
     for name in figures(study):
