@@ -163,7 +163,7 @@ def test_a_training_that_ran_out_of_time_goes_on_where_it_stood(untrained):
 def test_a_cancelled_job_is_tried_again_and_nobody_else_works_in_the_folder(untrained):
     with beside(untrained, "--", "train") as (process, said):
         job = running(untrained)["slurm_job"]
-        assert slurm("squeue", "--noheader", "--format=%b", "--jobs", job).endswith("gpu:1")
+        assert "gpu:1" in slurm("scontrol", "show", "job", job)
         slurm("scancel", job)
         refused, status = on_cluster(untrained, "--", "train")
         assert status and "Directory cannot be locked" in refused
