@@ -8,8 +8,6 @@ from itertools import takewhile
 
 from snakemake.common.tbdstring import TBDString
 
-from dp.errors import UserError
-
 # On a node the words that Snakemake calls itself with say what its settings do not say yet while this is read.
 ON_NODE = not workflow.is_main_process
 
