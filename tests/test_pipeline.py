@@ -95,7 +95,7 @@ def restore(project):
 def test_what_has_no_say_reruns_nothing(project):
     """A resource of a rule, an error text of the parameters, the progress bar, and what records a job."""
     for name, old, new in (
-        ("workflow/rules/evaluate.smk", "gpu=GPU,", "gpu=GPU,\n        mem_mb=1,"),
+        ("workflow/rules/evaluate.smk", "gpu=lambda wc: gpus(),", "gpu=lambda wc: gpus(),\n        disk_mb=1,"),
         ("dp/study/params.py", "must be a multiple of", "has to be a multiple of"),
         ("dp/progress.py", "mininterval=5", "mininterval=9"),
         ("dp/jobs/record.py", "Restore it (", "Bring it back ("),
