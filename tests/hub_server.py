@@ -30,6 +30,10 @@ class Hub:
     """files served with one wrong byte"""
     tokens: dict[str, str] = field(default_factory=dict)
     """key of a gated repository -> the token that admits to it"""
+    leaked: list[str] = field(default_factory=list)
+    """tokens that were sent to the other host"""
+    whole: bool = False
+    """whether a wish for the rest of a file is answered with all of it"""
 
     def push(self, repo: str, files: dict[str, bytes], branch: str = "main", commit: str | None = None) -> str:
         """branch: or a pull request, as refs/pr/2. commit: other than the one that the content makes."""
@@ -41,6 +45,10 @@ class Hub:
 
     def gets(self, file: str) -> list[str]:
         return [line for line in self.requests if line.startswith("GET") and line.split()[1].endswith("/" + file)]
+
+    def ranges(self, file: str) -> list[str]:
+        """Of each GET of a large file's bytes, which of them were asked for."""
+        return [line.split(" ")[2] for line in self.gets(file) if line.startswith("GET /storage/")]
 
 
 @contextmanager
@@ -69,6 +77,7 @@ def serving(context: ssl.SSLContext | None = None) -> Iterator[Hub]:
             elif resolve := re.fullmatch(r"/(.+?)/resolve/([^/]+)/(.+)", path):
                 self.file(*map(unquote, resolve.groups()), body)
             elif stored := re.fullmatch(r"/storage/(.+?)/([0-9a-f]{40})/(.+)", path):
+                hub.leaked += filter(None, [self.headers.get("Authorization")])
                 self.bytes(hub.commits[stored[1], stored[2]][unquote(stored[3])], unquote(stored[3]), {}, body)
             else:
                 self.refuse("RepoNotFound")
@@ -114,7 +123,10 @@ def serving(context: ssl.SSLContext | None = None) -> Iterator[Hub]:
             if name in hub.corrupt:
                 data = data[:-1] + bytes([data[-1] ^ 1])
             wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-            start = int(wanted[1]) if wanted else 0
+            start = int(wanted[1]) if wanted and not hub.whole else 0
+            if start >= len(data) > 0:
+                self.send(416, b"", headers | {"Content-Range": f"bytes */{len(data)}"}, body)
+                return
             if start:
                 headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
             cuts = hub.cut_after.get(name, [])

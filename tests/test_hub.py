@@ -121,8 +121,46 @@ def test_a_broken_transfer_resumes(server: Hub):
     server.push(REPO, {"weights.bin": BIG})
     server.cut_after["weights.bin"] = [10 * 1024 * 1024 + 17]
     assert get().paths["weights.bin"].read_bytes() == BIG
-    ranges = [line.split(" ")[2] for line in server.gets("weights.bin")]
-    assert len(ranges) == 2 and ranges[1].startswith("bytes=")
+    assert server.ranges("weights.bin") == ["", f"bytes={10 * 1024 * 1024}-"]
+
+
+def part(server: Hub, tmp_path: Path, content: bytes) -> Path:
+    """What an earlier call left of the weights."""
+    server.push(REPO, {"weights.bin": BIG, "config.json": b"{}"})
+    get("config.json")
+    (blobs,) = (tmp_path / "cache/hub").glob("models--*/blobs")
+    left = blobs / f"{hashlib.sha256(BIG).hexdigest()}.incomplete"
+    left.write_bytes(content)
+    return left
+
+
+@pytest.mark.parametrize(
+    ("content", "ranges"),
+    [
+        (BIG[:1000], ["bytes=1000-"]),
+        (BIG, []),
+        (BIG + b"more", [""]),
+        (b"damaged", ["bytes=7-", ""]),
+    ],
+    ids=["a part", "all of it", "more than all", "other bytes"],
+)
+@pytest.mark.parametrize("whole", [False, True], ids=["", "all is sent whatever part is asked for"])
+def test_what_an_earlier_call_left_is_gone_on_with(server: Hub, tmp_path, content, ranges, whole):
+    left, server.whole = part(server, tmp_path, content), whole
+    assert get().paths["weights.bin"].read_bytes() == BIG
+    assert server.ranges("weights.bin") == (ranges[:1] if whole else ranges) and not left.exists()
+
+
+def test_a_call_that_gives_up_leaves_its_part(server: Hub, tmp_path, monkeypatch):
+    left = part(server, tmp_path, b"")
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    server.cut_after["weights.bin"] = [11 * 1024 * 1024] + [0] * 20
+    with pytest.raises(UserError, match=r"could not be downloaded.*run the same command again; it goes on"):
+        get()
+    assert left.read_bytes() == BIG[: 10 * 1024 * 1024]
+    server.cut_after.clear()
+    assert get().paths["weights.bin"].read_bytes() == BIG
+    assert server.ranges("weights.bin")[-1] == f"bytes={10 * 1024 * 1024}-"
 
 
 def test_a_second_call_needs_no_network(server: Hub, monkeypatch):
@@ -138,14 +176,14 @@ def test_a_second_call_needs_no_network(server: Hub, monkeypatch):
 
 @pytest.mark.slow
 def test_a_killed_download_ends_well(server: Hub, tmp_path):
-    """kill -9 in the middle of a backbone's download; the same command then succeeds and leaves nothing half-made."""
-    server.push(REPO, {**tiny_checkpoint(tmp_path), "padding.bin": b""})
+    """kill -9 in the middle of a backbone's download; the same command then goes on and leaves nothing half-made."""
+    server.push(REPO, {**tiny_checkpoint(tmp_path, d_ff=40_000), "padding.bin": b""})
     project(tmp_path)
-    server.cut_after["model.safetensors"] = [1000] * 50
+    server.cut_after["model.safetensors"] = [11 * 1024 * 1024] + [0] * 50
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "dp", "fetch-backbone", "--backbone", "from-hub"]
     killed = subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=subprocess.DEVNULL)
-    while not server.gets("model.safetensors"):
+    while len(server.ranges("model.safetensors")) < 2:
         assert killed.poll() is None
         time.sleep(0.05)
     killed.send_signal(signal.SIGKILL)
@@ -153,8 +191,10 @@ def test_a_killed_download_ends_well(server: Hub, tmp_path):
     out = tmp_path / "results/download/backbones/from-hub"
     assert not (out / "record.json").exists() and not (out / "model.safetensors").exists()
     server.cut_after.clear()
+    server.requests.clear()
     subprocess.run(command, env=environment, cwd=tmp_path, check=True, stderr=subprocess.DEVNULL)
     assert {path.name for path in out.iterdir()} == {*backbones.FILES, "SHA256SUMS", "record.json"}
+    assert server.ranges("model.safetensors") == [f"bytes={10 * 1024 * 1024}-"]
     assert not list((tmp_path / "cache").rglob("*.incomplete"))
     made = files.read_json(out / "record.json")["made"]
     assert made["commit"] == server.branches[REPO, "main"] and made["labels"] == []
@@ -235,10 +275,10 @@ TINY = {"kind": "random", "architecture": "t5", "tokenizer": {"kind": "words"},
                   "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}}  # fmt: skip
 
 
-def tiny_checkpoint(folder: Path) -> dict[str, bytes]:
+def tiny_checkpoint(folder: Path, **shape: int) -> dict[str, bytes]:
     """The files of a tiny T5, as a repository would hold them."""
     made = folder / "tiny checkpoint"
-    backbones.fetch(definition(**TINY), made)
+    backbones.fetch(definition(**TINY | {"shape": TINY["shape"] | shape}), made)
     return {path.name: path.read_bytes() for path in made.iterdir()}
 
 

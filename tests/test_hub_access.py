@@ -118,6 +118,7 @@ def test_a_gated_repository_wants_a_token(server: Hub, tmp_path, monkeypatch, wa
             get("config.json")
     give("hf_right")
     assert get("pytorch_model.bin").paths["pytorch_model.bin"].read_bytes() == b"weights"
+    assert not server.leaked
 
 
 def test_what_no_call_can_go_on_with_is_removed(server: Hub, tmp_path):  # noqa: F811
@@ -126,7 +127,7 @@ def test_what_no_call_can_go_on_with_is_removed(server: Hub, tmp_path):  # noqa:
     blobs.mkdir(parents=True)
     others = tmp_path / "cache/hub/models--someone--other/blobs"
     others.mkdir(parents=True)
-    left, resumable = f"{'a' * 64}.0123abcd.incomplete", f"{'b' * 64}.incomplete"
+    left, resumable = f"{'a' * 40}.0123abcd.incomplete", f"{'b' * 64}.incomplete"
     for folder, name in ((blobs, left), (blobs, resumable), (others, left)):
         (folder / name).write_bytes(b"part")
     get("config.json")

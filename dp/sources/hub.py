@@ -21,12 +21,12 @@ from dp.errors import UserError
 from dp.sources import hub_cache
 from dp.sources.cache import cache
 from dp.sources.hub_lock import LOCK, RepoType, is_commit, key_of, lock, locked, pinned
+from dp.sources.transfer import transfer
 
 LARGE = re.compile(r"[0-9a-f]{64}")
 """How the hub announces a large file: by its sha256."""
 UNFINISHED = "*.????????.incomplete"
-"""Partial files under a name of one call alone, which no other goes on with. `<digest>.incomplete` of earlier clients
-is gone on with, by those."""
+"""The client's partial files, each under a name of one call alone, which no other goes on with."""
 
 
 class Fetched(NamedTuple):
@@ -53,6 +53,11 @@ class _Snapshot(NamedTuple):
     def locked(self) -> dict[str, str]:
         return locked(self.key, self.revision)
 
+    @property
+    def folder(self) -> Path:
+        """Where the hub's client keeps the repository in this cache: bytes in `blobs`, names in `snapshots`."""
+        return cache() / "hub" / f"{self.repo_type}s--{self.repo.replace('/', '--')}"
+
     def lock(self, digests: dict[str, str]) -> None:
         lock(self.key, self.revision, self.commit, digests)
 
@@ -67,10 +72,10 @@ def obtain(
     """
     key = key_of(repo, repo_type)
     with _exclusive(key.replace("/", "--")), _explained(repo, revision, repo_type):
-        for partial in (cache() / "hub").glob(f"{repo_type}s--{repo.replace('/', '--')}/blobs/{UNFINISHED}"):
-            partial.unlink()
         commit = pinned(repo, revision, repo_type) or _resolved(repo, revision, repo_type)
         snapshot = _Snapshot(repo, repo_type, revision, commit, hub_cache.folder_of(repo, commit, repo_type))
+        for partial in snapshot.folder.glob(f"blobs/{UNFINISHED}"):
+            partial.unlink()
         announced = _listing(snapshot)
         chosen = choose(sorted(announced))
         if absent := [name for name in chosen if name not in announced]:
@@ -135,9 +140,9 @@ def _file(snapshot: _Snapshot, name: str, announced: str) -> Path:
     if held and held.is_file() and is_right(held, actual := files.sha256(held)):
         snapshot.lock({name: actual})
         return held
+    fetch = _large if LARGE.fullmatch(announced) else _small
     for again in (False, True):
-        place = {"repo_type": snapshot.repo_type, "revision": snapshot.commit, "cache_dir": cache() / "hub"}
-        path = Path(_client().hf_hub_download(snapshot.repo, name, **place, force_download=again))
+        path = fetch(snapshot, name, announced, again)
         if is_right(path, actual := files.sha256(path)):
             snapshot.lock({name: actual})
             return path
@@ -149,6 +154,25 @@ def _file(snapshot: _Snapshot, name: str, announced: str) -> Path:
         f"{LOCK if expected else 'the hub announces'}. The bytes were damaged on the way or changed on the hub. Run "
         f"the same command again; if it persists, do not use the file, or take {key} out of {LOCK} to accept it."
     )
+
+
+def _small(snapshot: _Snapshot, name: str, announced: str, again: bool) -> Path:
+    place = {"repo_type": snapshot.repo_type, "revision": snapshot.commit, "cache_dir": snapshot.folder.parent}
+    return Path(_client().hf_hub_download(snapshot.repo, name, **place, force_download=again))
+
+
+def _large(snapshot: _Snapshot, name: str, announced: str, again: bool) -> Path:
+    """Lies where the hub's client would look for it, as a file and no link, which it takes as well."""
+    from huggingface_hub import hf_hub_url
+
+    path = snapshot.folder / "snapshots" / snapshot.commit / name
+    if again:
+        path.unlink()
+    if not path.is_file():
+        where = {"repo_type": snapshot.repo_type, "revision": snapshot.commit}
+        url = hf_hub_url(snapshot.repo, name, **where, endpoint=os.environ.get("HF_ENDPOINT") or None)
+        transfer(url, path, snapshot.folder / "blobs" / f"{announced}.incomplete")
+    return path
 
 
 def _is_announced(path: Path, sha256: str, announced: str) -> bool:
@@ -173,7 +197,7 @@ def _explained(repo: str, revision: str, repo_type: RepoType) -> Iterator[None]:
 
     key, again = key_of(repo, repo_type), "then run the same command again"
     token = "with `hf auth login` or in HF_TOKEN"
-    network = f"Check the network, HF_ENDPOINT and HTTPS_PROXY, {again}; a finished file is not downloaded twice."
+    network = f"Check the network, HF_ENDPOINT and HTTPS_PROXY, {again}; it goes on with what has arrived."
     try:
         yield
     except (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError) as error:
