@@ -19,6 +19,7 @@ from test_hub import server  # noqa: F401  a fixture
 
 from dp import files, paths
 from dp.commands import cli
+from dp.lineage.auditing import audit
 from dp.sources import rows
 from dp.sources.hub_lock import LOCK
 from dp.tasks import model as tasks
@@ -127,6 +128,8 @@ def test_a_number_that_rests_on_an_unpinned_commit_says_so(tmp_path, monkeypatch
     assert labels(beta, **at, pinned=False) == {"alpha": False, "beta": True}
     assert labels(beta, pinned=True) == {"alpha": False, "beta": False}
     assert labels(backbone, **at) == {"alpha": True, "beta": True}, "a record that does not say it"
+    (found,) = [one for one in audit(study).findings if one.kind == "unpinned"]
+    assert found.path == backbone and f"commit {at['commit']} of who/knows, revision main" in found.why
     assert (
         "are of a commit of the hub that no commit of the project names"
         in (paths.report("synthetic") / "report.html").read_text()

@@ -5,7 +5,9 @@ from pathlib import Path
 
 BROKEN = ("missing", "failed", "tampered", "stale")
 """What lies here is not what would be made now."""
-KINDS = (*BROKEN, "orphaned", "dirty-tree", "mixed-environment", "collapsed", "overflow", "seeds", "unlocked")
+KINDS = (
+    *BROKEN, "orphaned", "dirty-tree", "mixed-environment", "unpinned", "collapsed", "overflow", "seeds", "unlocked",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -41,13 +41,18 @@ def committed_lock() -> bytes | None:
         return None
 
 
+def loose(job: Job) -> str | None:
+    """What it downloaded, where that is a commit of the hub that was pinned nowhere; else None."""
+    if job.command not in HUB or not (job.folder / RECORD).is_file():
+        return None
+    made = record.read(job.folder)["made"]
+    if "commit" not in made or made.get("pinned"):
+        return None
+    return (
+        f"commit {made['commit']} of {made['repo']}, revision {made['revision']}, which no commit of the project named"
+    )
+
+
 def unpinned(jobs: Iterable[Job]) -> set[Path]:
-    """Folders of jobs, upstream first, that rest on a download of a commit that was pinned nowhere."""
-
-    def is_loose(job: Job) -> bool:
-        if job.command not in HUB or not (job.folder / RECORD).is_file():
-            return False
-        made = record.read(job.folder)["made"]
-        return "commit" in made and not made.get("pinned")
-
-    return adoption.resting(jobs, is_loose)
+    """Folders of jobs, upstream first, that rest on such a download."""
+    return adoption.resting(jobs, lambda job: loose(job) is not None)

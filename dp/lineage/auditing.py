@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dp.jobs import adoption, made
+from dp.jobs import adoption, made, pins
 from dp.jobs.adoption import Adoption
 from dp.jobs.digests import Digests
 from dp.jobs.finding import KINDS, Finding
@@ -39,6 +39,7 @@ def audit(study: Study, full: bool = False) -> Audit:
     found = _inherited(asked, found)
     found += _dirty(settings)
     found += mixed(study, asked, settings)
+    found += [Finding("unpinned", folder, why) for folder in settings if (why := pins.loose(asked[folder]))]
     found += numbers.collapsed(study, looks)
     found += numbers.seeds(study, looks)
     astray, unread = orphans.orphans(study, jobs(study.whole), looks, digests)
