@@ -29,7 +29,11 @@ def gpus():
     profiles/default admits as many such jobs as its `gpu` says; a cluster's own scheduler sees to that itself.
     """
     if COMPUTE.device == "auto":
-        return int(shutil.which("nvidia-smi") is not None if ON_NODE or workflow.local_exec else "gpu" in slurm("sinfo", "--noheader", "--format=%G"))
+        return int(
+            shutil.which("nvidia-smi") is not None
+            if ON_NODE or workflow.local_exec
+            else "gpu" in slurm("sinfo", "--noheader", "--format=%G")
+        )
     return int(COMPUTE.device == "cuda")
 
 

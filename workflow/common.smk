@@ -22,7 +22,9 @@ from dp.worker.start import worker
 
 if set("{}") & set(str(workflow.basedir)):
     # It fills in the absolute path of `conda:` as it fills in wildcards.
-    raise WorkflowError(f"{workflow.basedir}: Snakemake takes braces in a path for wildcards. Move the project to a folder without.")
+    raise WorkflowError(
+        f"{workflow.basedir}: Snakemake takes braces in a path for wildcards. Move the project to a folder without."
+    )
 try:
     STUDY = load(settings=dict(config))
     needs.check_tasks(STUDY)

@@ -14,12 +14,11 @@ from dp.jobs import pins
 from dp.lineage.auditing import before_jobs
 from dp.jobs.record import read as read_record
 
-
 # At another attempt: a node may be lost, or memory or time have been too short, but what `dp` refused in words, it would
 # refuse again. It says so beside the log (`dp.jobs.mark`), of this call if that is newer than Snakemake's lock.
 UNLESS_REFUSED = (
     "mark={log:q}; mark=${{mark%.log}}.state.json; "
-    "if [ $mark -nt .snakemake/locks/0.input.lock ] && grep '\"error\": \"UserError: ' $mark; then exit 2; fi; "
+    'if [ $mark -nt .snakemake/locks/0.input.lock ] && grep \'"error": "UserError: \' $mark; then exit 2; fi; '
 )
 
 
@@ -94,12 +93,18 @@ def refuse_uncommitted():
     """Before the first job: what the report would refuse in the end. Where none is asked for, a warning."""
     if STUDY.params.allow_dirty or workflow.touch:
         return
-    made = {one: {Path(path).parent for path in one.output} for one in workflow.dag.jobs if one.output and one.rule.name != "report_scale"}
+    made = {
+        one: {Path(path).parent for path in one.output}
+        for one in workflow.dag.jobs
+        if one.output and one.rule.name != "report_scale"
+    }
     remade = set(workflow.dag.needrun_jobs())
     why = admission.no_commit() if remade & made.keys() else None
     # DVC's stages are one run with a report at its end; for `-- train` by hand there may never be one.
     if "DVC_STAGE" in os.environ or any(one.rule.name in ("report_scale", *PRINTED) for one in remade):
-        why = why or admission.made_without(folder for one, folders in made.items() if one not in remade for folder in sorted(folders))
+        why = why or admission.made_without(
+            folder for one, folders in made.items() if one not in remade for folder in sorted(folders)
+        )
         if why:
             raise WorkflowError(f"The report would refuse these numbers, so no job was started. {why}")
     elif why:
@@ -136,7 +141,9 @@ def refuse_unseen(folder):
         return
     count = f"This holds for {len(STALE)} artifacts of scale {SCALE}."
     if workflow.touch:
-        raise WorkflowError(f"{folder}: {why}. So --touch may not take it for made; without it, it is made again. {count}")
+        raise WorkflowError(
+            f"{folder}: {why}. So --touch may not take it for made; without it, it is made again. {count}"
+        )
     if workflow.persistence.metadata(IOFile(str(folder / SUMS))) is None:
         raise WorkflowError(
             f"{folder}: {why}. Snakemake has no notes on how it was made (`dvc pull` brings none), so it would not make "

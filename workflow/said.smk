@@ -38,7 +38,9 @@ def is_for_a_person(message):
     """Of a dry run not the jobs one by one, unless more is asked for, as by `-np`."""
     settings = workflow.output_settings
     asked = settings.printshellcmds or settings.verbose or settings.debug_dag
-    return asked or not workflow.dryrun or getattr(message, "event", None) not in (LogEvent.JOB_INFO, LogEvent.GROUP_INFO)
+    return (
+        asked or not workflow.dryrun or getattr(message, "event", None) not in (LogEvent.JOB_INFO, LogEvent.GROUP_INFO)
+    )
 
 
 for _handler in logger.handlers:

@@ -13,18 +13,18 @@ rule evaluate_run:
         "results/evaluate/{scale}/{run}/metrics.json",
         "results/evaluate/{scale}/{run}/SHA256SUMS",
         "results/evaluate/{scale}/{run}/record.json",
-    params:
-        code=lambda wc: code(paths.evaluation(SCALE, wc.run)),
-        asked=lambda wc: asked(paths.evaluation(SCALE, wc.run)),
-        read=lambda wc: read(paths.evaluation(SCALE, wc.run)),
-    conda:
-        "../../environment.yml"
     log:
         "results/logs/evaluate/{scale}/{run}.log",
+    conda:
+        "../../environment.yml"
     threads: COMPUTE.threads
     resources:
         gpu=lambda wc: gpus(),
         mem_mb=memory(lambda wc: paths.evaluation(SCALE, wc.run)),
         runtime=minutes(lambda wc: paths.evaluation(SCALE, wc.run)),
+    params:
+        code=lambda wc: code(paths.evaluation(SCALE, wc.run)),
+        asked=lambda wc: asked(paths.evaluation(SCALE, wc.run)),
+        read=lambda wc: read(paths.evaluation(SCALE, wc.run)),
     shell:
         logged("python -m dp evaluate --run {wildcards.run}")

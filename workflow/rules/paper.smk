@@ -56,12 +56,12 @@ for _target, (_asked, _claims) in PRINTED.items():
             _target
         input:
             evaluations_of(_target, _claims),
-        params:
-            asked=_asked,
-        conda:
-            "../../environment.yml"
-        localrule: True
         log:
             f"results/logs/claims/{SCALE}/{_target}.log",
+        localrule: True
+        conda:
+            "../../environment.yml"
+        params:
+            asked=_asked,
         shell:
             logged("python -m dp claims {params.asked}")

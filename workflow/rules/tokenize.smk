@@ -13,17 +13,17 @@ rule tokenize_task:
         "results/tokenize/{scale}/{backbone}/{task}/tokens/rows.json",
         "results/tokenize/{scale}/{backbone}/{task}/tokens/SHA256SUMS",
         "results/tokenize/{scale}/{backbone}/{task}/tokens/record.json",
+    log:
+        "results/logs/tokenize/{scale}/{backbone}/{task}/tokens.log",
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=memory(lambda wc: paths.tokens(SCALE, wc.backbone, wc.task)),
+        runtime=minutes(lambda wc: paths.tokens(SCALE, wc.backbone, wc.task)),
     params:
         code=lambda wc: code(paths.tokens(SCALE, wc.backbone, wc.task)),
         asked=lambda wc: asked(paths.tokens(SCALE, wc.backbone, wc.task)),
         read=lambda wc: read(paths.tokens(SCALE, wc.backbone, wc.task)),
-    conda:
-        "../../environment.yml"
-    log:
-        "results/logs/tokenize/{scale}/{backbone}/{task}/tokens.log",
-    resources:
-        mem_mb=memory(lambda wc: paths.tokens(SCALE, wc.backbone, wc.task)),
-        runtime=minutes(lambda wc: paths.tokens(SCALE, wc.backbone, wc.task)),
     shell:
         logged("python -m dp tokenize --backbone {wildcards.backbone} --task {wildcards.task}")
 
@@ -36,18 +36,20 @@ rule features:
         "results/tokenize/{scale}/{backbone}/{task}/features/{pooling}/features.safetensors",
         "results/tokenize/{scale}/{backbone}/{task}/features/{pooling}/SHA256SUMS",
         "results/tokenize/{scale}/{backbone}/{task}/features/{pooling}/record.json",
-    params:
-        code=lambda wc: code(paths.features(SCALE, wc.backbone, wc.task, wc.pooling)),
-        asked=lambda wc: asked(paths.features(SCALE, wc.backbone, wc.task, wc.pooling)),
-        read=lambda wc: read(paths.features(SCALE, wc.backbone, wc.task, wc.pooling)),
-    conda:
-        "../../environment.yml"
     log:
         "results/logs/tokenize/{scale}/{backbone}/{task}/features/{pooling}.log",
+    conda:
+        "../../environment.yml"
     threads: COMPUTE.threads
     resources:
         gpu=lambda wc: gpus(),
         mem_mb=memory(lambda wc: paths.features(SCALE, wc.backbone, wc.task, wc.pooling)),
         runtime=minutes(lambda wc: paths.features(SCALE, wc.backbone, wc.task, wc.pooling)),
+    params:
+        code=lambda wc: code(paths.features(SCALE, wc.backbone, wc.task, wc.pooling)),
+        asked=lambda wc: asked(paths.features(SCALE, wc.backbone, wc.task, wc.pooling)),
+        read=lambda wc: read(paths.features(SCALE, wc.backbone, wc.task, wc.pooling)),
     shell:
-        logged("python -m dp features --backbone {wildcards.backbone} --task {wildcards.task} --pooling {wildcards.pooling}")
+        logged(
+            "python -m dp features --backbone {wildcards.backbone} --task {wildcards.task} --pooling {wildcards.pooling}"
+        )
