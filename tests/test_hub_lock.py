@@ -144,6 +144,10 @@ def test_the_paper_scale_is_fetched_from_the_hub_as_it_is_and_had_again_offline(
         tensors = hub_layout.backbones(hub, tmp_path / "made")
         hub.push(f"datasets/{SUPER_GLUE}", hub_layout.super_glue(SUPERGLUE), commit=SUPER_GLUE_COMMIT)
         root = make(tmp_path / "project")
+        scale = root / "workflow/scales/paper.yaml"  # all of its backbones and tasks, and few of its thousands of runs
+        thin = {"seeds": [0], "regimes": [{"kind": "full"}]}
+        scale.write_text(yaml.safe_dump(yaml.safe_load(scale.read_text()) | thin))
+        commit(root, "few runs")
         fresh = {"HOME": str(tmp_path / "home"), "HF_HOME": str(tmp_path / "home/hf"), "HF_ENDPOINT": hub.url}
         fresh |= {"HF_HUB_OFFLINE": "0", "DP_CACHE": "", "HF_TOKEN": ""}
         call = ("--config", "scale=paper", "--", "download")

@@ -50,9 +50,10 @@ def test_nothing_done(project):
 
 @pytest.mark.parametrize(
     "path",
-    [f"{TRAIN}/tuned.safetensors", f"{REPORT}/results.csv", f"{EVALUATE}/SHA256SUMS",
+    [f"{TRAIN}/tuned.safetensors", f"{REPORT}/results.csv",
      *(pytest.param(path, marks=pytest.mark.exhaustive)
-       for path in (f"{EVALUATE}/metrics.json", "results/download/tasks/toy/made_up/train.jsonl"))],
+       for path in (f"{EVALUATE}/SHA256SUMS", f"{EVALUATE}/metrics.json",
+                    "results/download/tasks/toy/made_up/train.jsonl"))],
 )  # fmt: skip
 def test_an_output_edited_by_hand(project, path):
     """Named by all three; neither door goes on from it or records it; restored or deleted, all is well again."""
