@@ -39,6 +39,7 @@ onstart:
 
 onsuccess:
     WORKER.close()
+    say_where()
 
 
 onerror:

@@ -14,6 +14,7 @@ from synthetic_results import change, predictions, report, study_in, write_resul
 
 from dp import files, paths
 from dp.commands import cli
+from dp.commands.audit import _text
 from dp.jobs import closure, record, stale
 from dp.jobs.finding import KINDS, Finding
 from dp.jobs.inputs import verified
@@ -560,8 +561,9 @@ def test_outputs_that_dvc_has_not_recorded(here):
     Path("params.yaml").write_text(Path("params.yaml").read_text() + "\n")  # a changed dependency is no changed out
     assert (audit.audit(study()).findings, audit.audit(study()).notes) == ([], [])
     remake(REPORT, "results.md")
-    why = "differs from dvc.lock (modified): `dvc repro` records it, `dvc checkout` restores what was recorded"
-    assert found() == [("unlocked", Path("results/report"), why)]
+    ((kind, path, why),) = found()
+    assert (kind, path) == ("unlocked", Path("results/report"))
+    assert why.startswith("differs from dvc.lock (modified): `dvc checkout --force` restores that, ")
     Path("dvc.lock").write_text("broken: [")
     ((kind, path, why),) = found()
     assert (kind, path) == ("unlocked", Path("dvc.lock")) and why.startswith("`dvc status` failed: './dvc.lock' is")
@@ -600,6 +602,19 @@ def test_the_exit_status_and_what_is_allowed(here, capsys):
     assert call("--allow", "orphaned") == 1, "the stale ones are left"
     with pytest.raises(SystemExit, match="2"):
         cli.main(["audit", "--allow", "everything"])
+
+
+def test_many_with_a_reason_that_names_their_own_files_are_counted_in_a_line(capsys):
+    why = "input changed: results/train/scale/{}/record.json, results/train/scale/{}/steps.jsonl"
+    stale = [Finding("stale", Path("results/evaluate/scale", run), why.format(run, run)) for run in map(str, range(21))]
+    other = Finding("stale", Path("results/evaluate/scale/21"), why.format("21", "21").replace("steps", "tuned"))
+    found = audit.Audit([*stale, other], 22, 0, 0, [])
+    printed = _text(found, [], []).splitlines()
+    assert [line for line in printed if line.startswith("  ")] == [
+        "  results/evaluate/scale: 21, the first is results/evaluate/scale/0: "
+        "input changed: results/train/*/record.json, results/train/*/steps.jsonl",
+        f"  {other.path}: {other.why}",
+    ]
 
 
 def test_json(here, capsys):

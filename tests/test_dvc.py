@@ -114,15 +114,18 @@ def test_an_experiment_beside_the_workspace(recorded):
         assert f"> snakemake --cores all --rerun-incomplete -- {phase}" in said
     assert git(recorded, "status", "--short") == ""
 
-    of_one_variant(recorded)
-    dvc(recorded, "exp", "run", "--temp", "--name", "another", "-S", "scale=small")
-    assert git(recorded, "status", "--short") == "" and not (recorded / "results/report/small").exists()
+    change = ("-S", "workflow/scales/e2e.yaml:training.steps=12")
+    said = dvc(recorded, "exp", "run", "--temp", *change, check=False)
+    assert "training.steps was 8, is 12" in said and "dvc exp run --copy-paths .snakemake" in said, said
+    before = rows(recorded)
+    dvc(recorded, "exp", "run", "--temp", "--copy-paths", ".snakemake", "--name", "another", *change)
+    assert git(recorded, "status", "--short") == "" and rows(recorded) == before
     dvc(recorded, "exp", "apply", "another")
-    assert yaml.safe_load((recorded / "params.yaml").read_text())["scale"] == "small"
-    assert [row["variant"] for row in rows(recorded, report="results/report/small")] == ["majority"]
+    assert yaml.safe_load((recorded / "workflow/scales/e2e.yaml").read_text())["training"]["steps"] == 12
+    assert [row["runs"] for row in rows(recorded)] != [row["runs"] for row in before]
     run(recorded, sys.executable, "-m", "dp", "sync", "--no-pull")
     assert jobs(recorded, dry=True) == []
-    assert len(asked(recorded, "metrics", "show")[""]["data"]) == 1
+    assert len(asked(recorded, "metrics", "show")[""]["data"]) == len(cells(recorded)) == 3
 
 
 def test_an_experiment_in_the_workspace(recorded):

@@ -106,7 +106,11 @@ def test_what_cannot_be_locked_is_said_and_the_rest_is_locked(server: Hub, paper
     with pytest.raises(SystemExit):
         cli.main(["lock", "--scale", "paper"])
     said = capsys.readouterr().err
-    assert "6 of 9 are not locked" in said and "google/t5-large-lm-adapt is gated" in said
+    assert (
+        "6 of 9 are not locked:\n  hub: " in said
+        and said.count("\n  hub: ") == 6
+        and "google/t5-large-lm-adapt is gated" in said
+    )
     assert f"there is no datasets/{SUPER_GLUE}" in said
     assert "google/t5-small-lm-adapt" in LOCK.read_text()
     cli.main(["lock", "--scale", "small"])

@@ -19,7 +19,7 @@ from dp.jobs.inputs import inputs_of
 from dp.jobs.record import sealed
 from dp.lineage import merging
 from dp.lineage.sites import Site
-from dp.lineage.versions import HERE, offered
+from dp.lineage.versions import HERE, Left, offered
 from dp.lineage.whole import consistent
 from dp.study import resolve
 
@@ -319,6 +319,16 @@ def test_what_cannot_be_merged_is_said_before_anything_is_brought(
 
 
 # --- for real: DVC's remotes, git's branches, Snakemake's notes
+
+
+def test_what_is_not_taken_is_counted_by_reason_without_the_folders_that_it_names(made):
+    job = made[2][TRAINING]
+    why = "rests on what is not taken (input changed: results/train/{}/record.json, results/train/{}/steps.jsonl)"
+    left = [Left("b", job, why.format(name, name)) for name in ("one", "two")] + [Left("b", job, "was cut: results/x")]
+    assert merging._left(left) == [
+        "not taken of b: 2 x train: rests on what is not taken (input changed)",
+        "not taken of b: 1 x train: was cut",
+    ]
 
 
 @pytest.mark.slow

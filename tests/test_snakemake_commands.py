@@ -37,6 +37,25 @@ def test_a_dry_run_counts_rules_and_lists_no_path(root):
     assert snakemake(root, "-np", "--forceall", check=True)[0].count("    output: results/") == 10
 
 
+def test_a_run_ends_with_where_to_read_and_lists_no_files_of_all(root):
+    printed, _ = snakemake(root, "--forcerun", "report_scale", check=True)
+    assert "Read results/report/e2e/report.html" in printed
+    assert "rule report_scale" in printed and "results/download/" not in printed.split("rule report_scale")[0]
+    assert "localrule all" not in printed
+
+
+def test_a_dry_run_tells_of_uncommitted_code(root):
+    code = root / "dp/results/metrics.py"
+    text = code.read_text()
+    try:
+        code.write_text(f"{text}\n# edited\n")
+        printed, _ = snakemake(root, "-n", check=True)
+    finally:
+        code.write_text(text)
+    assert "The report will refuse these numbers. Code differs from the commit" in printed
+    assert "will refuse" not in snakemake(root, "-n", check=True)[0]
+
+
 def test_the_list_is_what_a_person_may_ask_for(root):
     printed, _ = snakemake(root, "--list", check=True)
     lines = [line for line in printed.splitlines() if not line.startswith("Using workflow")]
@@ -88,22 +107,25 @@ def test_an_image_that_is_not_there_is_refused_with_how_to_make_it(root):
 
 
 @pytest.mark.parametrize(
-    ("status_command", "config", "words"),
+    ("status_command", "config", "cores", "words"),
     [
-        ("squeue", "MinJobAge = 60 sec", "forgets an ended job after 60 s"),
-        ("sacct", "MinJobAge = 300 sec", "keeps no accounts"),
-        ("squeue", None, "`scontrol show config` failed"),
+        ("squeue", "MinJobAge = 60 sec", "8", "forgets an ended job after 60 s"),
+        ("sacct", "MinJobAge = 300 sec", "8", "keeps no accounts"),
+        ("squeue", None, "8", "`scontrol show config` failed"),
+        ("squeue", "MinJobAge = 300 sec", "9", "the largest node here has 8 (sinfo)"),
     ],
 )
-def test_a_cluster_that_would_not_tell_of_ended_jobs_is_refused(root, tmp_path, status_command, config, words):
+def test_a_cluster_where_a_call_would_wait_for_ever_is_refused(root, tmp_path, status_command, config, cores, words):
     told = f"printf 'AccountingStorageType = accounting_storage/none\\n{config}\\n'" if config else "exit 1"
     for name in ("sbatch", "squeue", "sacct", "sinfo", "scancel"):
         (tmp_path / name).write_text("#!/bin/sh\n")
+    (tmp_path / "sinfo").write_text("#!/bin/sh\nprintf '4\\n8+\\n'\n")
     (tmp_path / "scontrol").write_text(f"#!/bin/sh\n{told}\n")
     for path in tmp_path.iterdir():
         path.chmod(0o755)
     printed, status = run(
         root, BIN / "snakemake", "--workflow-profile", "profiles/slurm", "--slurm-status-command", status_command,
-        "--forcerun", "report_scale", check=False, PATH=f"{tmp_path}:{BIN}:{os.environ['PATH']}",
+        "--cores", cores, "--groups", "report_scale=one", "--forcerun", "report_scale", check=False,
+        PATH=f"{tmp_path}:{BIN}:{os.environ['PATH']}",
     )  # fmt: skip
     assert status and words in printed, printed

@@ -212,7 +212,8 @@ def test_the_settings_are_those_of_the_recorded_commands():
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (None, "nothing was recorded: run the pipeline"),
+        (None, "params.yaml does not exist; run from the project's root"),
+        ("", "nothing was recorded: run the pipeline"),
         ("stages: {}", "names no stage"),
         ("a: [", "not valid YAML"),
         ("stages: {train: {outs: []}}", "dvc.lock: is not what DVC writes: key 'stages.train.cmd' is missing"),
@@ -220,6 +221,8 @@ def test_the_settings_are_those_of_the_recorded_commands():
 )
 def test_without_a_usable_lock_there_is_nothing_to_bring(tmp_path, monkeypatch, capsys, content, words):
     monkeypatch.chdir(tmp_path)
+    if content is not None:
+        Path("params.yaml").write_text("scale: any")
     if content:
         Path("dvc.lock").write_text(content)
     with pytest.raises(SystemExit) as raised:
@@ -266,7 +269,9 @@ def test_other_code_parameters_or_results_stop_it_with_the_words_of_dvc(tmp_path
         path.write_text(before)
     (root / PREDICTIONS).write_text("{}")
     status, words = sync(root, "--no-pull")
-    assert status == 2 and "modified:           results/evaluate" in words and "`dvc checkout` restores" in words
+    assert (
+        status == 2 and "modified:           results/evaluate" in words and "`dvc checkout --force` restores" in words
+    )
     assert untouched(root)
 
 

@@ -111,6 +111,12 @@ def refuse_uncommitted():
         logger.warning(f"The report will refuse these numbers. {why}")
 
 
+def warn_uncommitted():
+    """In a dry run, where nothing before the first job says so."""
+    if workflow.dryrun and not STUDY.params.allow_dirty and (why := admission.no_commit()):
+        logger.warning(f"The report will refuse these numbers. {why}")
+
+
 def listed(found):
     """The first ten findings, a line each."""
     return "".join(f"\n  {one.path}: {one.why}" for one in found[:10]) + ("\n  ..." if len(found) > 10 else "")
@@ -119,7 +125,7 @@ def listed(found):
 def refuse_tampered(found):
     """Before any job: nothing is computed from edited bytes, and neither door records them."""
     if found:
-        remedy = "Restore them (`dvc checkout`), or delete their folders, so that they are made again."
+        remedy = "Restore them (`dvc checkout --force`), or delete their folders, so that they are made again."
         raise WorkflowError(f"Edited after a job wrote them ({len(found)} in all):{listed(found)}\n{remedy}")
 
 
@@ -145,6 +151,11 @@ def refuse_unseen(folder):
             f"{folder}: {why}. So --touch may not take it for made; without it, it is made again. {count}"
         )
     if workflow.persistence.metadata(IOFile(str(folder / SUMS))) is None:
+        if "DVC_EXP_NAME" in os.environ:
+            raise WorkflowError(
+                f"{folder}: {why}. An experiment of DVC outside the workspace has results without Snakemake's notes on how "
+                "they were made, and would not make them again. Give it the notes: dvc exp run --copy-paths .snakemake ..."
+            )
         raise WorkflowError(
             f"{folder}: {why}. Snakemake has no notes on how it was made (`dvc pull` brings none), so it would not make "
             "it again. Put edits aside (`git stash`), run `python -m dp sync --no-pull`, and bring them back; or delete "
@@ -201,3 +212,4 @@ if workflow.is_main_process:
     refuse_moved()
     refuse_unfit()
     warn_unpinned()
+    warn_uncommitted()

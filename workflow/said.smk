@@ -34,13 +34,23 @@ class SayTimeLeft(logging.Handler):
                 logging.getLogger("snakemake.logging").info(words)
 
 
+def say_where():
+    """At the end of a run that has the report: where to read it."""
+    if workflow.is_main_process and any(one.rule.name == "report_scale" for one in workflow.dag.jobs):
+        logging.getLogger("snakemake.logging").info(f"Read {paths.report(SCALE)}/report.html")
+
+
 def is_for_a_person(message):
-    """Of a dry run not the jobs one by one, unless more is asked for, as by `-np`."""
+    """Unless more is asked for, as by `-np`: of a dry run not the jobs one by one, of a run not all files of a phase."""
     settings = workflow.output_settings
-    asked = settings.printshellcmds or settings.verbose or settings.debug_dag
-    return (
-        asked or not workflow.dryrun or getattr(message, "event", None) not in (LogEvent.JOB_INFO, LogEvent.GROUP_INFO)
-    )
+    if settings.printshellcmds or settings.verbose or settings.debug_dag:
+        return True
+    match getattr(message, "event", None):
+        case LogEvent.JOB_INFO:
+            return not workflow.dryrun and message.rule_name not in ("all", *PHASES)
+        case LogEvent.GROUP_INFO:
+            return not workflow.dryrun
+    return True
 
 
 for _handler in logger.handlers:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from dp.jobs.finding import KINDS, Finding
 from dp.lineage.auditing import Audit, audit
 from dp.lineage.numbers import name_of, touched
 from dp.lineage.orphans import prune
+from dp.paths import RESULTS
 
 LONG = 20
 """Lines of one kind that are printed one by one; --json has all of them."""
@@ -56,10 +58,11 @@ def _text(found: Audit, rows: list[str], allowed: list[str]) -> str:
 
 
 def _listed(findings: list[Finding]) -> list[str]:
-    """A line each; but where many of a phase have the same reason, one line for all of them."""
+    """A line each; but one for many of a phase that have the same reason, whosever files it names."""
     alike: dict[tuple[Path, str], list[Finding]] = {}
     for one in findings:
-        alike.setdefault((Path(*one.path.parts[:3]), one.why), []).append(one)
+        why = re.sub(rf"({RESULTS}/\w+)/\S*/", r"\1/*/", one.why)
+        alike.setdefault((Path(*one.path.parts[:3]), why), []).append(one)
     lines = []
     for (folder, why), members in alike.items():
         if len(members) > LONG:

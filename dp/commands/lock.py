@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
         how = "is a commit" if is_commit(revision) else how
         print(f"{one.name}: {key_of(repo, one.repo_type)}@{revision} {how}; {', '.join(files)}")
     if failed:
-        raise UserError(f"{len(failed)} of {len(found)} are not locked: {' '.join(failed)}")
+        raise UserError(f"{len(failed)} of {len(found)} are not locked:" + "".join(f"\n  {why}" for why in failed))
     print(_next(study.scale_name))
 
 

@@ -20,7 +20,7 @@ from dp.jobs.closure import PACKAGE, code_digest, modules
 from dp.jobs.job import ADOPTED, RECORD, SUMS, Job
 from dp.jobs.mark import marked
 
-RESTORE = "Restore it (`dvc checkout`), or delete its folder and run `snakemake --cores all` again."
+RESTORE = "Restore it (`dvc checkout --force`), or delete its folder and run `snakemake --cores all` again."
 PACKAGES = ("torch", "transformers", "datasets", "tokenizers", "safetensors", "numpy", "scipy", "pydantic",
             "huggingface_hub", "gguf", "peft", "snakemake", "dvc")  # fmt: skip
 CODE_PATHS = ("dp", "workflow/rules", "workflow/common.smk", "workflow/cluster.smk", "workflow/guards.smk",

@@ -69,4 +69,6 @@ def unlocked() -> tuple[list[Finding], list[str]]:
 def _why(word: str) -> str:
     if word == "not in cache":
         return "its recorded bytes are not in DVC's cache: `dvc fetch` gets them, `dvc repro` records what lies here"
-    return f"differs from dvc.lock ({word}): `dvc repro` records it, `dvc checkout` restores what was recorded"
+    return (
+        f"differs from dvc.lock ({word}): `dvc checkout --force` restores that, `dvc repro` records what was not edited"
+    )

@@ -1,5 +1,6 @@
 """`dp sync --merge`: one scale that several sites made parts of, brought together and taken for made."""
 
+import re
 import shutil
 from collections import Counter
 from collections.abc import Mapping
@@ -156,7 +157,8 @@ def _account(study: Study, asked: Mapping[Path, Job], whole: Whole) -> list[str]
 def _left(left: list[Left]) -> list[str]:
     """A line for each site, command and reason, without the folders that a reason names. A report is made anew."""
     told = (one for one in left if one.job.command != "report")
-    reasons = Counter((one.site, one.job.command, one.why.partition(f": {paths.RESULTS}/")[0]) for one in told)
+    named = re.compile(rf": {paths.RESULTS}/[^)]*")
+    reasons = Counter((one.site, one.job.command, named.sub("", one.why)) for one in told)
     return [f"not taken of {site}: {count} x {command}: {why}" for (site, command, why), count in reasons.items()]
 
 

@@ -154,7 +154,7 @@ def _contents(
             table = content(f"{folder}/results.csv")
             if hashlib.sha256(table).hexdigest() != record["made"]["outputs"].get("results.csv"):
                 raise UserError(f"{name}: {folder}/results.csv differs from its record.json: it was edited or cut "
-                                f"short. Restore it (`dvc checkout`) or report again.")  # fmt: skip
+                                f"short. Restore it (`dvc checkout --force`) or report again.")  # fmt: skip
             rows[Path(folder).name] = csv_rows(io.StringIO(table.decode()))
     return records, rows
 
@@ -164,7 +164,7 @@ def _record(text: bytes, where: str, shared: dict[str, Any]) -> Record:
     try:
         record = parsed(text)
     except ValueError as error:
-        raise UserError(f"{where} {error}. Restore it (`dvc checkout`) or make it again.") from None
+        raise UserError(f"{where} {error}. Restore it (`dvc checkout --force`) or make it again.") from None
     used = record["used"]
     record["used"] = {
         "inputs": {path: sha for path, sha in used["inputs"].items() if not path.startswith(f"{paths.RESULTS}/")},

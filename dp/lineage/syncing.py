@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dp import files
+from dp.closed import read_yaml
 from dp.errors import UserError, shown
 from dp.jobs import made
 from dp.jobs.finding import some
@@ -27,6 +28,7 @@ def sync(remote: str | None = None, pull: bool = True) -> None:
     `remote`: the name of a DVC remote; None is the default one. `pull=False`: the data are here already. Raises
     UserError, with nothing taken over, where files are missing or damaged, or were made by other code or parameters.
     """
+    read_yaml(Path("params.yaml"))  # outside a project that is what is said, as by every command
     stages = _lock()
     settings = recorded_settings(stages)
     study = load(Path(), settings_of(settings, f"{LOCK}: --config"))
@@ -167,8 +169,8 @@ def _compare() -> None:
     kinds = [next(iter(change.items())) if isinstance(change, dict) else (change, {}) for change in changes]
     if all(what in ("changed outs", "changed deps") and _in_results(paths) for what, paths in kinds):
         remedy = (
-            "The results here are not those that dvc.lock recorded: `dvc pull` brings what is missing, `dvc checkout` "
-            "restores what was changed, `dvc repro` records what lies here."
+            "The results here are not those that dvc.lock recorded: `dvc pull` brings what is missing, "
+            "`dvc checkout --force` restores what was changed, `dvc repro` records what lies here."
         )
     elif crlf := _with_crlf():
         remedy = (

@@ -145,8 +145,8 @@ def _sample(path: Path, own: Shape, dtype: str) -> tuple[tuple[str, str], Sample
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
         why = str(error) if type(error) is ValueError else type(error).__name__
         raise UserError(
-            f"{path}: is no record of a training and tells no speed ({why}); restore it (`dvc checkout`) or delete its "
-            "folder."
+            f"{path}: is no record of a training and tells no speed ({why}); restore it (`dvc checkout --force`) or "
+            "delete its folder."
         ) from None
 
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # A SLURM controller and its one node on this machine, to try profiles/slurm with: `eval "$(controller.sh start DIR)"` puts
 # its commands first in PATH, `controller.sh stop DIR` ends all its jobs and itself. It needs the packages slurm-wlm and
-# munge, keeps everything in DIR, and touches no /etc/slurm. CPUS, MEMORY (MB) and GPUS say what the node claims to have;
-# its GPUs are names without devices.
+# munge, keeps everything in DIR, and touches no /etc/slurm. CPUS, MEMORY (MB) and GPUS say what the node claims to have:
+# no more of the first two than there is; its GPUs are names without devices.
 set -euo pipefail
 
 verb=${1:-}
