@@ -48,7 +48,7 @@ def test_a_dry_run_tells_of_uncommitted_code(root):
     code = root / "dp/results/metrics.py"
     text = code.read_text()
     try:
-        code.write_text(f"{text}\n# edited\n")
+        code.write_text(f"{text}\nEDITED = True\n")
         printed, _ = snakemake(root, "-n", check=True)
     finally:
         code.write_text(text)

@@ -112,8 +112,8 @@ def refuse_uncommitted():
 
 
 def warn_uncommitted():
-    """In a dry run, where nothing before the first job says so."""
-    if workflow.dryrun and not STUDY.params.allow_dirty and (why := admission.no_commit()):
+    """Of a dry run's jobs, before which `refuse_uncommitted` is not called."""
+    if not STUDY.params.allow_dirty and (why := admission.no_commit()):
         logger.warning(f"The report will refuse these numbers. {why}")
 
 
@@ -212,4 +212,3 @@ if workflow.is_main_process:
     refuse_moved()
     refuse_unfit()
     warn_unpinned()
-    warn_uncommitted()

@@ -10,7 +10,7 @@ from dp.planning.time_left import TimeLeft
 
 
 class SayTimeLeft(logging.Handler):
-    """Follows the run's own messages, and says what is left at most every EVERY seconds."""
+    """Follows the run's own messages. Says what is left at most every EVERY seconds, of a dry run what is refused."""
 
     EVERY = 10
 
@@ -23,6 +23,8 @@ class SayTimeLeft(logging.Handler):
         if event == LogEvent.RUN_INFO:
             own = {rule: count for rule, count in message.stats.items() if rule not in ("total", "all")}
             self.run = TimeLeft(own, now)
+            if workflow.dryrun:
+                warn_uncommitted()
         elif self.run and event == LogEvent.JOB_INFO:
             self.run.started(message.jobid, message.rule_name, now)
         elif self.run and event == LogEvent.JOB_FINISHED:
