@@ -34,6 +34,10 @@ class Hub:
     """tokens that were sent to the other host"""
     whole: bool = False
     """whether a wish for the rest of a file is answered with all of it"""
+    tells_size: bool = True
+    """whether it says how large a large file is before it is asked for"""
+    answers: dict[str, list[int]] = field(default_factory=dict)
+    """HEAD, GET or `GET storage` -> statuses that the coming ones are answered with, and nothing else; 0: as ever"""
 
     def push(self, repo: str, files: dict[str, bytes], branch: str = "main", commit: str | None = None) -> str:
         """branch: or a pull request, as refs/pr/2. commit: other than the one that the content makes."""
@@ -71,6 +75,11 @@ def serving(context: ssl.SSLContext | None = None) -> Iterator[Hub]:
         def answer(self, body: bool) -> None:
             path = urlsplit(self.path).path
             hub.requests.append(f"{self.command} {unquote(path)} {self.headers.get('Range', '')}")
+            kind = f"{self.command} storage" if path.startswith("/storage/") else self.command
+            statuses = hub.answers.get(kind)
+            if statuses and (status := statuses.pop(0)):
+                self.send(status, b"a page of nobody's", {}, body)
+                return
             # A revision is one part of the path, its slashes quoted: refs%2Fpr%2F2
             if api := re.fullmatch(r"/api/(models|datasets)/(.+?)/revision/([^/]+)", path):
                 self.info(api[1], *map(unquote, api.groups()[1:]), body)
@@ -113,8 +122,9 @@ def serving(context: ssl.SSLContext | None = None) -> Iterator[Hub]:
                 return
             sibling, headers = _sibling(name, data), {"X-Repo-Commit": commit}
             if large := sibling.get("lfs"):  # lies elsewhere, where no token is asked for
-                moved = {"Location": f"{hub.storage}/storage/{key}/{commit}/{name}", "X-Linked-Size": str(len(data)),
+                moved = {"Location": f"{hub.storage}/storage/{key}/{commit}/{name}",
                          "X-Linked-ETag": f'"{large["sha256"]}"'}  # fmt: skip
+                moved |= {"X-Linked-Size": str(len(data))} if hub.tells_size else {}
                 self.send(302, b"", headers | moved, body)
             else:
                 self.bytes(data, name, headers | {"ETag": f'"{sibling["blobId"]}"'}, body)

@@ -151,6 +151,69 @@ def test_what_an_earlier_call_left_is_gone_on_with(server: Hub, tmp_path, conten
     assert server.ranges("weights.bin") == (ranges[:1] if whole else ranges) and not left.exists()
 
 
+def test_an_address_that_expires_midway_is_asked_for_anew(server: Hub, tmp_path):
+    part(server, tmp_path, b"")
+    server.cut_after["weights.bin"] = [11 * 1024 * 1024]
+    server.answers["GET storage"] = [0, 403]
+    assert get().paths["weights.bin"].read_bytes() == BIG
+    assert server.ranges("weights.bin")[-2:] == [f"bytes={10 * 1024 * 1024}-"] * 2
+
+
+def test_a_hub_that_is_busy_for_a_moment_is_asked_again(server: Hub, tmp_path):
+    part(server, tmp_path, BIG[:1000])
+    server.answers["HEAD"] = [503]
+    assert get().paths["weights.bin"].read_bytes() == BIG
+    assert server.ranges("weights.bin") == ["bytes=1000-"]
+
+
+def test_what_is_no_hub_costs_no_part(server: Hub, tmp_path):
+    left = part(server, tmp_path, BIG[:1000])
+    server.answers["HEAD"] = [200]
+    with pytest.raises(UserError, match=r"what answers at .* is no hub"):
+        get()
+    assert left.read_bytes() == BIG[:1000] and not server.ranges("weights.bin")
+
+
+@pytest.mark.parametrize("why", ["the size is not told", "locks do nothing", "it is too large"])
+def test_where_no_part_can_be_gone_on_with_the_client_brings_all(server: Hub, tmp_path, monkeypatch, why):
+    left = part(server, tmp_path, BIG[:1000])
+    if why == "the size is not told":
+        server.tells_size = False
+    elif why == "locks do nothing":
+        monkeypatch.setattr("fcntl.flock", lambda *_: None)
+    else:
+        monkeypatch.setattr("huggingface_hub.constants.MAX_HTTP_DOWNLOAD_SIZE", len(BIG) - 1)
+        monkeypatch.setattr("huggingface_hub.file_download.http_get", lambda url, file, **_: file.write(BIG))
+    assert get().paths["weights.bin"].read_bytes() == BIG
+    assert left.read_bytes() == BIG[:1000] and not any(server.ranges("weights.bin"))
+
+
+def test_the_same_bytes_at_another_commit_are_not_fetched_again(server: Hub):
+    server.push(REPO, {"weights.bin": BIG})
+    get()
+    server.push(REPO, {"weights.bin": BIG, "README.md": b"new"}, "refs/pr/1")
+    assert get(revision="refs/pr/1").paths["weights.bin"].read_bytes() == BIG
+    assert server.ranges("weights.bin") == [""]
+
+
+def test_a_disk_without_links(server: Hub, monkeypatch):
+    def refuse(*_):
+        raise OSError("no links here")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    server.push(REPO, {"weights.bin": BIG})
+    for _ in range(2):
+        path = get().paths["weights.bin"]
+        assert path.read_bytes() == BIG and not path.is_symlink()
+    assert server.ranges("weights.bin") == [""]
+
+
+def test_a_name_that_leads_out_of_the_repository_is_refused(server: Hub):
+    server.push(REPO, {"../weights.bin": b"abc"})
+    with pytest.raises(UserError, match=r"a file '\.\./weights\.bin'.* which would leave its folder"):
+        get("../weights.bin")
+
+
 def test_a_call_that_gives_up_leaves_its_part(server: Hub, tmp_path, monkeypatch):
     left = part(server, tmp_path, b"")
     monkeypatch.setattr("time.sleep", lambda _: None)

@@ -82,14 +82,14 @@ def check_cluster():
     if how not in ("squeue", "sacct"):
         return
     cores = workflow.resource_settings.cores
-    largest = max(
-        map(int, re.findall(r"^\d+", slurm("sinfo", "--Node", "--noheader", "--format=%c"), re.MULTILINE)), default=0
-    )
-    if workflow.group_settings.overwrite_groups and cores and cores > largest > 0:
-        raise WorkflowError(
-            f"A group may ask for all of --cores {cores}, and the largest node here has {largest} (sinfo): it would wait in "
-            f"the queue for ever. Say --cores {largest}, or less."
-        )
+    if workflow.group_settings.overwrite_groups and cores:
+        nodes = slurm("sinfo", "--Node", "--noheader", "--noconvert", "--format=%c")
+        largest = max(map(int, re.findall(r"^\d+", nodes, re.MULTILINE)), default=cores)
+        if cores > largest:
+            raise WorkflowError(
+                f"A group may ask for all of --cores {cores}, and the largest node here has {largest} (sinfo): it could wait "
+                f"in the queue for ever. Say --cores {largest}, or less."
+            )
     config = dict(line.split("=", 1) for line in slurm("scontrol", "show", "config").splitlines() if "=" in line)
     config = {key.strip(): value.strip() for key, value in config.items()}
     if how == "sacct" and config.get("AccountingStorageType", "").endswith("none"):

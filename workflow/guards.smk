@@ -89,10 +89,10 @@ def start_unlimited():
         workflow.scheduler.job_rate_limiter = None
 
 
-def refuse_uncommitted():
-    """Before the first job: what the report would refuse in the end. Where none is asked for, a warning."""
+def uncommitted():
+    """Why the report would refuse what is to be made, and whether it is to be made, too."""
     if STUDY.params.allow_dirty or workflow.touch:
-        return
+        return None, False
     made = {
         one: {Path(path).parent for path in one.output}
         for one in workflow.dag.jobs
@@ -102,19 +102,32 @@ def refuse_uncommitted():
     why = admission.no_commit() if remade & made.keys() else None
     # DVC's stages are one run with a report at its end; for `-- train` by hand there may never be one.
     if "DVC_STAGE" in os.environ or any(one.rule.name in ("report_scale", *PRINTED) for one in remade):
-        why = why or admission.made_without(
-            folder for one, folders in made.items() if one not in remade for folder in sorted(folders)
+        return (
+            why
+            or admission.made_without(
+                folder for one, folders in made.items() if one not in remade for folder in sorted(folders)
+            ),
+            True,
         )
-        if why:
-            raise WorkflowError(f"The report would refuse these numbers, so no job was started. {why}")
-    elif why:
+    return why, False
+
+
+def refuse_uncommitted():
+    """Before the first job: what the report would refuse in the end. Where none is asked for, a warning."""
+    why, is_the_end = uncommitted()
+    if why and is_the_end:
+        raise WorkflowError(f"The report would refuse these numbers, so no job was started. {why}")
+    if why:
         logger.warning(f"The report will refuse these numbers. {why}")
 
 
 def warn_uncommitted():
-    """Of a dry run's jobs, before which `refuse_uncommitted` is not called."""
-    if not STUDY.params.allow_dirty and (why := admission.no_commit()):
-        logger.warning(f"The report will refuse these numbers. {why}")
+    """The same in a dry run, which starts no job that could be refused."""
+    why, is_the_end = uncommitted()
+    if why:
+        logger.warning(
+            f"The report will refuse these numbers{', so no job will be started' if is_the_end else ''}. {why}"
+        )
 
 
 def listed(found):
@@ -151,10 +164,11 @@ def refuse_unseen(folder):
             f"{folder}: {why}. So --touch may not take it for made; without it, it is made again. {count}"
         )
     if workflow.persistence.metadata(IOFile(str(folder / SUMS))) is None:
-        if "DVC_EXP_NAME" in os.environ:
+        if "DVC_EXP_NAME" in os.environ and os.environ.get("DVC_ROOT") != os.getcwd():
             raise WorkflowError(
                 f"{folder}: {why}. An experiment of DVC outside the workspace has results without Snakemake's notes on how "
-                "they were made, and would not make them again. Give it the notes: dvc exp run --copy-paths .snakemake ..."
+                "they were made, and would not make them again. Give it those of the workspace, after `python -m dp sync "
+                "--no-pull` there if it has none itself: dvc exp run --copy-paths .snakemake ..."
             )
         raise WorkflowError(
             f"{folder}: {why}. Snakemake has no notes on how it was made (`dvc pull` brings none), so it would not make "

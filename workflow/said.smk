@@ -21,10 +21,10 @@ class SayTimeLeft(logging.Handler):
     def emit(self, message):
         event, now = getattr(message, "event", None), time.monotonic()
         if event == LogEvent.RUN_INFO:
+            if workflow.dryrun and not self.run:  # it is said before the jobs and behind them
+                warn_uncommitted()
             own = {rule: count for rule, count in message.stats.items() if rule not in ("total", "all")}
             self.run = TimeLeft(own, now)
-            if workflow.dryrun:
-                warn_uncommitted()
         elif self.run and event == LogEvent.JOB_INFO:
             self.run.started(message.jobid, message.rule_name, now)
         elif self.run and event == LogEvent.JOB_FINISHED:

@@ -41,12 +41,10 @@ def committed_lock() -> bytes | None:
         return None
 
 
-def loose(job: Job) -> str | None:
-    """What it downloaded, where that is a commit of the hub that was pinned nowhere; else None."""
-    if job.command not in HUB or not (job.folder / RECORD).is_file():
-        return None
-    made = record.read(job.folder)["made"]
-    if "commit" not in made or made.get("pinned"):
+def loose(record: dict[str, Any]) -> str | None:
+    """What a job downloaded, where that is a commit of the hub that was pinned nowhere; else None."""
+    made = record["made"]
+    if record["command"] not in HUB or "commit" not in made or made.get("pinned"):
         return None
     return (
         f"commit {made['commit']} of {made['repo']}, revision {made['revision']}, which no commit of the project named"
@@ -55,4 +53,8 @@ def loose(job: Job) -> str | None:
 
 def unpinned(jobs: Iterable[Job]) -> set[Path]:
     """Folders of jobs, upstream first, that rest on such a download."""
-    return adoption.resting(jobs, lambda job: loose(job) is not None)
+
+    def is_loose(job: Job) -> bool:
+        return job.command in HUB and (job.folder / RECORD).is_file() and loose(record.read(job.folder)) is not None
+
+    return adoption.resting(jobs, is_loose)

@@ -35,11 +35,12 @@ def audit(study: Study, full: bool = False) -> Audit:
     """Everything that `python -m dp audit` says. `full`: every byte is read again."""
     asked, digests = jobs(study), Digests(full)
     looks = look(asked, digests)
-    found, settings = _of_artifacts(asked, looks)
+    found, records = _of_artifacts(asked, looks)
+    settings = {folder: record["with"] for folder, record in records.items()}
     found = _inherited(asked, found)
     found += _dirty(settings)
     found += mixed(study, asked, settings)
-    found += [Finding("unpinned", folder, why) for folder in settings if (why := pins.loose(asked[folder]))]
+    found += [Finding("unpinned", folder, why) for folder, record in records.items() if (why := pins.loose(record))]
     found += numbers.collapsed(study, looks)
     found += numbers.seeds(study, looks)
     astray, unread = orphans.orphans(study, jobs(study.whole), looks, digests)
@@ -85,9 +86,9 @@ def before_jobs(asked: dict[Path, Job]) -> tuple[list[Finding], list[Finding]]:
 
 
 def _of_artifacts(asked: dict[Path, Job], looks: dict[Path, Look]) -> tuple[list[Finding], dict[Path, Any]]:
-    """What is wrong with each artifact by itself; and folder -> `with` of its record."""
+    """What is wrong with each artifact by itself; and folder -> its record."""
     found: list[Finding] = []
-    settings: dict[Path, Any] = {}
+    records: dict[Path, dict[str, Any]] = {}
     known = {f"{folder}/{RECORD}": one.record for folder, one in looks.items()}
     for folder, one in looks.items():
         known |= {f"{folder}/{name}": digest for name, digest in (one.outputs or {}).items()}
@@ -114,10 +115,10 @@ def _of_artifacts(asked: dict[Path, Job], looks: dict[Path, Look]) -> tuple[list
         except (OSError, ValueError):  # a job that began meanwhile took it away
             continue
         if record:
-            settings[folder] = record.record["with"]
+            records[folder] = record.record
             if why := "; ".join(record.reasons(now)):
                 found.append(Finding("stale", folder, why))
-    return found, settings
+    return found, records
 
 
 def _inherited(asked: dict[Path, Job], found: list[Finding]) -> list[Finding]:

@@ -14,14 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from dp import files
 from dp.errors import UserError
 from dp.sources import hub_cache
 from dp.sources.cache import cache
 from dp.sources.hub_lock import LOCK, RepoType, is_commit, key_of, lock, locked, pinned
-from dp.sources.transfer import transfer
+from dp.sources.transfer import remote, transfer
 
 LARGE = re.compile(r"[0-9a-f]{64}")
 """How the hub announces a large file: by its sha256."""
@@ -37,13 +37,17 @@ class Fetched(NamedTuple):
 
 
 class _Snapshot(NamedTuple):
-    """A repository at one commit. `held`: its folder in the cache of the hub's client, where there is one."""
+    """A repository at one commit.
+
+    `held`: its folder in the cache of the hub's client, where there is one. `is_alone`: no other call works on it.
+    """
 
     repo: str
     repo_type: RepoType
     revision: str
     commit: str
     held: Path | None
+    is_alone: bool
 
     @property
     def key(self) -> str:
@@ -71,13 +75,16 @@ def obtain(
     Raises UserError: no such repository, revision or file; no network; digests other than the locked or announced ones.
     """
     key = key_of(repo, repo_type)
-    with _exclusive(key.replace("/", "--")), _explained(repo, revision, repo_type):
+    with _exclusive(key.replace("/", "--")) as is_alone, _explained(repo, revision, repo_type):
         commit = pinned(repo, revision, repo_type) or _resolved(repo, revision, repo_type)
-        snapshot = _Snapshot(repo, repo_type, revision, commit, hub_cache.folder_of(repo, commit, repo_type))
+        held = hub_cache.folder_of(repo, commit, repo_type)
+        snapshot = _Snapshot(repo, repo_type, revision, commit, held, is_alone)
         for partial in snapshot.folder.glob(f"blobs/{UNFINISHED}"):
             partial.unlink()
         announced = _listing(snapshot)
         chosen = choose(sorted(announced))
+        if astray := [name for name in chosen if name.startswith("/") or ".." in name.split("/")]:
+            raise UserError(f"hub: {key} has a file '{astray[0]}' at commit {commit}, which would leave its folder.")
         if absent := [name for name in chosen if name not in announced]:
             raise UserError(
                 f"hub: {key} has no file '{absent[0]}' at commit {commit}. Its files are {sorted(announced)[:20]}; "
@@ -162,16 +169,29 @@ def _small(snapshot: _Snapshot, name: str, announced: str, again: bool) -> Path:
 
 
 def _large(snapshot: _Snapshot, name: str, announced: str, again: bool) -> Path:
-    """Lies where the hub's client would look for it, as a file and no link, which it takes as well."""
+    """Lies where the hub's client keeps it, which brings it itself where a part could not be gone on with."""
     from huggingface_hub import hf_hub_url
 
-    path = snapshot.folder / "snapshots" / snapshot.commit / name
+    path, blobs = snapshot.folder / "snapshots" / snapshot.commit / name, snapshot.folder / "blobs"
+    blob = blobs / announced
     if again:
-        path.unlink()
-    if not path.is_file():
+        for damaged in (path.resolve(), path, blob):
+            damaged.unlink(missing_ok=True)
+    if path.is_file():
+        return path
+    if not blob.is_file():
         where = {"repo_type": snapshot.repo_type, "revision": snapshot.commit}
         url = hf_hub_url(snapshot.repo, name, **where, endpoint=os.environ.get("HF_ENDPOINT") or None)
-        transfer(url, path, snapshot.folder / "blobs" / f"{announced}.incomplete")
+        one = remote(url) if snapshot.is_alone else None
+        if one is None:
+            return _small(snapshot, name, announced, again)
+        transfer(url, one, blob, blobs / f"{announced}.incomplete")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    try:
+        path.symlink_to(os.path.relpath(blob, path.parent))
+    except OSError:  # a disk without links
+        blob.replace(path)
     return path
 
 
@@ -183,11 +203,19 @@ def _is_announced(path: Path, sha256: str, announced: str) -> bool:
 
 
 @contextmanager
-def _exclusive(name: str) -> Iterator[None]:
+def _exclusive(name: str) -> Iterator[bool]:
+    """Waits for other calls. Yields whether they wait for this one, too: on some file systems locks do nothing."""
     folder = cache() / "hub"
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f".{name}.lock"):
-        yield
+    with FileLock(folder / f".{name}.lock") as held:
+        second = FileLock(held.lock_file)
+        try:
+            second.acquire(timeout=0)
+        except Timeout:
+            yield True
+        else:
+            second.release()
+            yield False
 
 
 @contextmanager
