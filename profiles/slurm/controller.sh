@@ -25,6 +25,15 @@ stop() {
         kill -9 "$pid" 2>/dev/null || true
         rm -f "$dir/$name.pid"
     done
+    # Without control groups a process whose parent ended first is lost to SLURM: its environment still names the cluster.
+    port=$(sed -n 's/^SlurmctldPort=//p' "$dir/slurm.conf" 2>/dev/null || true)
+    [[ -n $port ]] || return 0
+    for environment in /proc/[0-9]*/environ; do
+        if grep -qz "^SLURM_WORKING_CLUSTER=here:127.0.0.1:$port:" "$environment" 2>/dev/null; then
+            pid=${environment#/proc/}
+            kill -9 "${pid%/environ}" 2>/dev/null || true
+        fi
+    done
 }
 
 if [[ $verb == stop ]]; then stop; exit; fi
