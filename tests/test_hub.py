@@ -181,11 +181,14 @@ def test_where_no_part_can_be_gone_on_with_the_client_brings_all(server: Hub, tm
         server.tells_size = False
     elif why == "locks do nothing":
         monkeypatch.setattr("fcntl.flock", lambda *_: None)
+        others = left.with_name(f"{'a' * 40}.0123abcd.incomplete")
+        others.touch()
     else:
         monkeypatch.setattr("huggingface_hub.constants.MAX_HTTP_DOWNLOAD_SIZE", len(BIG) - 1)
         monkeypatch.setattr("huggingface_hub.file_download.http_get", lambda url, file, **_: file.write(BIG))
     assert get().paths["weights.bin"].read_bytes() == BIG
     assert left.read_bytes() == BIG[:1000] and not any(server.ranges("weights.bin"))
+    assert why != "locks do nothing" or others.exists(), "another call may be writing it"
 
 
 def test_the_same_bytes_at_another_commit_are_not_fetched_again(server: Hub):

@@ -79,7 +79,7 @@ def obtain(
         commit = pinned(repo, revision, repo_type) or _resolved(repo, revision, repo_type)
         held = hub_cache.folder_of(repo, commit, repo_type)
         snapshot = _Snapshot(repo, repo_type, revision, commit, held, is_alone)
-        for partial in snapshot.folder.glob(f"blobs/{UNFINISHED}"):
+        for partial in snapshot.folder.glob(f"blobs/{UNFINISHED}") if is_alone else ():
             partial.unlink()
         announced = _listing(snapshot)
         chosen = choose(sorted(announced))
