@@ -604,7 +604,7 @@ def test_the_exit_status_and_what_is_allowed(here, capsys):
         cli.main(["audit", "--allow", "everything"])
 
 
-def test_many_with_a_reason_that_names_their_own_files_are_counted_in_a_line(capsys):
+def test_many_with_a_reason_that_names_their_own_files_are_counted_in_a_line():
     why = "input changed: results/train/scale/{}/record.json, results/train/scale/{}/steps.jsonl"
     stale = [Finding("stale", Path("results/evaluate/scale", run), why.format(run, run)) for run in map(str, range(21))]
     other = Finding("stale", Path("results/evaluate/scale/21"), why.format("21", "21").replace("steps", "tuned"))

@@ -124,7 +124,7 @@ def test_an_image_that_is_not_there_is_refused_with_how_to_make_it(root):
 )
 def test_a_cluster_where_a_call_would_wait_for_ever_is_refused(root, tmp_path, status_command, config, cores, words):
     told = f"printf 'AccountingStorageType = accounting_storage/none\\n{config}\\n'" if config else "exit 1"
-    for name in ("sbatch", "squeue", "sacct", "sinfo", "scancel"):
+    for name in ("sbatch", "squeue", "sacct", "scancel"):
         (tmp_path / name).write_text("#!/bin/sh\n")
     (tmp_path / "sinfo").write_text("#!/bin/sh\nprintf '4\\n8+\\n'\n")
     (tmp_path / "scontrol").write_text(f"#!/bin/sh\n{told}\n")

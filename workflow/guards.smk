@@ -101,15 +101,12 @@ def uncommitted():
     remade = set(workflow.dag.needrun_jobs())
     why = admission.no_commit() if remade & made.keys() else None
     # DVC's stages are one run with a report at its end; for `-- train` by hand there may never be one.
-    if "DVC_STAGE" in os.environ or any(one.rule.name in ("report_scale", *PRINTED) for one in remade):
-        return (
-            why
-            or admission.made_without(
-                folder for one, folders in made.items() if one not in remade for folder in sorted(folders)
-            ),
-            True,
+    is_the_end = "DVC_STAGE" in os.environ or any(one.rule.name in ("report_scale", *PRINTED) for one in remade)
+    if is_the_end:
+        why = why or admission.made_without(
+            folder for one, folders in made.items() if one not in remade for folder in sorted(folders)
         )
-    return why, False
+    return why, is_the_end
 
 
 def refuse_uncommitted():
